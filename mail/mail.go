@@ -1,0 +1,54 @@
+// Package mail is what the rest of imapfs means by mail: mailboxes, messages
+// and their parts, and the rules that turn one message into the files a user
+// sees.
+//
+// A message on the wire is a header and a body (RFC 5322). The body is often a
+// tree of parts (MIME, RFC 2045 to 2049): the text once as plain text and once
+// as HTML, pictures, attached documents. IMAP numbers these parts: section
+// "2.1" is the first part inside the second one (RFC 9051 §6.4.5). This package
+// describes such a tree (Part), finds it in the bytes of a message (Parse),
+// picks the parts a reader would display, and writes them as headers.txt,
+// body.txt, body.html and the attachments. It never talks to a server or to
+// the kernel.
+package mail
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Folder is one mailbox as LIST reports it (RFC 9051 §7.3.1).
+type Folder struct {
+	Name       string // full name, decoded from modified UTF-7
+	Delim      rune   // hierarchy delimiter; 0 where names are flat
+	Selectable bool   // false for \Noselect and \NonExistent
+	SpecialUse string // such as `\Trash` (RFC 6154), "" for none
+}
+
+// ID names one message. It never comes to mean another one, because the server
+// changes UIDVALIDITY when it has to number its messages anew (RFC 9051
+// §2.3.1.1).
+type ID struct {
+	Folder      string
+	UIDValidity uint32
+	UID         uint32
+}
+
+func (id ID) String() string { return fmt.Sprintf("%s/%d", id.Folder, id.UID) }
+
+// Attr is what the server tells of a message without its content.
+type Attr struct {
+	Size int64     // RFC822.SIZE in bytes; some servers are wrong about it
+	Date time.Time // INTERNALDATE
+}
+
+// What can go wrong with a message or folder, beside the network.
+var (
+	ErrNotFound    = errors.New("no such message or folder on the server")
+	ErrStale       = errors.New("the server has numbered the folder's messages anew (UIDVALIDITY changed)")
+	ErrReadOnly    = errors.New("the server allows only reading in this folder")
+	ErrRefused     = errors.New("the server refused")
+	ErrUnsupported = errors.New("the server cannot do this")
+	ErrTimeout     = errors.New("the server did not answer in time")
+)
