@@ -37,10 +37,24 @@ type ID struct {
 
 func (id ID) String() string { return fmt.Sprintf("%s/%d", id.Folder, id.UID) }
 
+// Listing is the messages of a folder at one moment.
+type Listing struct {
+	UIDValidity uint32
+	UIDs        []uint32 // ascending
+}
+
 // Attr is what the server tells of a message without its content.
 type Attr struct {
 	Size int64     // RFC822.SIZE in bytes; some servers are wrong about it
 	Date time.Time // INTERNALDATE
+}
+
+// Change is what the server reported of a folder since the last one.
+type Change struct {
+	Folder  string   // "" when the list of folders changed
+	Added   []uint32 // UIDs
+	Removed []uint32 // UIDs
+	Renewed bool     // UIDVALIDITY changed: nothing known before holds
 }
 
 // What can go wrong with a message or folder, beside the network.

@@ -1,0 +1,96 @@
+package fs
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash/fnv"
+	"syscall"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/mail"
+)
+
+// keep is how long the kernel may keep what does not change, and what it will
+// be told of when it does. It has to be finite; an hour is as good as for ever.
+const keep = time.Hour
+
+const blockSize = 4096
+
+// fill sets the attributes that all nodes have. perm is what the kind of node
+// could allow at most.
+func (fsys *FS) fill(out *fuse.Attr, id gofs.StableAttr, date time.Time, size int64) {
+	perm := uint32(0666)
+	if id.Mode == syscall.S_IFDIR {
+		perm = 0777
+	}
+	if fsys.opt.ReadOnly {
+		perm &^= 0222
+	}
+	out.Ino = id.Ino
+	out.Mode = id.Mode | perm&^fsys.opt.Umask
+	out.Nlink = 1 // 1 for a directory means that nobody counts (find relies on 2 + subdirectories)
+	out.Owner = fuse.Owner{Uid: fsys.opt.UID, Gid: fsys.opt.GID}
+	out.Size = uint64(size)
+	out.Blocks = (out.Size + 511) / 512
+	out.Blksize = blockSize
+	out.SetTimes(&date, &date, &date)
+}
+
+// kind tells the nodes of one message apart in their inode numbers.
+type kind uint64
+
+const (
+	kindMessage kind = iota
+	kindHeaders
+	kindBody
+	kindHTML
+	kindRaw
+	kindAttachments
+	kindAttachment // plus a hash of the section
+)
+
+// numbers makes inode numbers for one folder under one UIDVALIDITY. They are
+// the same at every mount. The library tells nodes apart by number and
+// generation: 128 bits that depend on all of a message's name, so that two
+// nodes are never taken for one.
+type numbers [2]uint64
+
+func numbersOf(what string, uidValidity uint32) numbers {
+	h := sha256.Sum256(append([]byte(what), byte(uidValidity>>24), byte(uidValidity>>16), byte(uidValidity>>8), byte(uidValidity)))
+	return numbers{binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])}
+}
+
+func (n numbers) of(uid uint32, k kind, mode uint32) gofs.StableAttr {
+	x := uint64(uid)<<32 ^ uint64(k)
+	ino := mix(n[0] ^ mix(x))
+	if ino < 2 || ino == ^uint64(0) {
+		ino += 2 // reserved numbers
+	}
+	return gofs.StableAttr{Mode: mode, Ino: ino, Gen: mix(n[1] ^ x)}
+}
+
+// mix is the finalizer of SplitMix64: each bit of the result depends on each
+// bit of x.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+func folderNumber(key string) gofs.StableAttr {
+	return numbersOf("folder "+key, 0).of(0, kindMessage, syscall.S_IFDIR)
+}
+
+func messageNumbers(id mail.ID) numbers {
+	return numbersOf("messages "+id.Folder, id.UIDValidity)
+}
+
+func attachmentKind(section string) kind {
+	h := fnv.New32a()
+	h.Write([]byte(section))
+	return kindAttachment + kind(h.Sum32())
+}

@@ -1,0 +1,35 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"imapfs/mail"
+)
+
+// errno is the one place where an error becomes what a program sees. The rest
+// of it goes to the log.
+func (fsys *FS) errno(what string, err error) syscall.Errno {
+	var e syscall.Errno
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, context.Canceled):
+		return syscall.EINTR // the caller was interrupted: nothing to report
+	case errors.Is(err, mail.ErrNotFound):
+		return syscall.ENOENT
+	case errors.Is(err, mail.ErrStale):
+		e = syscall.ESTALE
+	case errors.Is(err, mail.ErrReadOnly):
+		e = syscall.EACCES
+	case errors.Is(err, mail.ErrUnsupported):
+		e = syscall.ENOTSUP
+	case errors.Is(err, mail.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		e = syscall.ETIMEDOUT
+	default:
+		e = syscall.EIO
+	}
+	fsys.log.Warn(what, "errno", e.Error(), "error", err)
+	return e
+}

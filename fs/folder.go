@@ -1,0 +1,178 @@
+package fs
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/mail"
+)
+
+// folderNode is a directory of messages and of further folders. The root is
+// one too.
+type folderNode struct {
+	gofs.Inode
+	unchangeableDir
+	fsys *FS
+	path []string // of names, from the root
+}
+
+func (n *folderNode) number() gofs.StableAttr {
+	if d := n.fsys.directory(n.path); d != nil {
+		return folderNumber(d.key)
+	}
+	return n.StableAttr()
+}
+
+var _ = (gofs.NodeGetattrer)((*folderNode)(nil))
+
+// Getattr gives a folder the date of its newest message. That takes a look
+// into the folder, which LOOKUP spares: a path leads through many folders that
+// nobody wants to know anything of.
+func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	d := n.fsys.directory(n.path)
+	if d == nil {
+		return syscall.ENOENT
+	}
+	n.fsys.fill(&out.Attr, n.number(), n.newest(ctx, d), 0)
+	out.SetTimeout(keep)
+	return 0
+}
+
+// newest returns the date of the newest message, that of the mount if there is
+// none or the server does not say.
+func (n *folderNode) newest(ctx context.Context, d *directory) time.Time {
+	if d.mailbox == "" {
+		return n.fsys.start
+	}
+	ctx, cancel := n.fsys.wait(ctx)
+	defer cancel()
+	l, err := n.fsys.mail.Messages(ctx, d.mailbox)
+	if err != nil || len(l.UIDs) == 0 {
+		return n.fsys.start
+	}
+	last := mail.ID{Folder: d.mailbox, UIDValidity: l.UIDValidity, UID: l.UIDs[len(l.UIDs)-1]}
+	attr, err := n.fsys.mail.Attr(ctx, last)
+	if err != nil {
+		return n.fsys.start
+	}
+	return attr.Date
+}
+
+var _ = (gofs.NodeLookuper)((*folderNode)(nil))
+
+func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	d := n.fsys.directory(n.path)
+	if d == nil {
+		return nil, syscall.ENOENT
+	}
+	if c := d.children[name]; c != nil {
+		child := &folderNode{fsys: n.fsys, path: append(slices.Clip(n.path), name)}
+		id := folderNumber(c.key)
+		n.fsys.fill(&out.Attr, id, n.fsys.start, 0)
+		out.SetEntryTimeout(keep) // and no attribute timeout: see Getattr
+		return n.NewInode(ctx, child, id), 0
+	}
+	uid, ok := parseUID(name)
+	if !ok || d.mailbox == "" {
+		return nil, syscall.ENOENT
+	}
+	ctx, cancel := n.fsys.wait(ctx)
+	defer cancel()
+	id, attr, err := n.fsys.mail.Lookup(ctx, d.mailbox, uid)
+	if err != nil {
+		if child := n.deletedChild(name); child != nil {
+			child.fill(out)
+			return child.EmbeddedInode(), 0
+		}
+		return nil, n.fsys.errno("look up "+d.mailbox+"/"+name, err)
+	}
+	child := &messageNode{fsys: n.fsys, id: id, attr: attr, numbers: messageNumbers(id)}
+	child.fill(out)
+	return n.NewInode(ctx, child, child.number()), 0
+}
+
+// parseUID reads a UID as it is listed: no sign, no leading zero.
+func parseUID(name string) (uint32, bool) {
+	if len(name) == 0 || name[0] < '1' || name[0] > '9' {
+		return 0, false
+	}
+	uid, err := strconv.ParseUint(name, 10, 32)
+	return uint32(uid), err == nil
+}
+
+var _ = (gofs.NodeOpendirHandler)((*folderNode)(nil))
+
+func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	d := n.fsys.directory(n.path)
+	if d == nil {
+		return nil, 0, syscall.ENOENT
+	}
+	l := &listing{}
+	for _, name := range d.names() {
+		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: folderNumber(d.children[name].key).Ino})
+	}
+	if d.mailbox != "" {
+		ctx, cancel := n.fsys.wait(ctx)
+		defer cancel()
+		messages, err := n.fsys.mail.Messages(ctx, d.mailbox)
+		if err != nil {
+			return nil, 0, n.fsys.errno("list "+d.mailbox, err)
+		}
+		l.uids = messages.UIDs
+		l.numbers = messageNumbers(mail.ID{Folder: d.mailbox, UIDValidity: messages.UIDValidity})
+	}
+	return l, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
+}
+
+var _ = (gofs.NodeRmdirer)((*folderNode)(nil))
+
+// Rmdir deletes a message. Folders stay.
+func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
+	d := n.fsys.directory(n.path)
+	uid, ok := parseUID(name)
+	switch {
+	case d == nil:
+		return syscall.ENOENT
+	case d.children[name] != nil:
+		return syscall.EPERM
+	case !ok || d.mailbox == "":
+		return syscall.ENOENT
+	}
+	if n.deletedChild(name) != nil {
+		return 0
+	}
+	ctx, cancel := n.fsys.wait(ctx)
+	defer cancel()
+	id, _, err := n.fsys.mail.Lookup(ctx, d.mailbox, uid)
+	if err == nil {
+		err = n.fsys.delete(ctx, id)
+	}
+	return n.fsys.errno("delete "+d.mailbox+"/"+name, err)
+}
+
+// deletedChild returns the node of a message that was deleted through the mount
+// a moment ago, for the rest of the rm -r.
+func (n *folderNode) deletedChild(name string) *messageNode {
+	inode := n.GetChild(name)
+	if inode == nil {
+		return nil
+	}
+	child, ok := inode.Operations().(*messageNode)
+	if !ok || !child.isDeleted() {
+		return nil
+	}
+	return child
+}
+
+var _ = (gofs.NodeStatfser)((*folderNode)(nil))
+
+func (n *folderNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	out.Bsize, out.Frsize, out.NameLen = blockSize, blockSize, 255
+	return 0
+}

@@ -1,0 +1,110 @@
+// Package fs shows mail to the kernel as a file system.
+//
+// FUSE turns each system call on the mount into a request: LOOKUP finds a name
+// in a directory, GETATTR is stat, READDIR lists, OPEN and READ read, UNLINK and
+// RMDIR delete, FORGET says that the kernel has no more use for an inode. The
+// go-fuse library hands a request to the node that it is about. There is one
+// kind of node for each kind of thing in the tree, with a file each: folder,
+// message, file, attachments (root.go has the tree of folders).
+//
+// The kernel keeps what it is told: names and attributes for as long as the
+// answer says, listings and file pages until they are declared void. Mail does
+// not change, so nearly everything is given out for long, and what does change
+// (messages come and go) is told to the kernel by notification (notify.go).
+//
+// The one thing that is not known beforehand is the size of a file which has
+// to be decoded first. Until it has been loaded its size is an estimate that
+// the kernel may not keep; opening the file loads it (content.go), and from
+// then on the size is exact.
+package fs
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+
+	"imapfs/cache"
+	"imapfs/mail"
+)
+
+// Mail is what the file system asks of a mail server. Errors are those of
+// package mail, an error of ctx, or anything else for a server that cannot be
+// reached. A method whose ctx ends returns soon; the work goes on for whoever
+// asks next.
+type Mail interface {
+	// Folders returns the mailboxes that are known, without waiting.
+	Folders() []mail.Folder
+	// Messages returns the UIDs of a folder in ascending order.
+	Messages(ctx context.Context, folder string) (mail.Listing, error)
+	// Lookup returns the ID and attributes of the message with this UID.
+	Lookup(ctx context.Context, folder string, uid uint32) (mail.ID, mail.Attr, error)
+	// Attr returns the attributes of a message, mail.ErrNotFound once it is
+	// known to be gone, mail.ErrStale once UIDVALIDITY has changed.
+	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
+	// Structure returns the MIME tree of a message.
+	Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
+	// Fetch returns up to n bytes (all if n < 0) at offset off of a section:
+	// "" for the whole message, "HEADER", or the number of a part. It returns
+	// fewer than n only at the end.
+	Fetch(id mail.ID, section string, off, n int64) ([]byte, error)
+	// Delete deletes a message for good.
+	Delete(ctx context.Context, id mail.ID) error
+}
+
+// Options says how the tree looks.
+type Options struct {
+	Folder   string // show only this folder; "" for all
+	ReadOnly bool
+	ShowRaw  bool   // list message.eml
+	ShowHTML bool   // list body.html
+	UID, GID uint32 // owner of everything
+	Umask    uint32 // permission bits to take away
+	Timeout  time.Duration
+	Log      *slog.Logger
+}
+
+// FS is a file system of one mail account.
+type FS struct {
+	mail  Mail
+	cache *cache.Cache
+	opt   Options
+	log   *slog.Logger
+	start time.Time // of the mount: the date of what has none
+
+	sizes *lru.Cache[gofs.StableAttr, int64] // exact sizes of files loaded so far
+	root  *folderNode
+	notes notifier
+
+	mu      sync.Mutex // guards what follows
+	tree    *directory
+	deleted map[mail.ID]time.Time // from here, a short while ago (see message.go)
+}
+
+// sizesKept bounds the exact sizes that are remembered, some 150 bytes each.
+const sizesKept = 1 << 16
+
+// New returns the file system. It fails if Options.Folder is not there.
+func New(m Mail, c *cache.Cache, opt Options) (*FS, error) {
+	sizes, err := lru.New[gofs.StableAttr, int64](sizesKept)
+	if err != nil {
+		return nil, err
+	}
+	fsys := &FS{mail: m, cache: c, opt: opt, log: opt.Log, start: time.Now(), sizes: sizes, deleted: make(map[mail.ID]time.Time)}
+	fsys.tree, err = buildTree(m.Folders(), opt.Folder)
+	if err != nil {
+		return nil, err
+	}
+	fsys.root = &folderNode{fsys: fsys}
+	fsys.notes.init(fsys)
+	return fsys, nil
+}
+
+// wait bounds how long a system call can take.
+func (fsys *FS) wait(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, fsys.opt.Timeout, mail.ErrTimeout)
+}

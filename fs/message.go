@@ -1,0 +1,230 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/mail"
+)
+
+// The names in a message's directory.
+const (
+	attachmentsName = "attachments"
+	bodyName        = "body.txt"
+	headersName     = "headers.txt"
+	rawName         = "message.eml"
+	htmlName        = "body.html"
+)
+
+// messageNode is the directory of one message.
+type messageNode struct {
+	gofs.Inode
+	unchangeableDir
+	fsys    *FS
+	id      mail.ID
+	attr    mail.Attr
+	numbers numbers
+	hidden  hidden // attachments, after rm -r has emptied it
+}
+
+func (n *messageNode) number() gofs.StableAttr {
+	return n.numbers.of(n.id.UID, kindMessage, syscall.S_IFDIR)
+}
+
+// fill answers a LOOKUP of the message.
+func (n *messageNode) fill(out *fuse.EntryOut) {
+	n.fsys.fill(&out.Attr, n.number(), n.attr.Date, 0)
+	out.SetEntryTimeout(keep)
+	out.SetAttrTimeout(keep)
+}
+
+// check finds out whether the message is still there, without asking the
+// server. One that was deleted through the mount a moment ago counts as there.
+func (n *messageNode) check(ctx context.Context) syscall.Errno {
+	if n.isDeleted() {
+		return 0
+	}
+	_, err := n.fsys.mail.Attr(ctx, n.id)
+	return n.fsys.errno("look at "+n.id.String(), err)
+}
+
+var _ = (gofs.NodeGetattrer)((*messageNode)(nil))
+
+func (n *messageNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	ctx, cancel := n.fsys.wait(ctx)
+	defer cancel()
+	if errno := n.check(ctx); errno != 0 {
+		return errno
+	}
+	n.fsys.fill(&out.Attr, n.number(), n.attr.Date, 0)
+	out.SetTimeout(keep)
+	return 0
+}
+
+var _ = (gofs.NodeLookuper)((*messageNode)(nil))
+
+func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	ctx, cancel := n.fsys.wait(ctx)
+	defer cancel()
+	if errno := n.check(ctx); errno != 0 {
+		return nil, errno
+	}
+	if name == attachmentsName {
+		if n.hidden.has(name) {
+			return nil, syscall.ENOENT
+		}
+		child := &attachmentsNode{message: n}
+		child.fill(&out.Attr)
+		out.SetEntryTimeout(keep)
+		out.SetAttrTimeout(keep)
+		return n.NewInode(ctx, child, child.number()), 0
+	}
+	child := &fileNode{message: n}
+	switch name {
+	case headersName:
+		child.kind = kindHeaders
+	case bodyName:
+		child.kind = kindBody
+	case rawName:
+		child.kind = kindRaw
+	case htmlName:
+		root, err := n.structure(ctx)
+		if err != nil {
+			return nil, n.fsys.errno("look into "+n.id.String(), err)
+		}
+		child.kind, child.part = kindHTML, root.HTML()
+		if child.part == nil {
+			return nil, syscall.ENOENT
+		}
+	default:
+		out.SetEntryTimeout(keep) // what a message has not it will never have
+		return nil, syscall.ENOENT
+	}
+	return n.newFile(ctx, child, out)
+}
+
+// newFile answers a LOOKUP of a file in the message.
+func (n *messageNode) newFile(ctx context.Context, child *fileNode, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	size, exact, err := child.size(ctx)
+	if err != nil && n.isDeleted() {
+		size, err = 1, nil // only to be unlinked
+	}
+	if err != nil {
+		return nil, n.fsys.errno("look into "+n.id.String(), err)
+	}
+	n.fsys.fill(&out.Attr, child.number(), n.attr.Date, size)
+	out.SetEntryTimeout(keep)
+	if exact {
+		out.SetAttrTimeout(keep)
+	}
+	return n.NewInode(ctx, child, child.number()), 0
+}
+
+var _ = (gofs.NodeOpendirHandler)((*messageNode)(nil))
+
+func (n *messageNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	ctx, cancel := n.fsys.wait(ctx)
+	defer cancel()
+	if errno := n.check(ctx); errno != 0 {
+		return nil, 0, errno
+	}
+	l := &listing{}
+	add := func(name string, k kind, mode uint32) {
+		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: mode, Ino: n.numbers.of(n.id.UID, k, mode).Ino})
+	}
+	if !n.hidden.has(attachmentsName) {
+		add(attachmentsName, kindAttachments, syscall.S_IFDIR)
+	}
+	if n.fsys.opt.ShowHTML {
+		root, err := n.structure(ctx)
+		if err != nil {
+			return nil, 0, n.fsys.errno("list "+n.id.String(), err)
+		}
+		if root.HTML() != nil {
+			add(htmlName, kindHTML, syscall.S_IFREG)
+		}
+	}
+	add(bodyName, kindBody, syscall.S_IFREG)
+	add(headersName, kindHeaders, syscall.S_IFREG)
+	if n.fsys.opt.ShowRaw {
+		add(rawName, kindRaw, syscall.S_IFREG)
+	}
+	return l, 0, 0
+}
+
+var _ = (gofs.NodeUnlinker)((*messageNode)(nil))
+
+// Unlink deletes the message: its text cannot go without it.
+func (n *messageNode) Unlink(ctx context.Context, name string) syscall.Errno {
+	switch name {
+	case headersName, bodyName, rawName, htmlName:
+	default:
+		return syscall.ENOENT
+	}
+	if n.isDeleted() {
+		return 0
+	}
+	ctx, cancel := n.fsys.wait(ctx)
+	defer cancel()
+	return n.fsys.errno("delete "+n.id.String(), n.fsys.delete(ctx, n.id))
+}
+
+var _ = (gofs.NodeRmdirer)((*messageNode)(nil))
+
+// Rmdir takes the emptied attachments directory away for a while, so that
+// rm -r can go on to the rest.
+func (n *messageNode) Rmdir(ctx context.Context, name string) syscall.Errno {
+	if name != attachmentsName {
+		return syscall.ENOENT
+	}
+	if inode := n.GetChild(name); inode != nil && !n.isDeleted() {
+		ctx, cancel := n.fsys.wait(ctx)
+		defer cancel()
+		left, err := inode.Operations().(*attachmentsNode).visible(ctx)
+		if err != nil {
+			return n.fsys.errno("look into "+n.id.String(), err)
+		}
+		if len(left) > 0 {
+			return syscall.ENOTEMPTY
+		}
+	}
+	n.hidden.hide(name)
+	return 0
+}
+
+// restOfRm is how long a message that was deleted through the mount can still
+// be looked up: an rm -r deletes it at the first file, and has two more and
+// some directories to go.
+const restOfRm = 10 * time.Second
+
+// delete deletes a message on the server.
+func (fsys *FS) delete(ctx context.Context, id mail.ID) error {
+	err := fsys.mail.Delete(ctx, id)
+	if err != nil {
+		return err
+	}
+	fsys.log.Info("deleted", "folder", id.Folder, "uid", id.UID)
+	fsys.mu.Lock()
+	fsys.deleted[id] = time.Now()
+	fsys.mu.Unlock()
+	// The listing forgets it now, the names below it when the rm is over.
+	fsys.notes.add(mail.Change{Folder: id.Folder})
+	time.AfterFunc(restOfRm, func() {
+		fsys.mu.Lock()
+		delete(fsys.deleted, id)
+		fsys.mu.Unlock()
+		fsys.notes.add(mail.Change{Folder: id.Folder, Removed: []uint32{id.UID}})
+	})
+	return nil
+}
+
+func (n *messageNode) isDeleted() bool {
+	n.fsys.mu.Lock()
+	defer n.fsys.mu.Unlock()
+	_, ok := n.fsys.deleted[n.id]
+	return ok
+}

@@ -1,0 +1,162 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// Mounted is a file system that the kernel uses.
+type Mounted struct {
+	fsys   *FS
+	dir    string
+	server *fuse.Server
+}
+
+// Mount mounts fsys on dir. source is what `mount` shows, options are mount
+// options (mount(8)). Its errors are plain lines for the user.
+func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
+	if err := CheckMountPoint(dir); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("mount point %s: %v", dir, err)
+	}
+	root := folderNumber(fsys.directory(nil).key)
+	server, err := gofs.Mount(dir, fsys.root, &gofs.Options{
+		MountOptions: fuse.MountOptions{
+			FsName: source,
+			Name:   "imapfs",
+			// The kernel checks modes by itself, without a request.
+			Options: append([]string{"default_permissions"}, options...),
+			// Root needs no helper.
+			DirectMount: os.Geteuid() == 0,
+			// One answer of ENOSYS spares a request for each file that ls -l
+			// would ask for security labels.
+			DisableXAttrs: true,
+			// A listing of 100,000 names is wanted as such, not with a LOOKUP
+			// of each.
+			DisableReadDirPlus: true,
+			// Pages stay until they are declared void. Left to itself the
+			// kernel asks for attributes before each read, and for a size
+			// that is still being found out the reader would have to wait.
+			ExplicitDataCacheControl: true,
+			Logger:                   slog.NewLogLogger(quiet{fsys.log.Handler()}, slog.LevelDebug),
+		},
+		NullPermissions: true,
+		RootStableAttr:  &root,
+		Logger:          slog.NewLogLogger(quiet{fsys.log.Handler()}, slog.LevelDebug),
+	})
+	if err != nil {
+		return nil, explainMount(dir, err)
+	}
+	log.SetOutput(slog.NewLogLogger(fsys.log.Handler(), slog.LevelWarn).Writer())
+	go fsys.notes.run()
+	return &Mounted{fsys: fsys, dir: dir, server: server}, nil
+}
+
+// quiet is a log handler for the library: without --verbose it says nothing.
+type quiet struct{ slog.Handler }
+
+// Wait returns when the file system is no longer mounted.
+func (m *Mounted) Wait() { m.server.Wait() }
+
+// Close ends the goroutine that Mount began. It is called after Unmount or
+// Wait.
+func (m *Mounted) Close() { m.fsys.notes.close() }
+
+// Unmount takes the mount away. If programs still use it, it goes away for all
+// others at once, and for those when they are done or this process ends.
+func (m *Mounted) Unmount() error {
+	err := m.server.Unmount()
+	if err == nil {
+		return nil
+	}
+	m.fsys.log.Info("the mount is in use; detaching it", "error", err)
+	if os.Geteuid() == 0 && runtime.GOOS == "linux" {
+		return exec.Command("umount", "-l", m.dir).Run()
+	}
+	return exec.Command("fusermount3", "-u", "-z", m.dir).Run()
+}
+
+// CheckMountPoint says in plain words why dir cannot be mounted on.
+func CheckMountPoint(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("the mount point %s does not exist; create it with: mkdir -p %s", dir, dir)
+	case errors.Is(err, syscall.ENOTCONN):
+		return fmt.Errorf("%s is left over from a mount whose program has died; clear it with: fusermount3 -u %s", dir, dir)
+	case err != nil:
+		return fmt.Errorf("cannot use the mount point: %v", err)
+	case !info.IsDir():
+		return fmt.Errorf("the mount point %s is not a directory", dir)
+	}
+	if abs, err := filepath.Abs(dir); err == nil {
+		if parent, err := os.Stat(filepath.Dir(abs)); err == nil && device(parent) != device(info) {
+			var fstype string
+			if data, err := os.ReadFile("/proc/self/mounts"); err == nil {
+				fstype = mountedType(string(data), abs)
+			}
+			if fstype == "fuse.imapfs" {
+				return fmt.Errorf("a mailbox is mounted on %s already; unmount it with: fusermount3 -u %s", dir, dir)
+			}
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("cannot use the mount point: %v", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("the mount point %s is not empty; use an empty directory, what is in it would be hidden", dir)
+	}
+	return nil
+}
+
+func device(info os.FileInfo) any {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Dev
+	}
+	return nil
+}
+
+func explainMount(dir string, err error) error {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return errors.New("cannot mount: fusermount3 is missing; install it (Debian and Ubuntu: apt install fuse3; Fedora: dnf install fuse3; Arch: pacman -S fuse3)")
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("cannot mount on %s: this system has no /dev/fuse; load it with: modprobe fuse", dir)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("cannot mount on %s: permission denied; the directory must be yours, and /dev/fuse readable and writable", dir)
+	case errors.Is(err, syscall.EBUSY):
+		return fmt.Errorf("cannot mount on %s: it is in use", dir)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("cannot mount on %s: the kernel does not answer", dir)
+	}
+	return fmt.Errorf("cannot mount on %s: %v", dir, err)
+}
+
+// mountedType returns the file system type that is mounted on dir last,
+// according to the text of /proc/self/mounts (proc(5)), "" if none.
+func mountedType(mounts, dir string) string {
+	escaped := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(dir)
+	found := ""
+	for line := range strings.Lines(mounts) {
+		if f := strings.Fields(line); len(f) > 2 && f[1] == escaped {
+			found = f[2]
+		}
+	}
+	return found
+}

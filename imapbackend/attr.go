@@ -1,0 +1,283 @@
+package imapbackend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"imapfs/mail"
+)
+
+// The largest batches: some 100 kB on the wire each.
+const (
+	mostAttrs      = 2048
+	mostStructures = 256
+)
+
+// Attr returns what is known of a message without its content, from memory
+// once it has been asked for. Neighbours that are likely to be wanted next
+// come along.
+func (b *Backend) Attr(ctx context.Context, id mail.ID) (mail.Attr, error) {
+	f := b.folder(id.Folder)
+	for {
+		f.mu.Lock()
+		i, err := f.check(id)
+		if err != nil {
+			f.mu.Unlock()
+			return mail.Attr{}, err
+		}
+		m := f.messages[i]
+		f.mu.Unlock()
+		if m.size >= 0 {
+			return mail.Attr{Size: m.size, Date: time.Unix(m.date, 0)}, nil
+		}
+		if err := b.do(ctx, "attrs "+id.Folder, func() error { return f.loadAttrs(id) }); err != nil {
+			return mail.Attr{}, err
+		}
+	}
+}
+
+// batch returns the UID of id and of those after it for which want holds, as
+// many as the window w says.
+func (f *folder) batch(id mail.ID, w *window, most int, want func(message) bool) (imap.UIDSet, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, err := f.check(id)
+	if err != nil {
+		return nil, err
+	}
+	n := w.grow(id.UID, most)
+	var set imap.UIDSet
+	for ; i < len(f.messages) && n > 0; i++ {
+		if want(f.messages[i]) {
+			set.AddNum(imap.UID(f.messages[i].uid))
+			n--
+		}
+	}
+	w.next = 0
+	if i < len(f.messages) {
+		w.next = f.messages[i].uid
+	}
+	return set, nil
+}
+
+func (f *folder) loadAttrs(id mail.ID) error {
+	unknown := func(m message) bool { return m.size < 0 }
+	set, err := f.batch(id, &f.attrs, mostAttrs, unknown)
+	if err != nil || len(set) == 0 {
+		return err
+	}
+	options := &imap.FetchOptions{RFC822Size: true, InternalDate: true, Flags: true}
+	alone := len(set) == 1 && set[0].Start == set[0].Stop
+	if alone {
+		// Somebody looks at one message: its parts are wanted next.
+		options.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
+	}
+	take := func(m *imapclient.FetchMessageBuffer) {
+		f.setAttr(id.UIDValidity, uint32(m.UID), m.RFC822Size, m.InternalDate)
+		if m.BodyStructure != nil {
+			f.setStructure(id.UIDValidity, uint32(m.UID), m.BodyStructure)
+		}
+	}
+	missing, err := f.fetchEach(id.UIDValidity, set, options, take)
+	if err != nil {
+		return err
+	}
+	f.b.settle(f, missing, func(uid uint32, unreadable bool) {
+		if unreadable {
+			// The library cannot read the date or structure: do without.
+			one := imap.UIDSetNum(imap.UID(uid))
+			_, err := f.fetchEach(id.UIDValidity, one, &imap.FetchOptions{RFC822Size: true}, func(m *imapclient.FetchMessageBuffer) {
+				f.setAttr(id.UIDValidity, uid, m.RFC822Size, time.Unix(0, 0))
+			})
+			if err != nil {
+				f.b.log.Warn("no size from the server", "folder", f.name, "uid", uid, "error", err)
+			}
+			f.setAttr(id.UIDValidity, uid, 0, time.Unix(0, 0)) // unless known by now
+		}
+	})
+	return nil
+}
+
+func (f *folder) setAttr(validity, uid uint32, size int64, date time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid})
+	if err == nil && f.messages[i].size < 0 {
+		f.messages[i].size = max(size, 0)
+		f.messages[i].date = date.Unix()
+	}
+}
+
+// Structure returns the MIME tree of a message, from BODYSTRUCTURE (RFC 9051
+// §7.5.2), or, where that cannot be read, from the whole message.
+func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error) {
+	f := b.folder(id.Folder)
+	for range 3 {
+		if root, ok := b.structures.Get(id); ok {
+			return root, nil
+		}
+		if err := b.do(ctx, "structures "+id.Folder, func() error { return f.loadStructures(id) }); err != nil {
+			return nil, err
+		}
+	}
+	// Others pushed it out again and again: ask for it alone.
+	var root *mail.Part
+	err := b.do(ctx, "structure "+id.String(), func() error {
+		if err := f.loadStructures(id); err != nil {
+			return err
+		}
+		root, _ = b.structures.Get(id)
+		return nil
+	})
+	if err == nil && root == nil {
+		err = fmt.Errorf("structure of %s: %w", id, mail.ErrNotFound)
+	}
+	return root, err
+}
+
+func (f *folder) loadStructures(id mail.ID) error {
+	unknown := func(m message) bool {
+		return !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: m.uid})
+	}
+	set, err := f.batch(id, &f.structures, mostStructures, unknown)
+	if err != nil || len(set) == 0 {
+		return err
+	}
+	options := &imap.FetchOptions{BodyStructure: &imap.FetchItemBodyStructure{Extended: true}}
+	missing, err := f.fetchEach(id.UIDValidity, set, options, func(m *imapclient.FetchMessageBuffer) {
+		if m.BodyStructure != nil {
+			f.setStructure(id.UIDValidity, uint32(m.UID), m.BodyStructure)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	var failed error
+	f.b.settle(f, missing, func(uid uint32, unreadable bool) {
+		one := mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: uid}
+		if !unreadable {
+			if uid == id.UID {
+				failed = fmt.Errorf("%s: %w", one, mail.ErrNotFound)
+			}
+			return
+		}
+		f.b.log.Info("reading a message whole, its BODYSTRUCTURE is not readable", "folder", f.name, "uid", uid)
+		raw, err := f.b.Fetch(one, "", 0, -1)
+		if err != nil {
+			failed = err
+			return
+		}
+		f.b.structures.Add(one, mail.Parse(raw))
+	})
+	return failed
+}
+
+func (f *folder) setStructure(validity, uid uint32, bs imap.BodyStructure) {
+	id := mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}
+	f.b.structures.Add(id, part(bs, "", 0))
+}
+
+// settle goes through the messages that a batch did not bring: those that are
+// gone, and those which the library could not read.
+func (b *Backend) settle(f *folder, missing map[uint32]bool, each func(uid uint32, unreadable bool)) {
+	gone := false
+	for uid, unreadable := range missing {
+		gone = gone || !unreadable
+		each(uid, unreadable)
+	}
+	if gone {
+		b.refreshSoon(f.name)
+	}
+}
+
+// fetchEach fetches options of all messages in set and hands each to take.
+// It returns the messages that did not come: true for those whose answer the
+// library cannot read, which ends the connection: the one bad message is found
+// and left out, so that it never hides its neighbours.
+func (f *folder) fetchEach(validity uint32, set imap.UIDSet, options *imap.FetchOptions, take func(*imapclient.FetchMessageBuffer)) (missing map[uint32]bool, err error) {
+	uids, _ := set.Nums()
+	missing = make(map[uint32]bool, len(uids))
+	todo := make([]uint32, len(uids))
+	for i, uid := range uids {
+		todo[i] = uint32(uid)
+	}
+	n := len(todo)
+	for len(todo) > 0 {
+		var batch imap.UIDSet
+		for _, uid := range todo[:min(n, len(todo))] {
+			batch.AddNum(imap.UID(uid))
+		}
+		came := make(map[uint32]bool)
+		id := mail.ID{Folder: f.name, UIDValidity: validity}
+		err := f.b.pool.withMessage(need{folder: f.name}, id, func(s *session) error {
+			return s.fetch("describe messages of "+f.name, batch, options, func(m *imapclient.FetchMessageBuffer) {
+				came[uint32(m.UID)] = true
+				take(m)
+			})
+		})
+		unreadable := errors.Is(err, errMalformed)
+		if err != nil && !unreadable && !errors.Is(err, mail.ErrNotFound) {
+			return nil, err
+		}
+		var rest []uint32
+		for i, uid := range todo {
+			switch {
+			case came[uid]:
+			case i >= n || unreadable && n > 1:
+				rest = append(rest, uid)
+			default:
+				missing[uid] = unreadable
+			}
+		}
+		// The first that did not come is the likely culprit: ask for it
+		// alone, then for the rest together.
+		if unreadable && n > 1 {
+			n = 1
+		} else {
+			n = len(rest)
+		}
+		todo = rest
+	}
+	return missing, nil
+}
+
+// part turns a BODYSTRUCTURE into a tree of parts. Servers count levels as
+// deep as they like; a tree deeper than any real mail is cut to a leaf.
+func part(bs imap.BodyStructure, section string, depth int) *mail.Part {
+	const deepest = 100
+	switch bs := bs.(type) {
+	case *imap.BodyStructureMultiPart:
+		root := &mail.Part{Section: section, Type: bs.MediaType(), Encoding: "7bit"}
+		if bs.Extended != nil {
+			root.Params = mail.DecodeParams(bs.Extended.Params)
+		}
+		if depth == deepest {
+			return root
+		}
+		for i, child := range bs.Children {
+			number := strconv.Itoa(i + 1)
+			if section != "" {
+				number = section + "." + number
+			}
+			root.Children = append(root.Children, part(child, number, depth+1))
+		}
+		return root
+	case *imap.BodyStructureSinglePart:
+		if section == "" {
+			section = "1"
+		}
+		var disposition string
+		var dispParams map[string]string
+		if d := bs.Disposition(); d != nil {
+			disposition, dispParams = d.Value, d.Params
+		}
+		return mail.NewPart(section, bs.MediaType(), bs.Params, disposition, dispParams, bs.ID, bs.Encoding, int64(bs.Size))
+	}
+	return &mail.Part{Section: "1", Type: "text/plain", Encoding: "7bit"}
+}

@@ -1,0 +1,128 @@
+// Package imapbackend asks an IMAP server for mail.
+//
+// An IMAP connection is a conversation in which the client sends tagged
+// commands and the server answers each with data and a tagged OK, NO or BAD
+// (RFC 9051 §2.2). Commands on messages work on the one mailbox that the
+// connection has selected, so a client that reads several folders at once
+// wants several connections. Messages are named by UID, which is valid for as
+// long as the mailbox keeps its UIDVALIDITY; sequence numbers shift with each
+// expunge, so this package uses them for nothing but noticing that something
+// has changed.
+//
+// Backend is the whole of it: it keeps a few connections (pool.go, session.go,
+// connect.go), what is known of each folder (folder.go, listing.go, attr.go),
+// and fetches and deletes (fetch.go, delete.go). It knows nothing of the kernel.
+package imapbackend
+
+import (
+	"context"
+	"crypto/x509"
+	"log/slog"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"imapfs/mail"
+)
+
+// Config says which server to use and how.
+type Config struct {
+	URL         URL
+	Password    string
+	Insecure    bool           // allow a login without TLS
+	RootCAs     *x509.CertPool // nil: the system's
+	Connections int            // at most this many connections
+	Timeout     time.Duration  // a server that is silent for so long is given up
+	Keepalive   time.Duration  // how often to ask for news
+	ReadOnly    bool           // never select a folder for writing
+	Version     string         // told to the server by ID (RFC 2971)
+	Log         *slog.Logger
+}
+
+// Backend is a mail account on an IMAP server. It is safe for concurrent use.
+// A method whose ctx ends returns at once; the command that it started goes on,
+// so that whoever asks next finds the answer.
+type Backend struct {
+	cfg   Config
+	log   *slog.Logger
+	pool  *pool
+	group singleflight.Group
+
+	structures *lru.Cache[mail.ID, *mail.Part]
+
+	ctx  context.Context // ends when the backend closes
+	stop context.CancelFunc
+	wg   sync.WaitGroup // keepalive and refreshes; Close waits for it
+
+	mu       sync.Mutex // guards what follows
+	folders  map[string]*folder
+	list     []mail.Folder
+	onChange func(mail.Change)
+}
+
+// structuresKept bounds the BODYSTRUCTUREs in memory, some 600 bytes each.
+const structuresKept = 8192
+
+// Connect logs in and lists the folders. Its error is one plain line for the
+// user.
+func Connect(ctx context.Context, cfg Config) (*Backend, error) {
+	structures, err := lru.New[mail.ID, *mail.Part](structuresKept)
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{
+		cfg:        cfg,
+		log:        cfg.Log,
+		structures: structures,
+		folders:    make(map[string]*folder),
+	}
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	b.pool = newPool(b)
+	if err := b.listFolders(ctx); err != nil {
+		b.stop()
+		b.pool.close()
+		return nil, err
+	}
+	b.wg.Go(b.keepalive)
+	return b, nil
+}
+
+// OnChange sets the function that is told of changes. It is called without any
+// lock held, one change at a time for each folder, and must not wait for a
+// system call on the mount.
+func (b *Backend) OnChange(f func(mail.Change)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.onChange = f
+}
+
+func (b *Backend) notify(c mail.Change) {
+	b.mu.Lock()
+	f := b.onChange
+	b.mu.Unlock()
+	if f != nil {
+		f(c)
+	}
+}
+
+// Close logs out and ends all goroutines. It takes a few seconds at most, also
+// when the server is gone.
+func (b *Backend) Close() {
+	b.stop()
+	b.pool.close()
+	b.wg.Wait()
+}
+
+// do runs f once for all callers that wait under the same key, and goes on
+// with it when they stop waiting.
+func (b *Backend) do(ctx context.Context, key string, f func() error) error {
+	done := b.group.DoChan(key, func() (any, error) { return nil, f() })
+	select {
+	case r := <-done:
+		return r.Err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

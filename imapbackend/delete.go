@@ -1,0 +1,116 @@
+package imapbackend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+
+	"imapfs/mail"
+)
+
+// Delete removes one message for good: STORE \Deleted and UID EXPUNGE (RFC 9051
+// §6.4.9, before that RFC 4315) of this UID alone, sent together. It returns
+// nil only when the server has said OK to both. What others have marked
+// \Deleted stays: a plain EXPUNGE would take it along, so without UID EXPUNGE
+// nothing is deleted and the error is mail.ErrUnsupported.
+func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
+	return b.do(ctx, "delete "+id.String(), func() error {
+		if b.cfg.ReadOnly {
+			return mail.ErrReadOnly
+		}
+		f := b.folder(id.Folder)
+		err := b.pool.once(need{folder: id.Folder, writable: true}, checked(id, deleteOne(id)))
+		if errors.Is(err, errBroken) || errors.Is(err, errTimeout) {
+			// Nobody knows whether it was done. Look, and never send it
+			// blindly again.
+			var there bool
+			there, err = b.exists(id)
+			if err == nil && there {
+				err = b.pool.once(need{folder: id.Folder, writable: true}, checked(id, deleteOne(id)))
+			}
+		}
+		if err != nil {
+			return err
+		}
+		f.remove(id)
+		b.structures.Remove(id)
+		return nil
+	})
+}
+
+// deleteOne returns the exchange that deletes id.
+func deleteOne(id mail.ID) func(*session) error {
+	return func(s *session) error {
+		if !s.can(imap.CapUIDPlus) {
+			return fmt.Errorf("delete %s: the server cannot expunge one message alone (UIDPLUS), and others would go with it: %w", id, mail.ErrUnsupported)
+		}
+		var permanent []imap.Flag
+		if mailbox := s.client.Mailbox(); mailbox != nil {
+			permanent = mailbox.PermanentFlags
+		}
+		if len(permanent) > 0 && !slices.Contains(permanent, imap.FlagDeleted) {
+			return fmt.Errorf("delete %s: %w", id, mail.ErrReadOnly)
+		}
+		s.alone.RLock()
+		defer s.alone.RUnlock()
+		set := imap.UIDSetNum(imap.UID(id.UID))
+		var stored, expunged error
+		err := s.command("delete "+id.String(), func() error {
+			store := s.client.Store(set, deleted(imap.StoreFlagsAdd), nil)
+			expunge := s.client.UIDExpunge(set)
+			// Both are drained at once: what the server reports of other
+			// messages may come with either.
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				stored = store.Close()
+			}()
+			_, expunged = expunge.Collect()
+			<-done
+			if stored != nil {
+				return stored
+			}
+			return expunged
+		})
+		var status *imap.Error
+		if stored == nil && errors.As(expunged, &status) {
+			// Marked but still there: take the mark away, so that nothing has
+			// changed and no later EXPUNGE of another client deletes it.
+			undo := s.command("undo the deletion of "+id.String(), func() error {
+				return s.client.Store(set, deleted(imap.StoreFlagsDel), nil).Close()
+			})
+			if undo != nil {
+				s.b.log.Error("a message is left marked as deleted", "folder", id.Folder, "uid", id.UID, "error", undo)
+			}
+		}
+		if errors.Is(err, mail.ErrRefused) && len(permanent) == 0 {
+			// Servers open a folder that may only be read without any
+			// permanent flags; the library does not tell [READ-ONLY].
+			return fmt.Errorf("%w: %w", mail.ErrReadOnly, err)
+		}
+		return err
+	}
+}
+
+func deleted(op imap.StoreFlagsOp) *imap.StoreFlags {
+	return &imap.StoreFlags{Op: op, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
+}
+
+// exists asks the server whether id is still there.
+func (b *Backend) exists(id mail.ID) (bool, error) {
+	var there bool
+	err := b.pool.withMessage(need{folder: id.Folder}, id, func(s *session) error {
+		return s.command("look for "+id.String(), func() error {
+			criteria := &imap.SearchCriteria{UID: []imap.UIDSet{imap.UIDSetNum(imap.UID(id.UID))}}
+			data, err := s.client.UIDSearch(criteria, nil).Wait()
+			if err == nil {
+				there = len(data.AllUIDs()) > 0
+			}
+			return err
+		})
+	})
+	return there, err
+}

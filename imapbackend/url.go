@@ -1,0 +1,81 @@
+package imapbackend
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// URL is an IMAP URL (RFC 5092): imaps://user@host:993/folder means TLS from
+// the first byte, imap://user@host:143/folder means STARTTLS.
+type URL struct {
+	TLS    bool // imaps
+	User   string
+	Host   string
+	Port   string
+	Folder string // "" for all
+}
+
+// ParseURL reads an IMAP URL. The user may be missing, to be given otherwise.
+func ParseURL(s string) (URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		// The error of url.Parse repeats the URL, which may hold a password.
+		return URL{}, errors.New("SOURCE is not an IMAP URL; write it like imaps://user@imap.example.org/")
+	}
+	r := URL{Host: u.Hostname(), Port: u.Port(), Folder: strings.TrimSuffix(strings.TrimPrefix(u.Path, "/"), "/")}
+	switch u.Scheme {
+	case "imaps":
+		r.TLS = true
+		if r.Port == "" {
+			r.Port = "993"
+		}
+	case "imap":
+		if r.Port == "" {
+			r.Port = "143"
+		}
+	default:
+		return URL{}, errors.New("SOURCE must begin with imaps:// (TLS) or imap:// (STARTTLS), like imaps://user@imap.example.org/")
+	}
+	if _, has := u.User.Password(); has {
+		return URL{}, errors.New("a password in the URL can be read by every user of this machine; use --password-command, --password-file, IMAPFS_PASSWORD or the prompt")
+	}
+	if r.Host == "" {
+		return URL{}, errors.New("SOURCE names no host; write it like imaps://user@imap.example.org/")
+	}
+	if u.RawQuery != "" || u.Fragment != "" {
+		return URL{}, errors.New("SOURCE can name a server and a folder, nothing after them; write ? and # as %3F and %23")
+	}
+	// RFC 5092 allows ;AUTH= after the user name; the mechanism is chosen
+	// from what the server offers, so only * can be honoured.
+	user, auth, _ := strings.Cut(u.User.Username(), ";")
+	if auth != "" && !strings.EqualFold(auth, "AUTH=*") {
+		return URL{}, fmt.Errorf("SOURCE asks for %s; imapfs chooses the login method itself, leave it out", auth)
+	}
+	r.User = user
+	return r, nil
+}
+
+// Addr is host:port.
+func (u URL) Addr() string { return net.JoinHostPort(u.Host, u.Port) }
+
+// String is the URL without any credential but the user's name.
+func (u URL) String() string {
+	r := url.URL{Scheme: "imap", Host: u.Host, Path: "/" + u.Folder}
+	if strings.Contains(u.Host, ":") {
+		r.Host = "[" + u.Host + "]"
+	}
+	standard := "143"
+	if u.TLS {
+		r.Scheme, standard = "imaps", "993"
+	}
+	if u.Port != standard {
+		r.Host = u.Addr()
+	}
+	if u.User != "" {
+		r.User = url.User(u.User)
+	}
+	return r.String()
+}

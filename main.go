@@ -1,0 +1,374 @@
+// Imapfs mounts an IMAP mailbox as a file system.
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"imapfs/cache"
+	"imapfs/demo"
+	"imapfs/fs"
+	"imapfs/imapbackend"
+	"imapfs/secret"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // one line on standard error says what and what to do
+	exitUsage  = 2 // the command line is wrong
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command().ExecuteContext(ctx)
+	stop()
+	var usage usageError
+	switch {
+	case err == nil:
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "imapfs: %v\nSee: imapfs --help\n", err)
+		os.Exit(exitUsage)
+	default:
+		fmt.Fprintf(os.Stderr, "imapfs: %v\n", err)
+		os.Exit(exitFailed)
+	}
+}
+
+type usageError struct{ error }
+
+// settings is what the command line says.
+type settings struct {
+	user            string
+	insecure        bool
+	tlsCA           string
+	passwordCommand string
+	passwordFile    string
+	mountOptions    []string
+	daemon          bool
+	cacheSize       byteSize
+	connections     int
+	keepalive       time.Duration
+	timeout         time.Duration
+	umask           fileMode
+	show            []string
+	verbose         bool
+	imports         []string
+
+	readOnly bool // from mountOptions
+}
+
+func command() *cobra.Command {
+	s := &settings{cacheSize: 256 << 20, umask: 0o077}
+	root := &cobra.Command{
+		Use:   "imapfs [flags] SOURCE MOUNTPOINT",
+		Short: "Mount an IMAP mailbox as a file system",
+		Long: `imapfs mounts an IMAP mailbox as a file system: each folder is a directory, each
+message a directory in it with headers.txt, body.txt and attachments/.
+
+SOURCE is imaps://user@host/ (TLS) or imap://user@host/ (STARTTLS); a folder
+after the slash mounts only that one. Write an @ in the user name as %40, or use
+--user. The password comes from --password-command, --password-file, the
+environment variable IMAPFS_PASSWORD, or a prompt; never from the URL.
+
+Unmount with: fusermount3 -u MOUNTPOINT (or Ctrl-C).`,
+		Example: `  imapfs imaps://anna@imap.example.org/ ~/mail
+  imapfs --password-command 'pass mail' imaps://anna%40example.org@imap.example.org/ ~/mail
+  imapfs demo ~/mail`,
+		Args: positional(2, "SOURCE and MOUNTPOINT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.applyMountOptions(cmd.Flags()); err != nil {
+				return err
+			}
+			return s.mountServer(cmd.Context(), args[0], args[1])
+		},
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	f := root.Flags()
+	f.StringVar(&s.user, "user", "", "user name, instead of the one in SOURCE")
+	f.StringVar(&s.passwordCommand, "password-command", "", "shell command that prints the password on its first line")
+	f.StringVar(&s.passwordFile, "password-file", "", "file with the password on its first line")
+	f.StringVar(&s.tlsCA, "tls-ca", "", "file with the certificates (PEM) of a private CA to trust")
+	f.BoolVar(&s.insecure, "insecure", false, "allow a login without encryption")
+	f.IntVar(&s.connections, "connections", 4, "use at most this many connections to the server")
+	s.shared(f)
+
+	demonstration := &cobra.Command{
+		Use:   "demo [flags] MOUNTPOINT",
+		Short: "Start a server with sample mail inside imapfs, and mount it",
+		Long: `demo starts an IMAP server inside imapfs, with sample mail or with what --import
+names, and mounts it. The server keeps everything in memory: deleting a message
+in the mount does not touch the imported files.`,
+		Args: positional(1, "MOUNTPOINT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.applyMountOptions(cmd.Flags()); err != nil {
+				return err
+			}
+			return s.mountDemo(cmd.Context(), args[0])
+		},
+	}
+	demonstration.Flags().StringArrayVar(&s.imports, "import", nil, "show the mail of this .eml file, mbox file or Maildir instead of the sample (can be repeated)")
+	s.shared(demonstration.Flags())
+	root.AddCommand(demonstration)
+	return root
+}
+
+// shared defines the flags that every mount has.
+func (s *settings) shared(f *pflag.FlagSet) {
+	f.StringArrayVarP(&s.mountOptions, "options", "o", nil, "mount options, separated by commas (ro, allow_other, ...); a flag of imapfs can be one too (umask=022)")
+	f.BoolVar(&s.daemon, "daemon", false, "return once mounted, and serve in the background")
+	f.Var(&s.cacheSize, "cache-size", "keep up to this much mail in memory")
+	f.DurationVar(&s.keepalive, "keepalive", 4*time.Minute, "ask the server for news this often")
+	f.DurationVar(&s.timeout, "timeout", 30*time.Second, "give up a request that the server does not answer for so long")
+	f.Var(&s.umask, "umask", "permission bits to take from files and directories")
+	f.StringSliceVar(&s.show, "show", nil, "list more files of a message: raw (message.eml), html (body.html)")
+	f.BoolVarP(&s.verbose, "verbose", "v", false, "log what happens")
+}
+
+func positional(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError{fmt.Errorf("want %s, got %d arguments", what, len(args))}
+		}
+		return nil
+	}
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "(unknown)"
+}
+
+func (s *settings) logger() *slog.Logger {
+	level := slog.LevelWarn
+	if s.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// mountServer mounts the account that source names.
+func (s *settings) mountServer(ctx context.Context, source, dir string) error {
+	u, err := imapbackend.ParseURL(source)
+	if err != nil {
+		return usageError{err}
+	}
+	if s.user != "" {
+		u.User = s.user
+	}
+	if u.User == "" {
+		return usageError{errors.New("no user name; put it into SOURCE (imaps://user@host/) or use --user")}
+	}
+	roots, err := s.rootCAs()
+	if err != nil {
+		return err
+	}
+	// Before the password: nobody likes to type it for nothing.
+	if err := fs.CheckMountPoint(dir); err != nil {
+		return err
+	}
+	d, err := daemonize(s.daemon)
+	if err != nil {
+		return err
+	}
+	password, err := d.password(secret.Source{
+		Command: s.passwordCommand,
+		File:    s.passwordFile,
+		Env:     "IMAPFS_PASSWORD",
+		Prompt:  fmt.Sprintf("Password of %s on %s: ", u.User, u.Host),
+	})
+	if err != nil || d.parent() {
+		return errors.Join(err, d.wait())
+	}
+	if s.insecure && !u.TLS {
+		fmt.Fprintf(os.Stderr, "imapfs: warning: the connection to %s is not encrypted; others on the network can read the password and the mail\n", u.Host)
+	}
+	return s.serve(ctx, imapbackend.Config{URL: u, Password: password, Insecure: s.insecure, RootCAs: roots, Connections: s.connections}, u.String(), dir, d)
+}
+
+// mountDemo mounts the embedded server.
+func (s *settings) mountDemo(ctx context.Context, dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("cannot create the mount point: %v", err)
+		}
+	}
+	if err := fs.CheckMountPoint(dir); err != nil {
+		return err
+	}
+	d, err := daemonize(s.daemon)
+	if err != nil || d.parent() {
+		return errors.Join(err, d.wait())
+	}
+	server, err := demo.Start()
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	if err := s.fill(server); err != nil {
+		return err
+	}
+	u, err := imapbackend.ParseURL("imap://" + server.User + "@" + server.Addr + "/")
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, imapbackend.Config{URL: u, Password: server.Password, Insecure: true, Connections: 4}, "demo", dir, d)
+}
+
+func (s *settings) fill(server *demo.Server) error {
+	if len(s.imports) == 0 {
+		return server.AddSample()
+	}
+	for _, path := range s.imports {
+		n, err := server.Import(path)
+		if err != nil && n == 0 {
+			return err
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "imapfs: warning: %v\n", err)
+		}
+		fmt.Fprintf(os.Stderr, "imapfs: imported %d messages from %s\n", n, path)
+	}
+	return nil
+}
+
+func (s *settings) rootCAs() (*x509.CertPool, error) {
+	if s.tlsCA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(s.tlsCA)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the CA: %v", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", s.tlsCA)
+	}
+	return pool, nil
+}
+
+// serve connects, mounts, and serves until the mount goes away or ctx ends.
+func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, dir string, d *daemon) error {
+	log := s.logger()
+	cfg.Timeout, cfg.Keepalive, cfg.ReadOnly, cfg.Version, cfg.Log = s.timeout, s.keepalive, s.readOnly, version(), log
+	backend, err := imapbackend.Connect(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer backend.Close()
+
+	raw, html, err := s.shown()
+	if err != nil {
+		return err
+	}
+	fsys, err := fs.New(backend, cache.New(int64(s.cacheSize)), fs.Options{
+		Folder:   cfg.URL.Folder,
+		ReadOnly: s.readOnly,
+		ShowRaw:  raw,
+		ShowHTML: html,
+		UID:      uint32(os.Getuid()),
+		GID:      uint32(os.Getgid()),
+		Umask:    uint32(s.umask),
+		Timeout:  s.timeout,
+		Log:      log,
+	})
+	if err != nil {
+		return err
+	}
+	backend.OnChange(fsys.Changed)
+	mounted, err := fsys.Mount(source, dir, s.mountOptions)
+	if err != nil {
+		return err
+	}
+	defer mounted.Close()
+	fmt.Fprintf(os.Stderr, "imapfs: mounted %s at %s\n", source, dir)
+	d.ready()
+
+	gone := make(chan struct{})
+	go func() {
+		mounted.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		if err := mounted.Unmount(); err != nil {
+			return fmt.Errorf("cannot unmount %s (%v); use: fusermount3 -u -z %s", dir, err, dir)
+		}
+		return nil
+	}
+}
+
+func (s *settings) shown() (raw, html bool, err error) {
+	for _, what := range s.show {
+		switch what {
+		case "raw":
+			raw = true
+		case "html":
+			html = true
+		default:
+			return false, false, usageError{fmt.Errorf("--show knows raw and html, not %q", what)}
+		}
+	}
+	return raw, html, nil
+}
+
+// applyMountOptions sorts what came with -o: options for the kernel stay,
+// flags of imapfs are set, and what only concerns fstab is dropped.
+func (s *settings) applyMountOptions(flags *pflag.FlagSet) error {
+	var kernel []string
+	for option := range strings.SplitSeq(strings.Join(s.mountOptions, ","), ",") {
+		name, value, hasValue := strings.Cut(option, "=")
+		flag := flags.Lookup(strings.ReplaceAll(name, "_", "-"))
+		switch {
+		case name == "", name == "defaults", name == "rw", name == "auto", name == "noauto", name == "user", name == "users",
+			name == "nouser", name == "owner", name == "group", name == "nofail", name == "_netdev",
+			strings.HasPrefix(name, "x-"), strings.HasPrefix(name, "comment"):
+		case name == "ro":
+			s.readOnly = true
+			kernel = append(kernel, option)
+		case flag != nil && name != "o" && name != "options":
+			if !hasValue {
+				value = "true"
+			}
+			if err := flags.Set(flag.Name, value); err != nil {
+				return usageError{fmt.Errorf("-o %s: %v", option, err)}
+			}
+		case kernelOptions[name]:
+			kernel = append(kernel, option)
+		default:
+			return usageError{fmt.Errorf("unknown mount option %q", option)}
+		}
+	}
+	s.mountOptions = kernel
+	_, _, err := s.shown()
+	return err
+}
+
+// kernelOptions are those that fusermount3 and the kernel understand.
+var kernelOptions = map[string]bool{
+	"allow_other": true, "allow_root": true, "default_permissions": true, "max_read": true, "fsname": true, "subtype": true,
+	"dev": true, "nodev": true, "suid": true, "nosuid": true, "exec": true, "noexec": true,
+	"async": true, "sync": true, "dirsync": true, "atime": true, "noatime": true,
+}

@@ -1,0 +1,65 @@
+// Package secret finds the password. It comes from a place that other users of
+// the machine cannot read: never from the command line.
+package secret
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// Source says where the password may be. The first one that is set is used.
+type Source struct {
+	Command string // run by the shell; the first line of its output
+	File    string // its first line
+	Env     string // name of an environment variable
+	Prompt  string // shown on the terminal to ask for it
+}
+
+// Password returns the password. Its errors are plain lines for the user and
+// never hold what was read.
+func (s Source) Password() (string, error) {
+	switch {
+	case s.Command != "":
+		cmd := exec.Command("sh", "-c", s.Command)
+		cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("the password command failed (%v); run it by itself to see why", err)
+		}
+		return firstLine(out, "the password command printed nothing")
+	case s.File != "":
+		out, err := os.ReadFile(s.File)
+		if err != nil {
+			return "", fmt.Errorf("cannot read the password file: %v", err)
+		}
+		return firstLine(out, "the password file "+s.File+" begins with an empty line")
+	}
+	if password := os.Getenv(s.Env); password != "" {
+		return password, nil
+	}
+	if fd := int(os.Stdin.Fd()); term.IsTerminal(fd) {
+		fmt.Fprint(os.Stderr, s.Prompt)
+		out, err := term.ReadPassword(fd)
+		fmt.Fprintln(os.Stderr)
+		if err != nil {
+			return "", fmt.Errorf("cannot read the password from the terminal: %v", err)
+		}
+		return firstLine(out, "no password was typed")
+	}
+	return "", fmt.Errorf("no password: use --password-command, --password-file, the environment variable %s, or run imapfs on a terminal", s.Env)
+}
+
+func firstLine(out []byte, empty string) (string, error) {
+	line, _, _ := bytes.Cut(out, []byte("\n"))
+	password := strings.TrimSuffix(string(line), "\r")
+	if password == "" {
+		return "", errors.New(empty)
+	}
+	return password, nil
+}
