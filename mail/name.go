@@ -1,0 +1,275 @@
+package mail
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxName is the longest file name in bytes (NAME_MAX of Linux).
+const maxName = 255
+
+// Attachment is a leaf of a message that is shown as a file.
+type Attachment struct {
+	Name string // safe, and unique within the message
+	Part *Part
+}
+
+// extensions of the attachments without a name. The table is fixed, because
+// the tree must not depend on the machine's mime.types.
+var extensions = map[string]string{
+	"application/gzip":                                ".gz",
+	"application/ics":                                 ".ics",
+	"application/javascript":                          ".js",
+	"application/json":                                ".json",
+	"application/msword":                              ".doc",
+	"application/pdf":                                 ".pdf",
+	"application/pgp-encrypted":                       ".txt",
+	"application/pgp-keys":                            ".asc",
+	"application/pgp-signature":                       ".asc",
+	"application/pkcs7-mime":                          ".p7m",
+	"application/pkcs7-signature":                     ".p7s",
+	"application/postscript":                          ".ps",
+	"application/rtf":                                 ".rtf",
+	"application/vnd.ms-excel":                        ".xls",
+	"application/vnd.ms-powerpoint":                   ".ppt",
+	"application/vnd.oasis.opendocument.presentation": ".odp",
+	"application/vnd.oasis.opendocument.spreadsheet":  ".ods",
+	"application/vnd.oasis.opendocument.text":         ".odt",
+	"application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+	"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":         ".xlsx",
+	"application/vnd.openxmlformats-officedocument.wordprocessingml.document":   ".docx",
+	"application/x-gzip":            ".gz",
+	"application/x-pkcs7-mime":      ".p7m",
+	"application/x-pkcs7-signature": ".p7s",
+	"application/x-tar":             ".tar",
+	"application/x-zip-compressed":  ".zip",
+	"application/xml":               ".xml",
+	"application/zip":               ".zip",
+	"audio/mp4":                     ".m4a",
+	"audio/mpeg":                    ".mp3",
+	"audio/ogg":                     ".ogg",
+	"audio/wav":                     ".wav",
+	"audio/x-wav":                   ".wav",
+	"image/bmp":                     ".bmp",
+	"image/gif":                     ".gif",
+	"image/heic":                    ".heic",
+	"image/jpeg":                    ".jpg",
+	"image/jpg":                     ".jpg",
+	"image/pjpeg":                   ".jpg",
+	"image/png":                     ".png",
+	"image/svg+xml":                 ".svg",
+	"image/tiff":                    ".tif",
+	"image/webp":                    ".webp",
+	"message/rfc822":                ".eml",
+	"message/global":                ".eml",
+	"text/calendar":                 ".ics",
+	"text/css":                      ".css",
+	"text/csv":                      ".csv",
+	"text/directory":                ".vcf",
+	"text/html":                     ".html",
+	"text/markdown":                 ".md",
+	"text/richtext":                 ".rtx",
+	"text/rtf":                      ".rtf",
+	"text/vcard":                    ".vcf",
+	"text/x-amp-html":               ".html",
+	"text/x-vcard":                  ".vcf",
+	"text/xml":                      ".xml",
+	"video/mp4":                     ".mp4",
+	"video/mpeg":                    ".mpg",
+	"video/quicktime":               ".mov",
+}
+
+// extension returns the extension for a MIME type, with its dot.
+func extension(typ string) string {
+	if ext, ok := extensions[typ]; ok {
+		return ext
+	}
+	// The other message types (delivery-status and so on) are text for people
+	// to read.
+	if strings.HasPrefix(typ, "text/") || strings.HasPrefix(typ, "message/") {
+		return ".txt"
+	}
+	return ".bin"
+}
+
+// fileName is the safe name of an attachment, not yet unique.
+func (p *Part) fileName() string {
+	ext := extension(p.Type)
+	if strings.TrimSpace(p.Filename) == "" {
+		return "part-" + p.Section + ext
+	}
+	name := p.Filename
+	if ext == ".eml" && !strings.EqualFold(path.Ext(name), ext) {
+		name += ext
+	}
+	name = SafeName(name)
+	if name == unnamed {
+		name = "part-" + p.Section + ext
+	}
+	return name
+}
+
+// Attachments returns the leaves that are neither displayed nor body.html, in
+// order, with the names of their files.
+func (root *Part) Attachments() []Attachment {
+	s := root.choose()
+	var list []Attachment
+	taken := make(map[string]bool)
+	next := make(map[string]int) // so that many equal names take no quadratic time
+	for _, p := range root.leaves() {
+		if s.shows(p) {
+			continue
+		}
+		base := p.fileName()
+		name := base
+		for n := max(next[base], 2); taken[name]; n++ {
+			name = numbered(base, n)
+			next[base] = n + 1
+		}
+		taken[name] = true
+		list = append(list, Attachment{name, p})
+	}
+	return list
+}
+
+// numbered makes "name (2).ext" of "name.ext", within maxName bytes.
+func numbered(name string, n int) string {
+	stem, ext := splitExt(name)
+	suffix := fmt.Sprintf(" (%d)", n) + ext
+	return cut(stem, maxName-len(suffix)) + suffix
+}
+
+// splitExt splits off the extension, if it looks like one: short, and not the
+// whole name.
+func splitExt(name string) (stem, ext string) {
+	ext = path.Ext(name)
+	if len(ext) < 2 || len(ext) > 16 || len(ext) == len(name) || strings.ContainsAny(ext, " ") {
+		return name, ""
+	}
+	return name[:len(name)-len(ext)], ext
+}
+
+// cut shortens s to at most n bytes, at a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+const unnamed = "unnamed"
+
+// SafeName turns a name that a stranger chose into a file name that can be
+// listed, copied and shown without surprise. It keeps what it can: no "/",
+// control characters, or characters that are invisible or change the direction
+// of text (so that "exe.txt" is what it says); not "." or "..", no white space
+// at the ends, at most 255 bytes of valid UTF-8 with the extension kept. A
+// Windows path is cut to its last component, as other mail readers do. The
+// zero width joiners go too: they matter in some scripts, but two names that
+// look the same and are not matter more. A name of which nothing is left is
+// "unnamed".
+func SafeName(name string) string {
+	name = strings.ToValidUTF8(name, "\uFFFD")
+	if i := strings.LastIndexByte(name, '\\'); i >= 0 && strings.Trim(name[i+1:], " .") != "" {
+		name = name[i+1:]
+	}
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r == '/' || r == '\\':
+			return '_'
+		case r == '\t' || r == '\n' || r == '\r':
+			return ' '
+		case unicode.IsControl(r), isInvisible(r):
+			return -1
+		}
+		return r
+	}, name)
+	name = strings.TrimSpace(name)
+	if len(name) > maxName {
+		stem, ext := splitExt(name)
+		name = strings.TrimSpace(cut(stem, maxName-len(ext)) + ext)
+	}
+	switch name {
+	case "":
+		return unnamed
+	case ".":
+		return "_"
+	case "..":
+		return "__"
+	}
+	return name
+}
+
+// isInvisible says whether r is a bidirectional control, a line or paragraph
+// separator, or has no width.
+func isInvisible(r rune) bool {
+	return isBidi(r) || r == 0x2028 || r == 0x2029 || r == 0xfeff ||
+		r >= 0x200b && r <= 0x200d || r == 0x2060
+}
+
+// isBidi says whether r changes the direction of the text around it (Unicode
+// Standard Annex #9).
+func isBidi(r rune) bool {
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 ||
+		r == 0x200e || r == 0x200f || r == 0x061c
+}
+
+const folderSuffix = ".folder"
+
+// FolderName returns the directory name for one component of a mailbox name.
+// What cannot be in a file name is escaped as %XX; a "%" is escaped only where
+// it would look like an escape, so the original name can always be told from
+// the result. The empty component, which some servers have, is "%".
+//
+// childOfSelectable says that the folder above can hold messages, whose
+// directories are named by UID: a name of digits then gets the suffix
+// ".folder", and a name that already looks like that has its last dot escaped.
+func FolderName(component string, childOfSelectable bool) string {
+	switch component {
+	case "":
+		return "%"
+	case "%":
+		return "%25"
+	case ".":
+		return "%2E"
+	case "..":
+		return "%2E%2E"
+	}
+	if childOfSelectable {
+		base := component
+		for strings.HasSuffix(base, folderSuffix) {
+			base = strings.TrimSuffix(base, folderSuffix)
+		}
+		if isDigits(base) {
+			if base == component {
+				return component + folderSuffix
+			}
+			return strings.TrimSuffix(component, folderSuffix) + "%2Efolder"
+		}
+	}
+	var b strings.Builder
+	for i := 0; i < len(component); {
+		r, n := utf8.DecodeRuneInString(component[i:])
+		piece := component[i : i+n]
+		percent := r == '%' && i+2 < len(component) && unhex(component[i+1]) >= 0 && unhex(component[i+2]) >= 0
+		if r == '/' || unicode.IsControl(r) || isBidi(r) || r == utf8.RuneError && n == 1 || percent {
+			for j := range n {
+				fmt.Fprintf(&b, "%%%02X", piece[j])
+			}
+		} else {
+			b.WriteString(piece)
+		}
+		i += n
+	}
+	return b.String()
+}
+
+func isDigits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}

@@ -1,0 +1,95 @@
+package mail
+
+import "strings"
+
+// Part is one node of a message's MIME tree. A tree comes from Parse, or from
+// a server's BODYSTRUCTURE (RFC 9051 §7.5.2); both give the same one.
+type Part struct {
+	Section     string            // IMAP section number "1", "2.1" (RFC 9051 §6.4.5); "" only for a multipart root
+	Type        string            // "text/plain", lower case
+	Params      map[string]string // Content-Type parameters, lower-case names, decoded; may be nil
+	ContentID   string            // Content-ID with its angle brackets, "" for none (RFC 2392)
+	Disposition string            // "attachment", "inline" or "" (RFC 2183), lower case
+	Filename    string            // decoded name of Content-Disposition, else Content-Type; raw, not yet safe
+	Encoding    string            // Content-Transfer-Encoding, lower case; "7bit" if there is none
+	Size        int64             // octets of the encoded body
+	Children    []*Part           // of a multipart; message/rfc822 is a leaf
+
+	// Where Parse found the body in the raw message.
+	start, end int
+}
+
+// IsMultipart says whether the part has parts instead of a content of its own.
+func (p *Part) IsMultipart() bool { return len(p.Children) > 0 }
+
+// Find returns the part with this section number, or nil. The root of a
+// message that is not a multipart has number "1".
+func (root *Part) Find(section string) *Part {
+	if root == nil || root.Section == section {
+		return root
+	}
+	for _, c := range root.Children {
+		if section == c.Section || strings.HasPrefix(section, c.Section+".") {
+			return c.Find(section)
+		}
+	}
+	return nil
+}
+
+// Bytes returns the encoded body of a section, as the server gives it for
+// BODY[section] (RFC 9051 §6.4.5); the empty section is the whole message. It
+// returns false if there is no such section. root must come from Parse(raw).
+func (root *Part) Bytes(raw []byte, section string) ([]byte, bool) {
+	if section == "" {
+		return raw, true
+	}
+	p := root.Find(section)
+	if p == nil || p.start > p.end || p.end > len(raw) {
+		return nil, false
+	}
+	return raw[p.start:p.end:p.end], true
+}
+
+// leaves returns the leaves of the tree in order.
+func (root *Part) leaves() []*Part {
+	if root == nil {
+		return nil
+	}
+	if !root.IsMultipart() {
+		return []*Part{root}
+	}
+	var all []*Part
+	for _, c := range root.Children {
+		all = append(all, c.leaves()...)
+	}
+	return all
+}
+
+// setFilename fills in Filename from the parameters of the two header fields
+// that can hold one (RFC 2183 §2.3; the name of Content-Type is older).
+func (p *Part) setFilename(disposition map[string]string) {
+	p.Filename = disposition["filename"]
+	if p.Filename == "" {
+		p.Filename = p.Params["name"]
+	}
+}
+
+// NewPart makes a leaf from what BODYSTRUCTURE tells of it (RFC 9051 §7.5.2),
+// with the same reading of parameters as Parse. typ is "type/subtype";
+// params and dispParams are as the server sent them.
+func NewPart(section, typ string, params map[string]string, disposition string, dispParams map[string]string, contentID, encoding string, size int64) *Part {
+	p := &Part{
+		Section:     section,
+		Type:        plainType(typ),
+		Params:      DecodeParams(params),
+		ContentID:   strings.TrimSpace(contentID),
+		Disposition: strings.ToLower(disposition),
+		Encoding:    strings.ToLower(encoding),
+		Size:        size,
+	}
+	if p.Encoding == "" {
+		p.Encoding = "7bit"
+	}
+	p.setFilename(DecodeParams(dispParams))
+	return p
+}

@@ -1,0 +1,176 @@
+package mail
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// choice says what becomes of each leaf of a message: shown ones make up
+// body.txt, html is body.html (it may be a shown one too), all others are
+// attachments.
+type choice struct {
+	shown []*Part
+	html  *Part
+}
+
+func (c choice) shows(p *Part) bool { return p == c.html || slices.Contains(c.shown, p) }
+
+// Text returns the leaves whose text makes up body.txt, in order.
+func (root *Part) Text() []*Part { return root.choose().shown }
+
+// HTML returns the leaf shown as body.html: the first HTML that is the body or
+// the alternative of the body; nil if there is none.
+func (root *Part) HTML() *Part { return root.choose().html }
+
+// choose picks what a mail reader displays.
+func (root *Part) choose() choice {
+	leaves := root.leaves()
+	if len(leaves) == 0 {
+		return choice{}
+	}
+	var s choice
+	var others []*Part
+	if root.IsMultipart() {
+		s.shown, others = (&chooser{first: leaves[0]}).pick(root)
+	} else if strings.HasPrefix(root.Type, "text/") {
+		// Nothing but one leaf: any text is the body, whatever it calls itself.
+		s.shown = leaves
+	}
+	for _, p := range leaves {
+		if p.Type == "text/html" && (slices.Contains(s.shown, p) || slices.Contains(others, p)) {
+			s.html = p
+			break
+		}
+	}
+	return s
+}
+
+type chooser struct {
+	first *Part // the very first leaf
+}
+
+// pick returns the leaves of p that are displayed, and the HTML leaves that
+// are alternatives of displayed ones.
+func (c *chooser) pick(p *Part) (shown, others []*Part) {
+	if !p.IsMultipart() {
+		if c.displayable(p) {
+			return []*Part{p}, nil
+		}
+		return nil, nil
+	}
+	switch p.Type {
+	case "multipart/alternative":
+		return c.alternative(p)
+	case "multipart/related":
+		// RFC 2387 §3.2: the root is the start parameter's, else the first.
+		root := p.Children[0]
+		if start := p.Params["start"]; start != "" {
+			for _, child := range p.Children {
+				if trimID(child.ContentID) == trimID(start) {
+					root = child
+					break
+				}
+			}
+		}
+		return c.pick(root)
+	}
+	for _, child := range p.Children {
+		s, o := c.pick(child)
+		shown = append(shown, s...)
+		others = append(others, o...)
+	}
+	return shown, others
+}
+
+// alternative picks from a multipart/alternative (RFC 2046 §5.1.4): the first
+// child with plain text, else the first with anything to display.
+func (c *chooser) alternative(p *Part) (shown, others []*Part) {
+	best := -1
+	plain := false
+	picked := make([][]*Part, len(p.Children))
+	for i, child := range p.Children {
+		var o []*Part
+		picked[i], o = c.pick(child)
+		others = append(others, o...)
+		hasPlain := slices.ContainsFunc(picked[i], func(q *Part) bool { return q.Type != "text/html" })
+		if len(picked[i]) > 0 && (best < 0 || hasPlain && !plain) {
+			best, plain = i, hasPlain
+		}
+	}
+	for i, list := range picked {
+		if i == best {
+			shown = list
+			continue
+		}
+		for _, q := range list {
+			if q.Type == "text/html" {
+				others = append(others, q)
+			}
+		}
+	}
+	return shown, others
+}
+
+func trimID(id string) string { return strings.Trim(id, "<> \t\r\n") }
+
+// displayable says whether a leaf inside a multipart is for reading, and not a
+// file. Some programs give the body a name too.
+func (c *chooser) displayable(p *Part) bool {
+	if p.Type != "text/plain" && p.Type != "text/html" || p.Disposition == "attachment" {
+		return false
+	}
+	return p.Filename == "" || p == c.first
+}
+
+// BodyText writes body.txt from the encoded bodies of the parts that Text
+// returns: decoded, as UTF-8 with LF, HTML as text, with an empty line between
+// parts. It ends with exactly one LF unless it is empty.
+func BodyText(parts []*Part, bodies [][]byte) []byte {
+	var out []byte
+	for i, p := range parts {
+		if i >= len(bodies) {
+			break
+		}
+		text := decodeAll(p.Encoding, bodies[i])
+		var s []byte
+		if p.Type == "text/html" {
+			s = cleanText(htmlText(htmlString(p, text)))
+		} else {
+			s = cleanText(decodeCharset(p.Params["charset"], text))
+		}
+		s = bytes.TrimRight(s, "\n")
+		if len(bytes.TrimSpace(s)) == 0 {
+			continue
+		}
+		if len(out) > 0 {
+			out = append(out, '\n')
+		}
+		out = append(out, s...)
+		out = append(out, '\n')
+	}
+	return out
+}
+
+// cleanText makes CRLF and CR to LF, and drops control characters, which could
+// be commands to a terminal.
+func cleanText(s string) []byte {
+	out := make([]byte, 0, len(s)+1)
+	for i, r := range s {
+		switch {
+		case r == '\r':
+			if i+1 == len(s) || s[i+1] != '\n' {
+				out = append(out, '\n')
+			}
+		case r == '\n' || r == '\t' || r == '\f':
+			out = append(out, byte(r))
+		case r < 0x20 || r >= 0x7f && unicode.IsControl(r):
+		case r < 0x80:
+			out = append(out, byte(r))
+		default:
+			out = append(out, string(r)...)
+		}
+	}
+	return out
+}
