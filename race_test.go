@@ -1,6 +1,0 @@
-//go:build race
-
-package main
-
-// The race detector multiplies memory: no statement about it then.
-const raceEnabled = true
