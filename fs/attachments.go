@@ -66,7 +66,7 @@ func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.Ent
 	for _, a := range all {
 		if a.Name == name {
 			child := &fileNode{message: n.message, kind: kindAttachment, part: a.Part}
-			return n.message.newFile(ctx, child, out)
+			return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out)
 		}
 	}
 	return nil, syscall.ENOENT

@@ -3,7 +3,7 @@ package fs
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"hash/fnv"
+	"fmt"
 	"syscall"
 	"time"
 
@@ -49,7 +49,7 @@ const (
 	kindHTML
 	kindRaw
 	kindAttachments
-	kindAttachment // plus a hash of the section
+	kindAttachment
 )
 
 // numbers makes inode numbers for one folder under one UIDVALIDITY. They are
@@ -67,7 +67,7 @@ func (n numbers) of(uid uint32, k kind, mode uint32) gofs.StableAttr {
 	x := uint64(uid)<<32 ^ uint64(k)
 	ino := mix(n[0] ^ mix(x))
 	if ino < 2 || ino == ^uint64(0) {
-		ino += 2 // reserved numbers
+		ino ^= 1 << 32 // reserved numbers
 	}
 	return gofs.StableAttr{Mode: mode, Ino: ino, Gen: mix(n[1] ^ x)}
 }
@@ -89,8 +89,10 @@ func messageNumbers(id mail.ID) numbers {
 	return numbersOf("messages "+id.Folder, id.UIDValidity)
 }
 
-func attachmentKind(section string) kind {
-	h := fnv.New32a()
-	h.Write([]byte(section))
-	return kindAttachment + kind(h.Sum32())
+// attachment is of for the attachment of a message in this section. A short
+// hash of the section would not do: a message can have thousands of parts, and
+// two that share a number would share their content.
+func (n numbers) attachment(uid uint32, section string) gofs.StableAttr {
+	what := fmt.Sprintf("attachment %x %x %d %s", n[0], n[1], uid, section)
+	return numbersOf(what, 0).of(uid, kindAttachment, syscall.S_IFREG)
 }

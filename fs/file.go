@@ -23,14 +23,15 @@ type fileNode struct {
 	mu     sync.Mutex // guards what follows
 	stream *stream    // where the file is too large to be loaded by open
 	opens  int
+	exact  bool // length is the file's size; FS.sizes may have forgotten it
+	length int64
 }
 
 func (n *fileNode) number() gofs.StableAttr {
-	k := n.kind
-	if k == kindAttachment {
-		k = attachmentKind(n.part.Section)
+	if n.kind == kindAttachment {
+		return n.message.numbers.attachment(n.message.id.UID, n.part.Section)
 	}
-	return n.message.numbers.of(n.message.id.UID, k, syscall.S_IFREG)
+	return n.message.numbers.of(n.message.id.UID, n.kind, syscall.S_IFREG)
 }
 
 // size returns the file's size in bytes, and whether it is exact. An estimate
@@ -40,18 +41,30 @@ func (n *fileNode) size(ctx context.Context) (size int64, exact bool, err error)
 		return size, true, nil
 	}
 	n.mu.Lock()
-	s, open := n.stream, n.opens > 0
+	s, open, exact, length := n.stream, n.opens > 0, n.exact, n.length
 	n.mu.Unlock()
+	if exact {
+		return length, true, nil
+	}
 	if s != nil && open {
 		// Whoever has opened the file is told the truth, and waits for it.
 		size, err := s.size(ctx)
 		if err == nil {
-			n.message.fsys.sizes.Add(n.number(), size)
+			n.setSize(size)
 		}
 		return size, err == nil, err
 	}
 	size, err = n.estimate(ctx)
 	return max(size, 1), false, err
+}
+
+// setSize remembers the exact size: here for as long as the kernel knows the
+// node, and in FS.sizes for the next time.
+func (n *fileNode) setSize(size int64) {
+	n.mu.Lock()
+	n.exact, n.length = true, size
+	n.mu.Unlock()
+	n.message.fsys.sizes.Add(n.number(), size)
 }
 
 var _ = (gofs.NodeGetattrer)((*fileNode)(nil))
@@ -95,7 +108,7 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uin
 		return nil, 0, fsys.errno("read "+n.message.id.String(), err)
 	}
 	if b, ok := content.(loaded); ok {
-		fsys.sizes.Add(n.number(), int64(len(b)))
+		n.setSize(int64(len(b)))
 	}
 	n.mu.Lock()
 	n.opens++

@@ -39,29 +39,32 @@ func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 	if d == nil {
 		return syscall.ENOENT
 	}
-	n.fsys.fill(&out.Attr, n.number(), n.newest(ctx, d), 0)
-	out.SetTimeout(keep)
+	date, known := n.newest(ctx, d)
+	n.fsys.fill(&out.Attr, n.number(), date, 0)
+	if known {
+		out.SetTimeout(keep)
+	}
 	return 0
 }
 
 // newest returns the date of the newest message, that of the mount if there is
-// none or the server does not say.
-func (n *folderNode) newest(ctx context.Context, d *directory) time.Time {
+// none. known is false if the server did not say.
+func (n *folderNode) newest(ctx context.Context, d *directory) (date time.Time, known bool) {
 	if d.mailbox == "" {
-		return n.fsys.start
+		return n.fsys.start, true
 	}
 	ctx, cancel := n.fsys.wait(ctx)
 	defer cancel()
 	l, err := n.fsys.mail.Messages(ctx, d.mailbox)
 	if err != nil || len(l.UIDs) == 0 {
-		return n.fsys.start
+		return n.fsys.start, err == nil
 	}
 	last := mail.ID{Folder: d.mailbox, UIDValidity: l.UIDValidity, UID: l.UIDs[len(l.UIDs)-1]}
 	attr, err := n.fsys.mail.Attr(ctx, last)
 	if err != nil {
-		return n.fsys.start
+		return n.fsys.start, false
 	}
-	return attr.Date
+	return attr.Date, true
 }
 
 var _ = (gofs.NodeLookuper)((*folderNode)(nil))
@@ -86,7 +89,8 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	defer cancel()
 	id, attr, err := n.fsys.mail.Lookup(ctx, d.mailbox, uid)
 	if err != nil {
-		if child := n.deletedChild(name); child != nil {
+		// The rest of an rm -r may still come.
+		if child := messageIn(n.EmbeddedInode(), name); child != nil && child.isDeleted() {
 			child.fill(out)
 			return child.EmbeddedInode(), 0
 		}
@@ -113,7 +117,7 @@ func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHand
 	if d == nil {
 		return nil, 0, syscall.ENOENT
 	}
-	l := &listing{}
+	l := &listing{fsys: n.fsys, folder: d.mailbox, changes: n.fsys.changes.Load()}
 	for _, name := range d.names() {
 		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: folderNumber(d.children[name].key).Ino})
 	}
@@ -135,38 +139,34 @@ var _ = (gofs.NodeRmdirer)((*folderNode)(nil))
 // Rmdir deletes a message. Folders stay.
 func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	d := n.fsys.directory(n.path)
-	uid, ok := parseUID(name)
 	switch {
 	case d == nil:
 		return syscall.ENOENT
 	case d.children[name] != nil:
 		return syscall.EPERM
-	case !ok || d.mailbox == "":
+	}
+	// The message that the kernel means is the one that it has looked up. Under
+	// a new UIDVALIDITY the server has another one by this name.
+	child := messageIn(n.EmbeddedInode(), name)
+	if child == nil {
 		return syscall.ENOENT
 	}
-	if n.deletedChild(name) != nil {
+	if child.isDeleted() {
 		return 0
 	}
 	ctx, cancel := n.fsys.wait(ctx)
 	defer cancel()
-	id, _, err := n.fsys.mail.Lookup(ctx, d.mailbox, uid)
-	if err == nil {
-		err = n.fsys.delete(ctx, id)
-	}
-	return n.fsys.errno("delete "+d.mailbox+"/"+name, err)
+	return n.fsys.errno("delete "+child.id.String(), n.fsys.delete(ctx, child.id))
 }
 
-// deletedChild returns the node of a message that was deleted through the mount
-// a moment ago, for the rest of the rm -r.
-func (n *folderNode) deletedChild(name string) *messageNode {
-	inode := n.GetChild(name)
+// messageIn returns the message that the kernel knows by this name in a folder,
+// nil if there is none.
+func messageIn(folder *gofs.Inode, name string) *messageNode {
+	inode := folder.GetChild(name)
 	if inode == nil {
 		return nil
 	}
-	child, ok := inode.Operations().(*messageNode)
-	if !ok || !child.isDeleted() {
-		return nil
-	}
+	child, _ := inode.Operations().(*messageNode) // or it is a folder
 	return child
 }
 

@@ -22,6 +22,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -76,13 +77,14 @@ type FS struct {
 	log   *slog.Logger
 	start time.Time // of the mount: the date of what has none
 
-	sizes *lru.Cache[gofs.StableAttr, int64] // exact sizes of files loaded so far
-	root  *folderNode
-	notes notifier
+	sizes   *lru.Cache[gofs.StableAttr, int64] // exact sizes of files loaded so far
+	root    *folderNode
+	notes   notifier
+	changes atomic.Uint64 // counts them, see listing
 
 	mu      sync.Mutex // guards what follows
 	tree    *directory
-	deleted map[mail.ID]time.Time // from here, a short while ago (see message.go)
+	deleted map[mail.ID]bool // from here: false while the server is asked, then true for a short while
 }
 
 // sizesKept bounds the exact sizes that are remembered, some 150 bytes each.
@@ -94,7 +96,7 @@ func New(m Mail, c *cache.Cache, opt Options) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	fsys := &FS{mail: m, cache: c, opt: opt, log: opt.Log, start: time.Now(), sizes: sizes, deleted: make(map[mail.ID]time.Time)}
+	fsys := &FS{mail: m, cache: c, opt: opt, log: opt.Log, start: time.Now(), sizes: sizes, deleted: make(map[mail.ID]bool)}
 	fsys.tree, err = buildTree(m.Folders(), opt.Folder)
 	if err != nil {
 		return nil, err

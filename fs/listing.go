@@ -7,6 +7,8 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/mail"
 )
 
 // listing is an open directory: some named entries, and after them one for
@@ -16,6 +18,12 @@ type listing struct {
 	uids    []uint32
 	numbers numbers // of the messages
 	next    int
+
+	// Of a listing that the kernel keeps: a change that came while it was read
+	// was told too early to void it.
+	fsys    *FS
+	folder  string
+	changes uint64 // FS.changes before the listing was made
 }
 
 var _ = (gofs.FileReaddirenter)((*listing)(nil))
@@ -47,4 +55,12 @@ func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	}
 	l.next = int(off)
 	return 0
+}
+
+var _ = (gofs.FileReleasedirer)((*listing)(nil))
+
+func (l *listing) Releasedir(context.Context, uint32) {
+	if l.folder != "" && l.fsys.changes.Load() != l.changes {
+		l.fsys.notes.add(mail.Change{Folder: l.folder})
+	}
 }

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"syscall"
 	"time"
 
@@ -93,6 +94,9 @@ func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 		child.kind = kindRaw
 	case htmlName:
 		root, err := n.structure(ctx)
+		if err != nil && n.isDeleted() {
+			root, err = &mail.Part{Section: "1", Type: "text/html"}, nil // only to be unlinked
+		}
 		if err != nil {
 			return nil, n.fsys.errno("look into "+n.id.String(), err)
 		}
@@ -101,14 +105,18 @@ func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 			return nil, syscall.ENOENT
 		}
 	default:
-		out.SetEntryTimeout(keep) // what a message has not it will never have
 		return nil, syscall.ENOENT
 	}
-	return n.newFile(ctx, child, out)
+	return n.newFile(ctx, n.EmbeddedInode(), name, child, out)
 }
 
 // newFile answers a LOOKUP of a file in the message.
-func (n *messageNode) newFile(ctx context.Context, child *fileNode, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+func (n *messageNode) newFile(ctx context.Context, dir *gofs.Inode, name string, child *fileNode, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if known := dir.GetChild(name); known != nil {
+		if file, ok := known.Operations().(*fileNode); ok && file.number() == child.number() {
+			child = file // it may know its size
+		}
+	}
 	size, exact, err := child.size(ctx)
 	if err != nil && n.isDeleted() {
 		size, err = 1, nil // only to be unlinked
@@ -133,6 +141,9 @@ func (n *messageNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHan
 		return nil, 0, errno
 	}
 	l := &listing{}
+	if n.isDeleted() {
+		return l, 0, 0 // whatever is asked for by name can still be unlinked
+	}
 	add := func(name string, k kind, mode uint32) {
 		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: mode, Ino: n.numbers.of(n.id.UID, k, mode).Ino})
 	}
@@ -201,18 +212,42 @@ func (n *messageNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 // some directories to go.
 const restOfRm = 10 * time.Second
 
-// delete deletes a message on the server.
+// delete deletes a message on the server. When ctx ends first the deletion goes
+// on, and the kernel is told when it is done.
 func (fsys *FS) delete(ctx context.Context, id mail.ID) error {
-	err := fsys.mail.Delete(ctx, id)
+	done := make(chan error, 1)
+	go func() { done <- fsys.deleteNow(id) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (fsys *FS) deleteNow(id mail.ID) error {
+	fsys.mu.Lock()
+	fsys.deleted[id] = fsys.deleted[id]
+	fsys.mu.Unlock()
+	err := fsys.mail.Delete(context.Background(), id)
 	if err != nil {
+		fsys.mu.Lock()
+		if !fsys.deleted[id] {
+			delete(fsys.deleted, id)
+		}
+		fsys.mu.Unlock()
+		if errors.Is(err, mail.ErrNotFound) {
+			// Another client was faster, and the report of it passed unheard.
+			fsys.Changed(mail.Change{Folder: id.Folder, Removed: []uint32{id.UID}})
+		}
 		return err
 	}
 	fsys.log.Info("deleted", "folder", id.Folder, "uid", id.UID)
 	fsys.mu.Lock()
-	fsys.deleted[id] = time.Now()
+	fsys.deleted[id] = true
 	fsys.mu.Unlock()
 	// The listing forgets it now, the names below it when the rm is over.
-	fsys.notes.add(mail.Change{Folder: id.Folder})
+	fsys.Changed(mail.Change{Folder: id.Folder})
 	time.AfterFunc(restOfRm, func() {
 		fsys.mu.Lock()
 		delete(fsys.deleted, id)
@@ -223,6 +258,13 @@ func (fsys *FS) delete(ctx context.Context, id mail.ID) error {
 }
 
 func (n *messageNode) isDeleted() bool {
+	n.fsys.mu.Lock()
+	defer n.fsys.mu.Unlock()
+	return n.fsys.deleted[n.id]
+}
+
+// isGoing says whether the message is deleted or is just being deleted.
+func (n *messageNode) isGoing() bool {
 	n.fsys.mu.Lock()
 	defer n.fsys.mu.Unlock()
 	_, ok := n.fsys.deleted[n.id]

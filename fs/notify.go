@@ -31,7 +31,10 @@ func (n *notifier) init(fsys *FS) {
 }
 
 // Changed takes in what the server has reported. It returns at once.
-func (fsys *FS) Changed(c mail.Change) { fsys.notes.add(c) }
+func (fsys *FS) Changed(c mail.Change) {
+	fsys.changes.Add(1)
+	fsys.notes.add(c)
+}
 
 func (n *notifier) add(c mail.Change) {
 	n.mu.Lock()
@@ -108,13 +111,16 @@ func (fsys *FS) messagesChanged(c mail.Change) {
 	if c.Renewed {
 		for name, child := range folder.Children() {
 			if _, ok := child.Operations().(*messageNode); ok {
-				void(folder, name)
+				// Whoever has it open gets ESTALE from the node itself: a
+				// NotifyDelete would make the kernel say ENOENT instead.
+				folder.NotifyEntry(name)
+				child.NotifyContent(-1, 0) // its attributes
 			}
 		}
 	}
 	for _, uid := range c.Removed {
 		name := strconv.FormatUint(uint64(uid), 10)
-		if child := folder.GetChild(name); child != nil && child.Operations().(*messageNode).isDeleted() {
+		if child := messageIn(folder, name); child != nil && child.isGoing() {
 			continue // its turn comes when the rm is over
 		}
 		void(folder, name)

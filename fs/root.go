@@ -13,7 +13,7 @@ import (
 // the hierarchy that the server does not list by itself.
 type directory struct {
 	mailbox  string // full name; "" where there are no messages
-	key      string // place in the hierarchy, for the inode number
+	key      string // path of names, for the inode number
 	children map[string]*directory
 }
 
@@ -43,7 +43,7 @@ func (l *level) child(component string) *level {
 // make. With base, it is the tree below that mailbox.
 func buildTree(folders []mail.Folder, base string) (*directory, error) {
 	root := &level{children: make(map[string]*level)}
-	top := root
+	top, exact := root, false
 	for _, f := range folders {
 		l := root
 		components := []string{f.Name}
@@ -52,12 +52,18 @@ func buildTree(folders []mail.Folder, base string) (*directory, error) {
 			// makes no level of its own.
 			components = strings.Split(strings.TrimSuffix(f.Name, string(f.Delim)), string(f.Delim))
 		}
-		for _, c := range components {
+		for i, c := range components {
 			l = l.child(c)
+			// The mounted folder can be a level that is not listed by itself.
+			switch above := components[:i+1]; {
+			case isBase(above, string(f.Delim), base):
+				top, exact = l, true
+			case !exact && isBase(above, "/", base):
+				top = l
+			}
 		}
-		l.selectable, l.name = f.Selectable, f.Name
-		if f.Name == base || f.Delim != 0 && strings.ReplaceAll(f.Name, string(f.Delim), "/") == base {
-			top = l
+		if f.Selectable || !l.selectable { // some servers list a folder twice, with and without a delimiter
+			l.selectable, l.name = f.Selectable, f.Name
 		}
 	}
 	if base != "" && top == root {
@@ -66,13 +72,25 @@ func buildTree(folders []mail.Folder, base string) (*directory, error) {
 	return top.directory(""), nil
 }
 
+// isBase says whether base names the folder with these components. INBOX is the
+// same in any case (RFC 9051 §5.1).
+func isBase(components []string, delim, base string) bool {
+	name := strings.Join(components, delim)
+	rest, ok := strings.CutPrefix(name, "INBOX")
+	if ok && len(base) == len(name) && strings.EqualFold(base[:len("INBOX")], "INBOX") {
+		return (rest == "" || components[0] == "INBOX") && base[len("INBOX"):] == rest
+	}
+	return name == base
+}
+
 func (l *level) directory(key string) *directory {
 	d := &directory{key: key, children: make(map[string]*directory)}
 	if l.selectable {
 		d.mailbox = l.name
 	}
 	for component, c := range l.children {
-		d.children[mail.FolderName(component, l.selectable)] = c.directory(key + "\x00" + component)
+		name := mail.FolderName(component, l.selectable)
+		d.children[name] = c.directory(key + "\x00" + name)
 	}
 	return d
 }

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -163,8 +164,7 @@ func (s *stream) size(ctx context.Context) (int64, error) {
 }
 
 // plainSize looks for the end where the server says that it is, and onwards or
-// backwards from there if it is not: the end is in the one piece that is short
-// and follows one that is full.
+// before that if it is not: the end is in the first piece that is short.
 func (s *stream) plainSize(ctx context.Context) (int64, error) {
 	s.mu.Lock()
 	total := s.total
@@ -172,28 +172,26 @@ func (s *stream) plainSize(ctx context.Context) (int64, error) {
 	if total >= 0 {
 		return total, nil
 	}
-	for i := s.claimed / pieceSize; ; {
+	// All pieces before first are full. Those from short on are not.
+	first, i := int64(0), s.claimed/pieceSize
+	for short := int64(math.MaxInt64); ; {
 		b, err := s.fetch(ctx, i)
-		switch {
-		case err != nil:
+		if err != nil {
 			return 0, err
-		case len(b) == pieceSize:
-			i++
-			continue
-		case len(b) == 0 && i > 0:
-			before, err := s.fetch(ctx, i-1)
-			if err != nil {
-				return 0, err
-			}
-			if len(before) < pieceSize {
-				i--
-				continue
-			}
 		}
-		s.mu.Lock()
-		s.total = i*pieceSize + int64(len(b))
-		total = s.total
-		s.mu.Unlock()
-		return total, nil
+		if len(b) == pieceSize {
+			first = i + 1
+		} else {
+			short = i
+		}
+		if len(b) > 0 && len(b) < pieceSize || first == short {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.total = short*pieceSize + int64(len(b))
+			return s.total, nil
+		}
+		if i = first; short < math.MaxInt64 {
+			i += (short - first) / 2
+		}
 	}
 }

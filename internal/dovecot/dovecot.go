@@ -50,6 +50,7 @@ mail_gid = {{.MailGroup}}
 first_valid_uid = 1
 first_valid_gid = 1
 default_internal_user = {{.InternalUser}}
+default_internal_group = {{.InternalGroup}}
 default_login_user = {{.LoginUser}}
 mailbox_list_index = yes
 {{if .CertFile}}
@@ -131,13 +132,13 @@ func Start(t testing.TB, o Options) *Server {
 		"Dir": dir, "Password": Password, "Port": port, "TLSPort": tlsPort,
 		"CertFile": o.CertFile, "KeyFile": o.KeyFile, "Extra": o.Extra,
 		// As root, Dovecot serves no mail of root's.
-		"MailUser": "nobody", "MailGroup": "nogroup", "InternalUser": "dovecot", "LoginUser": "dovenull", "RunAsUser": false,
+		"MailUser": "nobody", "MailGroup": "nogroup", "InternalUser": "dovecot", "InternalGroup": "dovecot", "LoginUser": "dovenull", "RunAsUser": false,
 	}
 	if me.Uid != "0" {
 		for _, k := range []string{"MailUser", "InternalUser", "LoginUser"} {
 			data[k] = me.Username
 		}
-		data["MailGroup"], data["RunAsUser"] = group.Name, true
+		data["MailGroup"], data["InternalGroup"], data["RunAsUser"] = group.Name, group.Name, true
 	}
 	var text bytes.Buffer
 	if err := config.Execute(&text, data); err != nil {
