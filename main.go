@@ -37,6 +37,9 @@ func main() {
 	var usage usageError
 	switch {
 	case err == nil:
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "imapfs: interrupted")
+		os.Exit(exitFailed)
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "imapfs: %v\nSee: imapfs --help\n", err)
 		os.Exit(exitUsage)

@@ -38,6 +38,7 @@ import (
 
 	"imapfs/demo"
 	"imapfs/internal/dovecot"
+	"imapfs/mail"
 )
 
 // The tests mount for real. The test binary plays imapfs itself, in a process
@@ -405,9 +406,7 @@ func TestMessageDirectory(t *testing.T) {
 			if got, want := names(t, dir), []string{"attachments", "body.txt", "headers.txt"}; !slices.Equal(got, want) {
 				t.Errorf("%s lists %q, want %q", dir, got, want)
 			}
-			if got := read(t, dir, "message.eml"); !bytes.Equal(got, m.raw) {
-				t.Errorf("%s/message.eml has %d bytes that differ from the server's %d", dir, len(got), len(m.raw))
-			}
+			sameFiles(t, dir, m.raw)
 			info, err := os.Stat(dir)
 			if err != nil {
 				t.Fatal(err)
@@ -420,6 +419,48 @@ func TestMessageDirectory(t *testing.T) {
 			}
 		})
 	})
+}
+
+// sameFiles compares a message's directory with what the raw message makes:
+// the same whether the mount fetched it whole or by parts.
+func sameFiles(t *testing.T, dir string, raw []byte) {
+	t.Helper()
+	root := mail.Parse(raw)
+	parts := root.Text()
+	bodies := make([][]byte, len(parts))
+	for i, p := range parts {
+		bodies[i], _ = root.Bytes(raw, p.Section)
+	}
+	want := map[string][]byte{
+		"message.eml": raw,
+		"headers.txt": mail.HeadersText(mail.SplitHeader(raw)),
+		"body.txt":    mail.BodyText(parts, bodies),
+	}
+	if p := root.HTML(); p != nil {
+		body, _ := root.Bytes(raw, p.Section)
+		want["body.html"] = mail.HTMLFile(p, body)
+	} else if _, err := os.Stat(filepath.Join(dir, "body.html")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s/body.html without an HTML part: %v", dir, err)
+	}
+	var attachments []string
+	for _, a := range root.Attachments() {
+		body, _ := root.Bytes(raw, a.Part.Section)
+		d := mail.NewDecoder(a.Part.Encoding)
+		want["attachments/"+a.Name] = d.Decode(nil, body, true)
+		attachments = append(attachments, a.Name)
+	}
+	got := names(t, filepath.Join(dir, "attachments"))
+	sort.Strings(attachments)
+	sort.Strings(got)
+	if !slices.Equal(got, attachments) {
+		t.Errorf("%s/attachments lists %q, want %q", dir, got, attachments)
+		return
+	}
+	for name, content := range want {
+		if got := read(t, dir, name); !bytes.Equal(got, content) {
+			t.Errorf("%s/%s has %d bytes, want %d, or others", dir, name, len(got), len(content))
+		}
+	}
 }
 
 // TestSizeIsExactOnceOpen opens each file of a mount that has loaded nothing:
@@ -1052,6 +1093,27 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestMountPointTaken mounts where a mount is, or is left over from a crash.
+func TestMountPointTaken(t *testing.T) {
+	a := embedded(t)
+	dir := t.TempDir()
+	env := []string{"IMAPFS_PASSWORD=" + a.password}
+	first := imapfs(t, env, "--insecure", a.url(), dir)
+	first.waitMounted(t)
+	t.Cleanup(func() { exec.Command("fusermount3", "-u", "-z", dir).Run() })
+	refused := func(want string) {
+		t.Helper()
+		p := imapfs(t, env, "--insecure", a.url(), dir)
+		if code := p.exit(t); code != 1 || !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("exit code %d, it said %q, want something with %q", code, p.stderr, want)
+		}
+	}
+	refused("mounted on " + dir + " already")
+	first.cmd.Process.Kill()
+	first.exit(t)
+	refused("left over")
+}
+
 // certificate writes a self-signed certificate and its key.
 func certificate(t *testing.T, host string) (certFile, keyFile string) {
 	t.Helper()
@@ -1245,12 +1307,12 @@ func TestCorpus(t *testing.T) {
 		t.Fatalf("%d messages are listed, want %d", len(list), len(all))
 	}
 	for _, m := range messages(t, a.client(t), "INBOX") {
-		if got := read(t, mnt, "INBOX", fmt.Sprint(m.uid), "message.eml"); !bytes.Equal(got, m.raw) {
-			t.Errorf("message %d differs from the server's", m.uid)
-		}
+		sameFiles(t, filepath.Join(mnt, "INBOX", fmt.Sprint(m.uid)), m.raw)
 	}
 	hashes(t, mnt)
-	if peak := peakMemory(t, p.cmd.Process.Pid); peak > (64+100)<<20 && !raceDetector() {
+	peak := peakMemory(t, p.cmd.Process.Pid)
+	t.Logf("peak memory %d MB", peak>>20)
+	if peak > (64+100)<<20 && !raceDetector() {
 		t.Errorf("peak memory %d MB, want at most 64 + 100", peak>>20)
 	}
 	toolsAgree(t, a, len(all))

@@ -94,40 +94,30 @@ func (m *Mounted) Unmount() error {
 // CheckMountPoint says in plain words why dir cannot be mounted on.
 func CheckMountPoint(dir string) error {
 	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		return fmt.Errorf("the mount point %s is not a directory", dir)
+	}
+	var entries []os.DirEntry
+	if err == nil {
+		// The kernel may still know the attributes of a mount whose program
+		// has died, but not its listing.
+		entries, err = os.ReadDir(dir)
+	}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("the mount point %s does not exist; create it with: mkdir -p %s", dir, dir)
-	case errors.Is(err, syscall.ENOTCONN):
+	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
 		return fmt.Errorf("%s is left over from a mount whose program has died; clear it with: fusermount3 -u %s", dir, dir)
 	case err != nil:
 		return fmt.Errorf("cannot use the mount point: %v", err)
-	case !info.IsDir():
-		return fmt.Errorf("the mount point %s is not a directory", dir)
 	}
-	if abs, err := filepath.Abs(dir); err == nil {
-		if parent, err := os.Stat(filepath.Dir(abs)); err == nil && device(parent) != device(info) {
-			var fstype string
-			if data, err := os.ReadFile("/proc/self/mounts"); err == nil {
-				fstype = mountedType(string(data), abs)
-			}
-			if fstype == "fuse.imapfs" {
-				return fmt.Errorf("a mailbox is mounted on %s already; unmount it with: fusermount3 -u %s", dir, dir)
-			}
+	if mounts, err := os.ReadFile("/proc/self/mounts"); err == nil {
+		if abs, err := filepath.Abs(dir); err == nil && mountedType(string(mounts), abs) == "fuse.imapfs" {
+			return fmt.Errorf("a mailbox is mounted on %s already; unmount it with: fusermount3 -u %s", dir, dir)
 		}
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("cannot use the mount point: %v", err)
 	}
 	if len(entries) > 0 {
 		return fmt.Errorf("the mount point %s is not empty; use an empty directory, what is in it would be hidden", dir)
-	}
-	return nil
-}
-
-func device(info os.FileInfo) any {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return st.Dev
 	}
 	return nil
 }
