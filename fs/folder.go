@@ -156,7 +156,7 @@ func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	}
 	ctx, cancel := n.fsys.wait(ctx)
 	defer cancel()
-	return n.fsys.errno("delete "+child.id.String(), n.fsys.delete(ctx, child.id))
+	return n.fsys.delete(ctx, child.id)
 }
 
 // messageIn returns the message that the kernel knows by this name in a folder,

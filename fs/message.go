@@ -181,7 +181,7 @@ func (n *messageNode) Unlink(ctx context.Context, name string) syscall.Errno {
 	}
 	ctx, cancel := n.fsys.wait(ctx)
 	defer cancel()
-	return n.fsys.errno("delete "+n.id.String(), n.fsys.delete(ctx, n.id))
+	return n.fsys.delete(ctx, n.id)
 }
 
 var _ = (gofs.NodeRmdirer)((*messageNode)(nil))
@@ -214,20 +214,29 @@ const restOfRm = 10 * time.Second
 
 // delete deletes a message on the server. When ctx ends first the deletion goes
 // on, and the kernel is told when it is done.
-func (fsys *FS) delete(ctx context.Context, id mail.ID) error {
+func (fsys *FS) delete(ctx context.Context, id mail.ID) syscall.Errno {
 	done := make(chan error, 1)
 	go func() { done <- fsys.deleteNow(id) }()
+	var err error
 	select {
-	case err := <-done:
-		return err
+	case err = <-done:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
+	errno := fsys.errno("delete "+id.String(), err)
+	if errno == syscall.ESTALE {
+		// The kernel would answer ESTALE by looking the path up anew, and so
+		// delete the message that has this number now.
+		return syscall.ENOENT
+	}
+	return errno
 }
 
 func (fsys *FS) deleteNow(id mail.ID) error {
 	fsys.mu.Lock()
-	fsys.deleted[id] = fsys.deleted[id]
+	if !fsys.deleted[id] {
+		fsys.deleted[id] = false
+	}
 	fsys.mu.Unlock()
 	err := fsys.mail.Delete(context.Background(), id)
 	if err != nil {

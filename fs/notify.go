@@ -113,8 +113,8 @@ func (fsys *FS) messagesChanged(c mail.Change) {
 			if _, ok := child.Operations().(*messageNode); ok {
 				// Whoever has it open gets ESTALE from the node itself: a
 				// NotifyDelete would make the kernel say ENOENT instead.
-				folder.NotifyEntry(name)
 				child.NotifyContent(-1, 0) // its attributes
+				folder.NotifyEntry(name)
 			}
 		}
 	}

@@ -75,12 +75,11 @@ func buildTree(folders []mail.Folder, base string) (*directory, error) {
 // isBase says whether base names the folder with these components. INBOX is the
 // same in any case (RFC 9051 §5.1).
 func isBase(components []string, delim, base string) bool {
-	name := strings.Join(components, delim)
-	rest, ok := strings.CutPrefix(name, "INBOX")
-	if ok && len(base) == len(name) && strings.EqualFold(base[:len("INBOX")], "INBOX") {
-		return (rest == "" || components[0] == "INBOX") && base[len("INBOX"):] == rest
+	const inbox = "INBOX"
+	if components[0] == inbox && len(base) >= len(inbox) && strings.EqualFold(base[:len(inbox)], inbox) {
+		base = inbox + base[len(inbox):]
 	}
-	return name == base
+	return strings.Join(components, delim) == base
 }
 
 func (l *level) directory(key string) *directory {

@@ -172,9 +172,10 @@ func (s *stream) plainSize(ctx context.Context) (int64, error) {
 	if total >= 0 {
 		return total, nil
 	}
-	// All pieces before first are full. Those from short on are not.
-	first, i := int64(0), s.claimed/pieceSize
-	for short := int64(math.MaxInt64); ; {
+	// All pieces before first are full, those from short on are not, and tail
+	// is what is in piece short.
+	first, i := int64(0), max(s.claimed, 0)/pieceSize
+	for short, tail := int64(math.MaxInt64), int64(0); ; {
 		b, err := s.fetch(ctx, i)
 		if err != nil {
 			return 0, err
@@ -182,12 +183,12 @@ func (s *stream) plainSize(ctx context.Context) (int64, error) {
 		if len(b) == pieceSize {
 			first = i + 1
 		} else {
-			short = i
+			short, tail = i, int64(len(b))
 		}
-		if len(b) > 0 && len(b) < pieceSize || first == short {
+		if tail > 0 || first == short {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.total = short*pieceSize + int64(len(b))
+			s.total = short*pieceSize + tail
 			return s.total, nil
 		}
 		if i = first; short < math.MaxInt64 {

@@ -36,7 +36,8 @@ func (b *Backend) Attr(ctx context.Context, id mail.ID) (mail.Attr, error) {
 		if m.size >= 0 {
 			return mail.Attr{Size: m.size, Date: time.Unix(m.date, 0)}, nil
 		}
-		if err := b.do(ctx, "attrs "+id.Folder, func() error { return f.loadAttrs(id) }); err != nil {
+		asked, err := b.doFor(ctx, "attrs "+id.Folder, func() error { return f.loadAttrs(id) })
+		if err != nil && asked {
 			return mail.Attr{}, err
 		}
 	}
@@ -78,30 +79,42 @@ func (f *folder) loadAttrs(id mail.ID) error {
 		// Somebody looks at one message: its parts are wanted next.
 		options.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
 	}
-	take := func(m *imapclient.FetchMessageBuffer) {
+	take := func(m *imapclient.FetchMessageBuffer) bool {
+		if m.InternalDate.IsZero() {
+			return false // news of flags, or an answer to another command
+		}
 		f.setAttr(id.UIDValidity, uint32(m.UID), m.RFC822Size, m.InternalDate)
 		if m.BodyStructure != nil {
 			f.setStructure(id.UIDValidity, uint32(m.UID), m.BodyStructure)
 		}
+		return true
 	}
 	missing, err := f.fetchEach(id.UIDValidity, set, options, take)
 	if err != nil {
 		return err
 	}
+	var failed error
 	f.b.settle(f, missing, func(uid uint32, unreadable bool) {
-		if unreadable {
-			// The library cannot read the date or structure: do without.
-			one := imap.UIDSetNum(imap.UID(uid))
-			_, err := f.fetchEach(id.UIDValidity, one, &imap.FetchOptions{RFC822Size: true}, func(m *imapclient.FetchMessageBuffer) {
-				f.setAttr(id.UIDValidity, uid, m.RFC822Size, time.Unix(0, 0))
-			})
-			if err != nil {
-				f.b.log.Warn("no size from the server", "folder", f.name, "uid", uid, "error", err)
+		if !unreadable {
+			if uid == id.UID {
+				failed = fmt.Errorf("%s: %w", id, mail.ErrNotFound)
 			}
-			f.setAttr(id.UIDValidity, uid, 0, time.Unix(0, 0)) // unless known by now
+			return
 		}
+		// The library cannot read the date or structure: do without.
+		one := imap.UIDSetNum(imap.UID(uid))
+		_, err := f.fetchEach(id.UIDValidity, one, &imap.FetchOptions{RFC822Size: true}, func(m *imapclient.FetchMessageBuffer) bool {
+			if m.RFC822Size > 0 {
+				f.setAttr(id.UIDValidity, uid, m.RFC822Size, time.Unix(0, 0))
+			}
+			return m.RFC822Size > 0
+		})
+		if err != nil {
+			f.b.log.Warn("no size from the server", "folder", f.name, "uid", uid, "error", err)
+		}
+		f.setAttr(id.UIDValidity, uid, 0, time.Unix(0, 0)) // unless known by now
 	})
-	return nil
+	return failed
 }
 
 func (f *folder) setAttr(validity, uid uint32, size int64, date time.Time) {
@@ -122,7 +135,8 @@ func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
 		if root, ok := b.structures.Get(id); ok {
 			return root, nil
 		}
-		if err := b.do(ctx, "structures "+id.Folder, func() error { return f.loadStructures(id) }); err != nil {
+		asked, err := b.doFor(ctx, "structures "+id.Folder, func() error { return f.loadStructures(id) })
+		if err != nil && asked {
 			return nil, err
 		}
 	}
@@ -150,10 +164,11 @@ func (f *folder) loadStructures(id mail.ID) error {
 		return err
 	}
 	options := &imap.FetchOptions{BodyStructure: &imap.FetchItemBodyStructure{Extended: true}}
-	missing, err := f.fetchEach(id.UIDValidity, set, options, func(m *imapclient.FetchMessageBuffer) {
+	missing, err := f.fetchEach(id.UIDValidity, set, options, func(m *imapclient.FetchMessageBuffer) bool {
 		if m.BodyStructure != nil {
 			f.setStructure(id.UIDValidity, uint32(m.UID), m.BodyStructure)
 		}
+		return m.BodyStructure != nil
 	})
 	if err != nil {
 		return err
@@ -170,7 +185,9 @@ func (f *folder) loadStructures(id mail.ID) error {
 		f.b.log.Info("reading a message whole, its BODYSTRUCTURE is not readable", "folder", f.name, "uid", uid)
 		raw, err := f.b.Fetch(one, "", 0, -1)
 		if err != nil {
-			failed = err
+			if uid == id.UID {
+				failed = err
+			}
 			return
 		}
 		f.b.structures.Add(one, mail.Parse(raw))
@@ -196,51 +213,69 @@ func (b *Backend) settle(f *folder, missing map[uint32]bool, each func(uid uint3
 	}
 }
 
-// fetchEach fetches options of all messages in set and hands each to take.
-// It returns the messages that did not come: true for those whose answer the
-// library cannot read, which ends the connection: the one bad message is found
-// and left out, so that it never hides its neighbours.
-func (f *folder) fetchEach(validity uint32, set imap.UIDSet, options *imap.FetchOptions, take func(*imapclient.FetchMessageBuffer)) (missing map[uint32]bool, err error) {
+// fetchEach fetches options of all messages in set and hands each to take,
+// which tells whether all was there. It returns the messages that did not come:
+// true for those whose answer the library cannot read, which ends the
+// connection: the one bad message is found and left out, so that it never hides
+// its neighbours.
+//
+// Only with no other FETCH beside it is it certain that an answer went where it
+// belongs and that an unreadable one was this command's. So what did not come is
+// asked for again alone before anything is said of it.
+func (f *folder) fetchEach(validity uint32, set imap.UIDSet, options *imap.FetchOptions, take func(*imapclient.FetchMessageBuffer) bool) (missing map[uint32]bool, err error) {
 	uids, _ := set.Nums()
-	missing = make(map[uint32]bool, len(uids))
+	missing = make(map[uint32]bool)
 	todo := make([]uint32, len(uids))
 	for i, uid := range uids {
 		todo[i] = uint32(uid)
 	}
-	n := len(todo)
+	id := mail.ID{Folder: f.name, UIDValidity: validity}
+	n, alone := len(todo), false
 	for len(todo) > 0 {
 		var batch imap.UIDSet
-		for _, uid := range todo[:min(n, len(todo))] {
+		for _, uid := range todo[:n] {
 			batch.AddNum(imap.UID(uid))
 		}
 		came := make(map[uint32]bool)
-		id := mail.ID{Folder: f.name, UIDValidity: validity}
+		unreadable := false
 		err := f.b.pool.withMessage(need{folder: f.name}, id, func(s *session) error {
-			return s.fetch("describe messages of "+f.name, batch, options, func(m *imapclient.FetchMessageBuffer) {
-				came[uint32(m.UID)] = true
-				take(m)
+			fetch := s.fetch
+			if alone {
+				fetch = s.fetchAlone
+			}
+			err := fetch("describe messages of "+f.name, batch, options, func(m *imapclient.FetchMessageBuffer) {
+				if batch.Contains(m.UID) && take(m) {
+					came[uint32(m.UID)] = true
+				}
 			})
+			unreadable = errors.Is(err, errMalformed)
+			if unreadable {
+				return nil // settled below, rather than tried again
+			}
+			return err
 		})
-		unreadable := errors.Is(err, errMalformed)
-		if err != nil && !unreadable && !errors.Is(err, mail.ErrNotFound) {
+		if err != nil && !errors.Is(err, mail.ErrNotFound) {
 			return nil, err
 		}
+		found := alone && (!unreadable || n == 1)
 		var rest []uint32
 		for i, uid := range todo {
 			switch {
 			case came[uid]:
-			case i >= n || unreadable && n > 1:
-				rest = append(rest, uid)
-			default:
+			case found && i < n:
 				missing[uid] = unreadable
+			default:
+				rest = append(rest, uid)
 			}
 		}
-		// The first that did not come is the likely culprit: ask for it
-		// alone, then for the rest together.
-		if unreadable && n > 1 {
-			n = 1
-		} else {
-			n = len(rest)
+		switch {
+		case found:
+			n, alone = len(rest), false
+		case unreadable:
+			// The first that did not come is the likely culprit.
+			n, alone = min(1, len(rest)), true
+		default:
+			n, alone = len(rest), true
 		}
 		todo = rest
 	}

@@ -17,6 +17,7 @@ package imapbackend
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -57,6 +58,7 @@ type Backend struct {
 	wg   sync.WaitGroup // keepalive and refreshes; Close waits for it
 
 	mu       sync.Mutex // guards what follows
+	closed   bool       // no goroutine may start any more
 	folders  map[string]*folder
 	list     []mail.Folder
 	onChange func(mail.Change)
@@ -85,7 +87,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		b.pool.close()
 		return nil, err
 	}
-	b.wg.Go(b.keepalive)
+	b.start(b.keepalive)
 	return b, nil
 }
 
@@ -110,9 +112,40 @@ func (b *Backend) notify(c mail.Change) {
 // Close logs out and ends all goroutines. It takes a few seconds at most, also
 // when the server is gone.
 func (b *Backend) Close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
 	b.stop()
 	b.pool.close()
 	b.wg.Wait()
+}
+
+// start runs f in a goroutine that Close waits for, or tells that it is too
+// late for that.
+func (b *Backend) start(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.wg.Go(f)
+	return true
+}
+
+// doFor is do for f that asks about one message and reads its neighbours on the
+// way. That this one is gone is no answer for the others who wait: they are to
+// ask again if asked is false.
+func (b *Backend) doFor(ctx context.Context, key string, f func() error) (asked bool, err error) {
+	mine := false
+	err = b.do(ctx, key, func() error {
+		mine = true
+		return f()
+	})
+	if errors.Is(err, mail.ErrNotFound) || errors.Is(err, mail.ErrStale) {
+		// Not an error of ctx, so f has ended.
+		return mine, err
+	}
+	return true, err
 }
 
 // do runs f once for all callers that wait under the same key, and goes on

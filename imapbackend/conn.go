@@ -26,7 +26,11 @@ func (c *watchedConn) expect(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.owed += n
-	c.arm()
+	// A further command gives the server no new time for the ones before it:
+	// else a stream of requests would keep a dead connection for ever.
+	if c.owed == 0 || n > 0 && c.owed == n {
+		c.arm()
+	}
 }
 
 func (c *watchedConn) arm() {

@@ -34,6 +34,9 @@ func (b *Backend) connect() (*session, error) {
 	s := &session{b: b, conn: &watchedConn{Conn: raw, timeout: b.cfg.Timeout}}
 	s.conn.expect(1) // the greeting, and all until the login is done
 	defer s.conn.expect(-1)
+	// A server that sends a byte now and then is not silent, and the library
+	// knows no context.
+	defer context.AfterFunc(ctx, func() { raw.Close() })()
 
 	if err := s.start(ctx, u); err != nil {
 		raw.Close()

@@ -23,7 +23,7 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 		}
 		f := b.folder(id.Folder)
 		err := b.pool.once(need{folder: id.Folder, writable: true}, checked(id, deleteOne(id)))
-		if errors.Is(err, errBroken) || errors.Is(err, errTimeout) {
+		if errors.Is(err, errBroken) || errors.Is(err, errTimeout) || errors.Is(err, errMalformed) {
 			// Nobody knows whether it was done. Look, and never send it
 			// blindly again.
 			var there bool
@@ -68,8 +68,12 @@ func deleteOne(id mail.ID) func(*session) error {
 				defer close(done)
 				stored = store.Close()
 			}()
-			_, expunged = expunge.Collect()
+			var gone []uint32
+			gone, expunged = expunge.Collect()
 			<-done
+			if len(gone) > 1 {
+				s.b.pool.changed(s) // others expunged something too
+			}
 			if stored != nil {
 				return stored
 			}
@@ -103,14 +107,12 @@ func deleted(op imap.StoreFlagsOp) *imap.StoreFlags {
 func (b *Backend) exists(id mail.ID) (bool, error) {
 	var there bool
 	err := b.pool.withMessage(need{folder: id.Folder}, id, func(s *session) error {
-		return s.command("look for "+id.String(), func() error {
-			criteria := &imap.SearchCriteria{UID: []imap.UIDSet{imap.UIDSetNum(imap.UID(id.UID))}}
-			data, err := s.client.UIDSearch(criteria, nil).Wait()
-			if err == nil {
-				there = len(data.AllUIDs()) > 0
-			}
-			return err
-		})
+		criteria := &imap.SearchCriteria{UID: []imap.UIDSet{imap.UIDSetNum(imap.UID(id.UID))}}
+		data, err := s.search("look for "+id.String(), criteria, nil)
+		if err == nil {
+			there = len(data.AllUIDs()) > 0
+		}
+		return err
 	})
 	return there, err
 }

@@ -30,6 +30,14 @@ func (s *session) fetch(what string, set imap.UIDSet, options *imap.FetchOptions
 	return s.fetchLocked(what, set, options, take)
 }
 
+// fetchAlone is fetch while no other FETCH is under way on this connection, so
+// that each answer belongs to it.
+func (s *session) fetchAlone(what string, set imap.UIDSet, options *imap.FetchOptions, take func(*imapclient.FetchMessageBuffer)) error {
+	s.alone.Lock()
+	defer s.alone.Unlock()
+	return s.fetchLocked(what, set, options, take)
+}
+
 func (s *session) fetchLocked(what string, set imap.UIDSet, options *imap.FetchOptions, take func(*imapclient.FetchMessageBuffer)) error {
 	tooLarge := false
 	err := s.command(what, func() error {
@@ -39,6 +47,11 @@ func (s *session) fetchLocked(what string, set imap.UIDSet, options *imap.FetchO
 			if err != nil {
 				tooLarge = errors.Is(err, errTooLarge)
 				s.conn.Close() // ends the stream that is left unread
+				if !tooLarge {
+					// The library's reader is at work again, and Close
+					// below would read the literal beside it.
+					<-s.client.Closed()
+				}
 				break
 			}
 			take(m)
@@ -74,7 +87,11 @@ func collect(data *imapclient.FetchMessageData) (*imapclient.FetchMessageBuffer,
 				}
 				section.Bytes = make([]byte, 0, item.Literal.Size())
 				w := sliceWriter{&section.Bytes}
-				if _, err := io.Copy(w, item.Literal); err != nil {
+				n, err := io.Copy(w, item.Literal)
+				if err == nil && n < item.Literal.Size() {
+					err = io.ErrUnexpectedEOF // the library ends a cut literal like a whole one
+				}
+				if err != nil {
 					return nil, err
 				}
 			}
@@ -135,6 +152,9 @@ func (b *Backend) Fetch(id mail.ID, section string, off, n int64) ([]byte, error
 	}
 	need := need{folder: id.Folder, bulk: n < 0 || n >= bulkSize}
 	err := b.pool.withMessage(need, id, func(s *session) error {
+		lane := &s.lanes[id.UID%uint32(len(s.lanes))]
+		lane.Lock()
+		defer lane.Unlock()
 		found = false
 		err := s.fetch(what, set, options, take)
 		if err != nil || found {
@@ -143,9 +163,7 @@ func (b *Backend) Fetch(id mail.ID, section string, off, n int64) ([]byte, error
 		// The library gives an answer to the first command that asked for the
 		// same UID, which may have been another one, or nobody. Once more with
 		// no other command beside it. Or the message is gone.
-		s.alone.Lock()
-		defer s.alone.Unlock()
-		return s.fetchLocked(what, set, options, take)
+		return s.fetchAlone(what, set, options, take)
 	})
 	if err == nil && !found {
 		err = fmt.Errorf("%s: %w", what, mail.ErrNotFound)

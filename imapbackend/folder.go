@@ -80,7 +80,7 @@ func (f *folder) find(uid uint32) (int, bool) {
 // check finds out whether id still names a message, as far as is known here.
 // It is called with f.mu held.
 func (f *folder) check(id mail.ID) (int, error) {
-	if f.listed && f.validity != id.UIDValidity {
+	if f.validity != 0 && f.validity != id.UIDValidity {
 		return 0, mail.ErrStale
 	}
 	i, ok := f.find(id.UID)
@@ -99,6 +99,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 	changed := f.listed && (int(count) != len(f.messages) || uidNext != f.uidNext)
 	if renewed {
 		f.forget()
+		f.validity = validity // what bears another one is stale, not unknown
 	}
 	f.uidNext = uidNext
 	f.mu.Unlock()

@@ -88,22 +88,22 @@ func (f *folder) search(again bool) error {
 // ranges, 91 bytes for 100,000 messages, instead of every number.
 func (s *session) searchAll() ([]uint32, error) {
 	options := &imap.SearchOptions{ReturnAll: s.can(imap.CapESearch)}
-	var data *imap.SearchData
-	err := s.command("list messages", func() (err error) {
-		data, err = s.client.UIDSearch(&imap.SearchCriteria{}, options).Wait()
-		return err
-	})
+	data, err := s.search("list messages", &imap.SearchCriteria{}, options)
 	if err != nil {
 		return nil, err
 	}
-	set, _ := data.All.(imap.UIDSet) // nil for an empty folder
+	set, ok := data.All.(imap.UIDSet)
+	if !ok && data.All != nil { // nil for an empty folder
+		return nil, fmt.Errorf("list messages: an answer without UIDs: %w", errMalformed)
+	}
 
 	// A range is cheap to send: never believe more messages than the server
-	// has counted out, but for some that arrive just now.
-	const arriving = 10_000
+	// has counted out, but for some that arrive just now, nor more than fit
+	// into memory (24 bytes each).
+	const arriving, mostMessages = 10_000, 10_000_000
 	most := uint64(arriving)
 	if mailbox := s.client.Mailbox(); mailbox != nil {
-		most += uint64(mailbox.NumMessages)
+		most += min(uint64(mailbox.NumMessages), mostMessages)
 	}
 	var n uint64
 	for _, r := range set {
@@ -113,7 +113,7 @@ func (s *session) searchAll() ([]uint32, error) {
 		n += uint64(r.Stop-r.Start) + 1
 	}
 	if n > most {
-		return nil, fmt.Errorf("list messages: the server counts %d messages and lists %d: %w", most-arriving, n, errMalformed)
+		return nil, fmt.Errorf("list messages: %d messages, but %d were expected at most: %w", n, most, errMalformed)
 	}
 	uids := make([]uint32, 0, n)
 	for _, r := range set {
@@ -130,15 +130,14 @@ func (b *Backend) refreshSoon(name string) {
 	f := b.folder(name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.listed || b.ctx.Err() != nil {
+	if !f.listed {
 		return
 	}
 	f.again = true
 	if f.refreshing {
 		return
 	}
-	f.refreshing = true
-	b.wg.Go(func() {
+	f.refreshing = b.start(func() {
 		for {
 			f.mu.Lock()
 			if !f.again || b.ctx.Err() != nil {

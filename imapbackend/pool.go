@@ -45,7 +45,8 @@ func newPool(b *Backend) *pool {
 // is run once more on another one: f must be such that this does no harm.
 func (p *pool) with(n need, f func(*session) error) error {
 	err := p.once(n, f)
-	if errors.Is(err, errBroken) || errors.Is(err, errTimeout) {
+	// An unreadable answer may have been one to another command.
+	if errors.Is(err, errBroken) || errors.Is(err, errTimeout) || errors.Is(err, errMalformed) {
 		p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
 		err = p.once(n, f)
 	}
@@ -119,6 +120,9 @@ const busyFor = 10 * time.Second
 // moves no bulk, then an idle one, then a new one, then any that has the
 // folder.
 func (p *pool) choose(n need) (*session, verdict) {
+	// A server that restarts ends all connections at once; the next request
+	// would run into one after the other.
+	p.sessions = slices.DeleteFunc(p.sessions, (*session).ended)
 	full := len(p.sessions)+p.dialing >= p.most
 	var idle, shared *session
 	for _, s := range p.sessions {
@@ -182,7 +186,10 @@ func (p *pool) dial() error {
 	p.wake.Broadcast()
 	switch {
 	case err == nil && p.closed:
+		// Without the lock: the library's reader may be waiting for it.
+		p.mu.Unlock()
 		s.client.Close()
+		p.mu.Lock()
 		return errClosed
 	case err == nil:
 		p.sessions = append(p.sessions, s)

@@ -34,6 +34,15 @@ type session struct {
 	// because the library gave answers to the wrong command (see fetch.go).
 	alone sync.RWMutex
 
+	// Lane uid%256 is held by each FETCH of a message's content: an answer
+	// names the offset but not the length that was asked for, so two for the
+	// same message could take each other's.
+	lanes [256]sync.Mutex
+
+	// Held by each SEARCH: the library gives an untagged SEARCH to the first
+	// command that waits for one.
+	searching sync.Mutex
+
 	// Guarded by pool.mu:
 	folder   string // selected; "" for none
 	validity uint32 // its UIDVALIDITY when it was selected
@@ -46,6 +55,28 @@ type session struct {
 
 // can tells whether the server offers c, also as part of IMAP4rev2.
 func (s *session) can(c imap.Cap) bool { return s.caps.Has(c) }
+
+// ended tells whether the connection is closed.
+func (s *session) ended() bool {
+	select {
+	case <-s.client.Closed():
+		return true
+	default:
+		return false
+	}
+}
+
+// search is one UID SEARCH.
+func (s *session) search(what string, criteria *imap.SearchCriteria, options *imap.SearchOptions) (*imap.SearchData, error) {
+	s.searching.Lock()
+	defer s.searching.Unlock()
+	var data *imap.SearchData
+	err := s.command(what, func() (err error) {
+		data, err = s.client.UIDSearch(criteria, options).Wait()
+		return err
+	})
+	return data, err
+}
 
 // command runs f, which sends a command and waits for its answer, under the
 // connection's watch, and turns its error into one of this package's.

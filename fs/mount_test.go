@@ -1,0 +1,359 @@
+package fs
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"imapfs/cache"
+	"imapfs/mail"
+)
+
+// The tests of this file mount for real. The test binary serves the mount in a
+// process of its own: a process must not read a mount that it serves.
+const serveEnv = "IMAPFS_TEST_SERVE"
+
+func TestMain(m *testing.M) {
+	if scenario := os.Getenv(serveEnv); scenario != "" {
+		if err := serve(scenario, os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+const attachmentUID = 1000 // and above: a lying size each
+
+var lies = []int64{0, 1 << 20, 20 << 20}
+
+// bigMessage is a message with an attachment of 3 MB, whose base64 has lines of
+// any length.
+func bigMessage() (raw, attachment []byte) {
+	r := rand.New(rand.NewPCG(3, 3))
+	attachment = randomBytes(r, 3<<20)
+	body := bytes.NewBufferString("Subject: big\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nHello\r\n" +
+		"--b\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n")
+	for text := base64.StdEncoding.EncodeToString(attachment); len(text) > 0; {
+		n := min(1+r.IntN(150), len(text))
+		body.WriteString(text[:n] + "\r\n")
+		text = text[n:]
+	}
+	body.WriteString("--b--\r\n")
+	return body.Bytes(), attachment
+}
+
+var smallMessage = []byte("Subject: small\r\n\r\nHello\r\n")
+
+// serve mounts fake mail on dir, until standard input ends. A line there makes
+// something happen.
+func serve(scenario, dir string) error {
+	f := &fakeMail{validity: 1, messages: map[uint32]fakeMessage{
+		7: {claimed: int64(len(smallMessage)), raw: smallMessage},
+		8: {claimed: int64(len(smallMessage)), raw: smallMessage},
+	}}
+	f.folders = append([]mail.Folder{{Name: "Old", Delim: '/', Selectable: true}, {Name: "Year", Delim: '/'}, {Name: "Year/7", Delim: '/', Selectable: true}}, inbox...)
+	timeout := time.Minute
+	switch scenario {
+	case "lies":
+		raw, _ := bigMessage()
+		for i, lie := range lies {
+			// The size of the attachment is wrong too, where it can be.
+			root := mail.Parse(raw)
+			parts := map[string][]byte{"": raw}
+			for _, section := range []string{"1", "2"} {
+				parts[section], _ = root.Bytes(raw, section)
+			}
+			root.Children[1].Size = lie
+			f.messages[uint32(attachmentUID+i)] = fakeMessage{claimed: lie, raw: raw, root: root, parts: parts}
+		}
+	case "blocked":
+		timeout = time.Second
+		fallthrough
+	case "interrupted":
+		f.fails = func(string, int64) error {
+			fmt.Println("fetching")
+			select {}
+		}
+	}
+	fsys, err := New(f, cache.New(4<<20), Options{
+		Timeout: timeout, Umask: 0077, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	m, err := fsys.Mount("test", dir, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Println("mounted")
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		f.mu.Lock()
+		switch in.Text() {
+		case "renew":
+			f.validity++
+			f.mu.Unlock()
+			fsys.Changed(mail.Change{Folder: "INBOX", Renewed: true})
+		case "renew unnoticed":
+			f.validity++
+			f.mu.Unlock()
+			fmt.Println("renewed")
+		case "expunge":
+			delete(f.messages, 7)
+			f.mu.Unlock()
+			fsys.Changed(mail.Change{Folder: "INBOX", Removed: []uint32{7}})
+		case "drop":
+			f.folders = f.folders[1:]
+			f.mu.Unlock()
+			fsys.Changed(mail.Change{})
+		case "select": // a folder of folders gets messages
+			for i := range f.folders {
+				f.folders[i].Selectable = true
+			}
+			f.mu.Unlock()
+			fsys.Changed(mail.Change{})
+			fsys.Changed(mail.Change{Folder: "Year", Removed: []uint32{7}})
+		}
+	}
+	err = m.Unmount()
+	m.Wait()
+	m.Close()
+	return err
+}
+
+// mounted is a mount that another process serves.
+type mounted struct {
+	dir    string
+	stdin  io.Writer
+	stdout *bufio.Scanner
+}
+
+func mount(t *testing.T, scenario string) *mounted {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mounted{dir: t.TempDir()}
+	cmd := exec.Command(self, m.dir)
+	cmd.Env = append(os.Environ(), serveEnv+"="+scenario, "GORACE=atexit_sleep_ms=0")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.stdin, m.stdout = stdin, bufio.NewScanner(stdout)
+	t.Cleanup(func() {
+		stdin.Close()
+		for m.stdout.Scan() { // to its end
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the server: %v\n%s", err, stderr.String())
+		}
+	})
+	m.expect(t, "mounted")
+	return m
+}
+
+func (m *mounted) expect(t *testing.T, line string) {
+	t.Helper()
+	if !m.stdout.Scan() || m.stdout.Text() != line {
+		t.Fatalf("the server says %q, not %q", m.stdout.Text(), line)
+	}
+}
+
+func (m *mounted) do(t *testing.T, command string) {
+	t.Helper()
+	if _, err := fmt.Fprintln(m.stdin, command); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits for a notification to arrive, whose time nobody knows.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not: %s", what)
+		}
+	}
+}
+
+func TestLyingSizes(t *testing.T) {
+	m := mount(t, "lies")
+	raw, attachment := bigMessage()
+	for i, lie := range lies {
+		message := filepath.Join(m.dir, "INBOX", fmt.Sprint(attachmentUID+i))
+		for name, want := range map[string][]byte{"message.eml": raw, "attachments/a.pdf": attachment, "body.txt": []byte("Hello\n")} {
+			path := filepath.Join(message, name)
+			agree := func(how string, got []byte, err error) {
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s, claimed %d, %s: %d bytes, %v; want the %d of the message", path, lie, how, len(got), err, len(want))
+				}
+			}
+			if i%2 == 0 { // the estimate is known to the kernel before the file is open
+				if _, err := os.Stat(path); err != nil {
+					t.Error(err)
+				}
+				got, err := exec.Command("cat", path).Output()
+				agree("cat", got, err)
+			}
+			file, err := os.Open(path)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			info, err := file.Stat()
+			if err != nil || info.Size() != int64(len(want)) {
+				t.Errorf("%s, claimed %d: fstat after open: %v, %v; want %d", path, lie, info, err, len(want))
+			}
+			data, err := syscall.Mmap(int(file.Fd()), 0, len(want), syscall.PROT_READ, syscall.MAP_SHARED)
+			agree("mmap", data, err)
+			if err == nil {
+				syscall.Munmap(data)
+			}
+			file.Close()
+			got, err := exec.Command("cat", path).Output()
+			agree("cat", got, err)
+			if info, err := os.Stat(path); err != nil || info.Size() != int64(len(want)) {
+				t.Errorf("%s, claimed %d: stat afterwards: %v, %v; want %d", path, lie, info, err, len(want))
+			}
+		}
+	}
+}
+
+func TestServerThatDoesNotAnswer(t *testing.T) {
+	m := mount(t, "blocked")
+	if _, err := os.ReadFile(filepath.Join(m.dir, "INBOX/7/body.txt")); !errors.Is(err, syscall.ETIMEDOUT) {
+		t.Errorf("reading gives %v, want ETIMEDOUT", err)
+	}
+}
+
+func TestInterrupt(t *testing.T) {
+	m := mount(t, "interrupted")
+	cat := exec.Command("cat", filepath.Join(m.dir, "INBOX/7/body.txt"))
+	if err := cat.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.expect(t, "fetching")
+	cat.Process.Signal(os.Interrupt)
+	cat.Wait() // ends before the minute of the time limit, or the test run does not
+	if status, ok := cat.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGINT {
+		t.Errorf("cat ended with %v", cat.ProcessState)
+	}
+}
+
+func TestNewUIDValidity(t *testing.T) {
+	m := mount(t, "plain")
+	path := filepath.Join(m.dir, "INBOX/7")
+	open, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	var before, after syscall.Stat_t
+	if err := syscall.Stat(path, &before); err != nil {
+		t.Fatal(err)
+	}
+	m.do(t, "renew")
+	eventually(t, "a new inode", func() bool {
+		return syscall.Stat(path, &after) == nil && after.Ino != before.Ino
+	})
+	if _, err := syscall.Openat(int(open.Fd()), "headers.txt", syscall.O_RDONLY, 0); err != syscall.ESTALE {
+		t.Errorf("looking into the open directory gives %v, want ESTALE", err)
+	}
+	if err := syscall.Fstat(int(open.Fd()), &before); err != syscall.ESTALE {
+		t.Errorf("fstat of the open directory gives %v, want ESTALE", err)
+	}
+	if got, err := os.ReadFile(filepath.Join(path, "body.txt")); err != nil || string(got) != "Hello\n" {
+		t.Errorf("body.txt afterwards: %q, %v", got, err)
+	}
+}
+
+func TestNeverDeletesAnotherMessage(t *testing.T) {
+	m := mount(t, "plain")
+	if _, err := os.Stat(filepath.Join(m.dir, "INBOX/7")); err != nil {
+		t.Fatal(err)
+	}
+	m.do(t, "renew unnoticed")
+	m.expect(t, "renewed")
+	if err := syscall.Rmdir(filepath.Join(m.dir, "INBOX/7")); err != syscall.ENOENT {
+		t.Errorf("removing the directory of a message that was numbered anew gives %v, want ENOENT", err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(m.dir, "INBOX")); err != nil || len(entries) != 2 {
+		t.Errorf("left are %v, %v; want both messages", entries, err)
+	}
+}
+
+func TestGone(t *testing.T) {
+	m := mount(t, "plain")
+	for _, path := range []string{"INBOX/7", "Old", "Year/7"} {
+		if _, err := os.ReadDir(filepath.Join(m.dir, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := func(path string) {
+		t.Helper()
+		eventually(t, path+" is gone", func() bool {
+			_, err := os.Lstat(filepath.Join(m.dir, path))
+			entries, _ := os.ReadDir(filepath.Join(m.dir, filepath.Dir(path)))
+			for _, e := range entries {
+				if e.Name() == filepath.Base(path) {
+					return false
+				}
+			}
+			return errors.Is(err, os.ErrNotExist)
+		})
+	}
+	m.do(t, "expunge")
+	gone("INBOX/7")
+	m.do(t, "drop")
+	gone("Old")
+	m.do(t, "select") // a folder's name was a UID's, and is no more
+	eventually(t, "Year/7.folder", func() bool {
+		_, err := os.ReadDir(filepath.Join(m.dir, "Year/7.folder"))
+		return err == nil
+	})
+}
+
+func TestRemove(t *testing.T) {
+	m := mount(t, "plain")
+	// In an order in which the message is deleted first.
+	dir := filepath.Join(m.dir, "INBOX/7")
+	for _, name := range []string{"headers.txt", "body.txt", "message.eml", "attachments"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Error(err)
+	}
+	if out, err := exec.Command("rm", "-r", filepath.Join(m.dir, "INBOX/8")).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("rm -r: %v, %s", err, out)
+	}
+	eventually(t, "an empty folder", func() bool {
+		entries, err := os.ReadDir(filepath.Join(m.dir, "INBOX"))
+		return err == nil && len(entries) == 0
+	})
+}
