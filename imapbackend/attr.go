@@ -101,20 +101,51 @@ func (f *folder) loadAttrs(id mail.ID) error {
 			}
 			return
 		}
-		// The library cannot read the date or structure: do without.
-		one := imap.UIDSetNum(imap.UID(uid))
-		_, err := f.fetchEach(id.UIDValidity, one, &imap.FetchOptions{RFC822Size: true}, func(m *imapclient.FetchMessageBuffer) bool {
-			if m.RFC822Size > 0 {
-				f.setAttr(id.UIDValidity, uid, m.RFC822Size, time.Unix(0, 0))
+		f.describeLess(id.UIDValidity, uid)
+	})
+	return failed
+}
+
+// describeLess asks for a message whose description the library cannot read,
+// for less each time: without its structure, then without its date too.
+func (f *folder) describeLess(validity, uid uint32) {
+	one := imap.UIDSetNum(imap.UID(uid))
+	for _, options := range []*imap.FetchOptions{
+		{RFC822Size: true, InternalDate: true},
+		{RFC822Size: true},
+	} {
+		missing, err := f.fetchEach(validity, one, options, func(m *imapclient.FetchMessageBuffer) bool {
+			date := m.InternalDate
+			if !options.InternalDate {
+				date = time.Unix(0, 0)
 			}
-			return m.RFC822Size > 0
+			if date.IsZero() {
+				return false
+			}
+			f.setAttr(validity, uid, m.RFC822Size, date)
+			return true
 		})
 		if err != nil {
 			f.b.log.Warn("no size from the server", "folder", f.name, "uid", uid, "error", err)
+			return
 		}
-		f.setAttr(id.UIDValidity, uid, 0, time.Unix(0, 0)) // unless known by now
-	})
-	return failed
+		if len(missing) == 0 {
+			if options.InternalDate {
+				f.setUnreadable(validity, uid) // it was the structure
+			}
+			return
+		}
+	}
+	f.setAttr(validity, uid, 0, time.Unix(0, 0)) // nothing can be read of it
+}
+
+// setUnreadable notes that the message has to be read whole to know its parts.
+func (f *folder) setUnreadable(validity, uid uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}); err == nil {
+		f.messages[i].unreadable = true
+	}
 }
 
 func (f *folder) setAttr(validity, uid uint32, size int64, date time.Time) {
@@ -157,7 +188,21 @@ func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
 
 func (f *folder) loadStructures(id mail.ID) error {
 	unknown := func(m message) bool {
-		return !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: m.uid})
+		return !m.unreadable && !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: m.uid})
+	}
+	f.mu.Lock()
+	i, err := f.check(id)
+	unreadable := err == nil && f.messages[i].unreadable
+	f.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if unreadable {
+		raw, err := f.b.Fetch(id, "", 0, -1)
+		if err == nil {
+			f.b.structures.Add(id, mail.Parse(raw))
+		}
+		return err
 	}
 	set, err := f.batch(id, &f.structures, mostStructures, unknown)
 	if err != nil || len(set) == 0 {
@@ -175,22 +220,13 @@ func (f *folder) loadStructures(id mail.ID) error {
 	}
 	var failed error
 	f.b.settle(f, missing, func(uid uint32, unreadable bool) {
-		one := mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: uid}
-		if !unreadable {
-			if uid == id.UID {
-				failed = fmt.Errorf("%s: %w", one, mail.ErrNotFound)
-			}
-			return
+		if unreadable {
+			// It is read whole when somebody asks for it (see above).
+			f.b.log.Info("the BODYSTRUCTURE of a message is not readable", "folder", f.name, "uid", uid)
+			f.setUnreadable(id.UIDValidity, uid)
+		} else if uid == id.UID {
+			failed = fmt.Errorf("%s: %w", id, mail.ErrNotFound)
 		}
-		f.b.log.Info("reading a message whole, its BODYSTRUCTURE is not readable", "folder", f.name, "uid", uid)
-		raw, err := f.b.Fetch(one, "", 0, -1)
-		if err != nil {
-			if uid == id.UID {
-				failed = err
-			}
-			return
-		}
-		f.b.structures.Add(one, mail.Parse(raw))
 	})
 	return failed
 }

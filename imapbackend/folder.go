@@ -30,9 +30,10 @@ type folder struct {
 }
 
 type message struct {
-	uid  uint32
-	size int64 // RFC822.SIZE; -1: not asked yet
-	date int64 // INTERNALDATE, seconds since 1970
+	uid        uint32
+	unreadable bool  // the library cannot read its BODYSTRUCTURE
+	size       int64 // RFC822.SIZE; -1: not asked yet
+	date       int64 // INTERNALDATE, seconds since 1970
 }
 
 // window guesses how many messages in a row will be asked for: one at first,
