@@ -34,6 +34,7 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount point %s: %v", dir, err)
 	}
+	library := slog.NewLogLogger(fsys.log.Handler(), slog.LevelDebug)
 	root := folderNumber(fsys.directory(nil).key)
 	server, err := gofs.Mount(dir, fsys.root, &gofs.Options{
 		MountOptions: fuse.MountOptions{
@@ -53,22 +54,20 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 			// kernel asks for attributes before each read, and for a size
 			// that is still being found out the reader would have to wait.
 			ExplicitDataCacheControl: true,
-			Logger:                   slog.NewLogLogger(quiet{fsys.log.Handler()}, slog.LevelDebug),
+			Logger:                   library,
 		},
 		NullPermissions: true,
 		RootStableAttr:  &root,
-		Logger:          slog.NewLogLogger(quiet{fsys.log.Handler()}, slog.LevelDebug),
+		Logger:          library,
 	})
 	if err != nil {
 		return nil, explainMount(dir, err)
 	}
+	// The library reports its own bugs there.
 	log.SetOutput(slog.NewLogLogger(fsys.log.Handler(), slog.LevelWarn).Writer())
 	go fsys.notes.run()
 	return &Mounted{fsys: fsys, dir: dir, server: server}, nil
 }
-
-// quiet is a log handler for the library: without --verbose it says nothing.
-type quiet struct{ slog.Handler }
 
 // Wait returns when the file system is no longer mounted.
 func (m *Mounted) Wait() { m.server.Wait() }
