@@ -58,8 +58,12 @@ func daemonize(wanted bool) (*daemon, error) {
 func (d *daemon) parent() bool { return d.child != nil }
 
 // password finds the password; in the child, it is what the parent has found.
-func (d *daemon) password(source secret.Source) (string, error) {
+// Without a source there is none: the child runs the token command.
+func (d *daemon) password(source *secret.Source) (string, error) {
 	if d.parent() || d.status == nil {
+		if source == nil {
+			return "", nil
+		}
 		password, err := source.Password()
 		if err == nil && d.parent() {
 			_, err = io.WriteString(d.secret, password)

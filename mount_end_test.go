@@ -121,6 +121,21 @@ func TestMountPointTaken(t *testing.T) {
 	first.cmd.Process.Kill()
 	first.exit(t)
 	refused("left over")
+
+	again := imapfs(t, env, "--insecure", "--force-unmount", a.url(), dir)
+	again.waitMounted(t)
+	if got := names(t, dir); !slices.Contains(got, "INBOX") {
+		t.Errorf("after --force-unmount: %v", got)
+	}
+	refused("mounted on " + dir + " already")
+	alive := imapfs(t, env, "--insecure", "--force-unmount", a.url(), dir)
+	if code := alive.exit(t); code != 1 {
+		t.Errorf("--force-unmount over a mount that is alive: exit code %d, %s", code, alive.stderr)
+	}
+	again.cmd.Process.Signal(syscall.SIGTERM)
+	if code := again.exit(t); code != 0 {
+		t.Errorf("exit code %d: %s", code, again.stderr)
+	}
 }
 
 // certificate writes a self-signed certificate and its key.

@@ -23,6 +23,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"imapfs/demo"
+	"imapfs/internal/cyrus"
 	"imapfs/internal/dovecot"
 )
 
@@ -46,14 +47,21 @@ type account struct {
 	addr, user, password string
 }
 
-// forEachServer runs a test against the embedded server and against Dovecot,
-// both with the sample mail.
+// forEachServer runs a test against the embedded server, Dovecot and Cyrus, all
+// with the sample mail.
 func forEachServer(t *testing.T, f func(t *testing.T, a account)) {
 	t.Run("embedded", func(t *testing.T) { f(t, embedded(t)) })
 	t.Run("dovecot", func(t *testing.T) {
 		from := embedded(t)
 		s := dovecot.Start(t, dovecot.Options{})
 		to := account{s.Addr, dovecot.User, dovecot.Password}
+		copyMail(t, from, to)
+		f(t, to)
+	})
+	t.Run("cyrus", func(t *testing.T) {
+		from := embedded(t)
+		s := cyrus.Start(t, "testdata/cyrus")
+		to := account{s.Addr, cyrus.User, cyrus.Password}
 		copyMail(t, from, to)
 		f(t, to)
 	})
@@ -139,25 +147,37 @@ func copyMail(t *testing.T, from, to account) {
 		}
 		dst.Create(l.Mailbox, nil).Wait() // INBOX is there already
 		for _, m := range messages(t, src, l.Mailbox) {
-			deliver(t, dst, l.Mailbox, m.raw, m.date)
+			_, err := appendTo(dst, l.Mailbox, m.raw, m.date)
+			var refused *imap.Error // Cyrus takes no broken mail
+			if err != nil && !errors.As(err, &refused) {
+				t.Fatal(err)
+			}
 		}
 	}
 }
 
 func deliver(t *testing.T, c *imapclient.Client, folder string, raw []byte, date time.Time) imap.UID {
 	t.Helper()
-	cmd := c.Append(folder, int64(len(raw)), &imap.AppendOptions{Time: date})
-	if _, err := cmd.Write(raw); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Close(); err != nil {
-		t.Fatal(err)
-	}
-	data, err := cmd.Wait()
+	uid, err := appendTo(c, folder, raw, date)
 	if err != nil {
 		t.Fatalf("deliver to %s: %v", folder, err)
 	}
-	return data.UID
+	return uid
+}
+
+func appendTo(c *imapclient.Client, folder string, raw []byte, date time.Time) (imap.UID, error) {
+	cmd := c.Append(folder, int64(len(raw)), &imap.AppendOptions{Time: date})
+	if _, err := cmd.Write(raw); err != nil {
+		return 0, err
+	}
+	if err := cmd.Close(); err != nil {
+		return 0, err
+	}
+	data, err := cmd.Wait()
+	if err != nil {
+		return 0, err
+	}
+	return data.UID, nil
 }
 
 // process is a running imapfs.

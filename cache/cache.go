@@ -9,11 +9,11 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"golang.org/x/sync/singleflight"
 )
 
 // overhead is charged for each entry beside its bytes: key, list element and
@@ -24,16 +24,30 @@ const overhead = 200
 // is safe for concurrent use. The values are shared: nobody may change them.
 type Cache struct {
 	budget int64
-	loads  singleflight.Group
 
-	mu   sync.Mutex // guards what follows
-	used int64
-	lru  *simplelru.LRU[string, []byte]
+	mu    sync.Mutex // guards what follows
+	used  int64
+	lru   *simplelru.LRU[string, []byte]
+	loads map[string]*Load
 }
+
+// Load is a value on its way.
+type Load struct {
+	cache *Cache
+	key   string
+	done  chan struct{} // closed by finish
+
+	// Set before done is closed:
+	value []byte
+	err   error
+}
+
+// errReleased says that whoever waits for a value has to fetch it himself.
+var errReleased = errors.New("the load was released")
 
 // New returns a cache that keeps at most budget bytes.
 func New(budget int64) *Cache {
-	c := &Cache{budget: budget}
+	c := &Cache{budget: budget, loads: make(map[string]*Load)}
 	lru, err := simplelru.NewLRU(math.MaxInt, func(key string, value []byte) {
 		c.used -= cost(key, value)
 	})
@@ -48,35 +62,80 @@ func cost(key string, value []byte) int64 {
 	return int64(len(key)+cap(value)) + overhead
 }
 
+// Budget returns the bytes that the cache may keep.
+func (c *Cache) Budget() int64 { return c.budget }
+
 // Get returns the value of key. If it is not here, load fetches it, once for
 // all callers that wait for it. When ctx ends first, Get returns its error and
 // the load goes on for whoever asks next. An error of load is returned to all
 // who waited for it, and not kept.
 func (c *Cache) Get(ctx context.Context, key string, load func() ([]byte, error)) ([]byte, error) {
-	if value, ok := c.Peek(key); ok {
-		return value, nil
-	}
-	result := c.loads.DoChan(key, func() (any, error) {
-		// Another load of this key may have ended since the look above.
-		if value, ok := c.Peek(key); ok {
+	for {
+		c.mu.Lock()
+		if value, ok := c.lru.Get(key); ok {
+			c.mu.Unlock()
 			return value, nil
 		}
-		value, err := load()
-		if err != nil {
-			return nil, err
+		l := c.loads[key]
+		if l == nil {
+			l = c.begin(key)
+			go func() { l.finish(load()) }()
 		}
-		c.add(key, value)
-		return value, nil
-	})
-	select {
-	case r := <-result:
-		if r.Err != nil {
-			return nil, r.Err
+		c.mu.Unlock()
+		select {
+		case <-l.done:
+			if l.err != errReleased {
+				return l.value, l.err
+			}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
-		return r.Val.([]byte), nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
+}
+
+// begin notes that key is being loaded. It is called with c.mu held.
+func (c *Cache) begin(key string) *Load {
+	l := &Load{cache: c, key: key, done: make(chan struct{})}
+	c.loads[key] = l
+	return l
+}
+
+// Claim announces that the caller fetches key, with many others at once, so
+// that whoever asks for it meanwhile waits for that. It returns nil if the
+// value is here or on its way. A Load that was claimed has to be ended, by Keep
+// or Release.
+func (c *Cache) Claim(key string) *Load {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.lru.Get(key); ok || c.loads[key] != nil {
+		return nil
+	}
+	return c.begin(key)
+}
+
+// Keep ends the load with the value that it has fetched.
+func (l *Load) Keep(value []byte) { l.finish(value, nil) }
+
+// Release ends the load without a value. Whoever waits for it loads it himself.
+func (l *Load) Release() { l.finish(nil, errReleased) }
+
+func (l *Load) finish(value []byte, err error) {
+	c := l.cache
+	l.value, l.err = value, err
+	c.mu.Lock()
+	delete(c.loads, l.key)
+	if err == nil {
+		c.add(l.key, value)
+	}
+	c.mu.Unlock()
+	close(l.done)
+}
+
+// Comes tells whether the value of key is on its way.
+func (c *Cache) Comes(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.loads[key] != nil
 }
 
 // Peek returns the value of key if it is here, and never loads it.
@@ -93,9 +152,8 @@ func (c *Cache) Used() int64 {
 	return c.used
 }
 
+// add is called with c.mu held.
 func (c *Cache) add(key string, value []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if cost(key, value) > c.budget {
 		return // it would push out everything and still not fit
 	}

@@ -137,3 +137,36 @@ func TestErrorsAreNotKept(t *testing.T) {
 		t.Errorf("after an error: %d bytes, %v", len(got), err)
 	}
 }
+
+func TestClaim(t *testing.T) {
+	ctx := context.Background()
+	c := New(1 << 20)
+	never := func() ([]byte, error) { return nil, errors.New("loaded although it was claimed") }
+
+	kept := c.Claim("kept")
+	if kept == nil || !c.Comes("kept") || c.Claim("kept") != nil {
+		t.Fatal("a key can be claimed once, and comes from then on")
+	}
+	got := make(chan string)
+	go func() {
+		value, err := c.Get(ctx, "kept", never)
+		got <- fmt.Sprint(string(value), err)
+	}()
+	kept.Keep([]byte("mail"))
+	if s := <-got; s != "mail<nil>" {
+		t.Errorf("who waited got %s", s)
+	}
+	if c.Comes("kept") || c.Claim("kept") != nil {
+		t.Error("what is here comes no more, and is not to be fetched again")
+	}
+
+	released := c.Claim("released")
+	go func() {
+		value, err := c.Get(ctx, "released", func() ([]byte, error) { return []byte("own"), nil })
+		got <- fmt.Sprint(string(value), err)
+	}()
+	released.Release()
+	if s := <-got; s != "own<nil>" {
+		t.Errorf("after a release, who waited got %s", s)
+	}
+}

@@ -24,16 +24,10 @@ func (n *attachmentsNode) number() gofs.StableAttr {
 	return n.message.numbers.of(n.message.id.UID, kindAttachments, syscall.S_IFDIR)
 }
 
-func (n *attachmentsNode) fill(out *fuse.Attr) {
-	n.message.fsys.fill(out, n.number(), n.message.attr.Date, 0)
-}
-
 var _ = (gofs.NodeGetattrer)((*attachmentsNode)(nil))
 
-func (n *attachmentsNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	n.fill(&out.Attr)
-	out.SetTimeout(keep)
-	return 0
+func (n *attachmentsNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return n.message.getattr(ctx, n.number(), out)
 }
 
 // visible returns the attachments that are not hidden.
@@ -57,8 +51,8 @@ func (n *attachmentsNode) visible(ctx context.Context) ([]mail.Attachment, error
 var _ = (gofs.NodeLookuper)((*attachmentsNode)(nil))
 
 func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	ctx, cancel := n.message.fsys.wait(ctx)
-	defer cancel()
+	ctx, finish := n.message.fsys.wait(ctx)
+	defer finish()
 	all, err := n.visible(ctx)
 	if err != nil {
 		return nil, n.message.fsys.errno("look into "+n.message.id.String(), err)
@@ -66,7 +60,7 @@ func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.Ent
 	for _, a := range all {
 		if a.Name == name {
 			child := &fileNode{message: n.message, kind: kindAttachment, part: a.Part}
-			return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out)
+			return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out), 0
 		}
 	}
 	return nil, syscall.ENOENT
@@ -75,14 +69,20 @@ func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.Ent
 var _ = (gofs.NodeOpendirHandler)((*attachmentsNode)(nil))
 
 func (n *attachmentsNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	ctx, cancel := n.message.fsys.wait(ctx)
-	defer cancel()
+	ctx, finish := n.message.fsys.wait(ctx)
+	defer finish()
 	all, err := n.visible(ctx)
 	if err != nil {
 		return nil, 0, n.message.fsys.errno("list "+n.message.id.String(), err)
 	}
+	files := make(map[string]*mail.Part, len(all))
 	l := &listing{}
+	l.lookup = func(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+		child := &fileNode{message: n.message, kind: kindAttachment, part: files[name]}
+		return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out), 0
+	}
 	for _, a := range all {
+		files[a.Name] = a.Part
 		id := (&fileNode{message: n.message, kind: kindAttachment, part: a.Part}).number()
 		l.named = append(l.named, fuse.DirEntry{Name: a.Name, Mode: syscall.S_IFREG, Ino: id.Ino})
 	}
@@ -94,15 +94,15 @@ var _ = (gofs.NodeUnlinker)((*attachmentsNode)(nil))
 // Unlink hides an attachment for a while and leaves the message alone: a mv out
 // of the mount ends with an unlink, and must not cost anybody a message.
 func (n *attachmentsNode) Unlink(ctx context.Context, name string) syscall.Errno {
-	ctx, cancel := n.message.fsys.wait(ctx)
-	defer cancel()
+	ctx, finish := n.message.fsys.wait(ctx)
+	defer finish()
 	all, err := n.visible(ctx)
 	if err != nil {
 		return n.message.fsys.errno("look into "+n.message.id.String(), err)
 	}
 	for _, a := range all {
 		if a.Name == name {
-			n.hidden.hide(name)
+			n.message.fsys.hide(n.EmbeddedInode(), &n.hidden, name)
 			return 0
 		}
 	}
@@ -116,6 +116,17 @@ const hideFor = time.Minute
 type hidden struct {
 	mu    sync.Mutex // guards until
 	until map[string]time.Time
+}
+
+// hide hides a name in dir, and tells the kernel when it is back.
+func (fsys *FS) hide(dir *gofs.Inode, h *hidden, name string) {
+	h.hide(name)
+	back := func() {
+		dir.NotifyEntry(name)
+		dir.NotifyContent(0, 0)
+	}
+	fsys.notes.later(hideFor, back)
+	fsys.notes.later(hideFor+onTheWay, back)
 }
 
 func (h *hidden) hide(name string) {

@@ -8,15 +8,9 @@ import (
 	"imapfs/mail"
 )
 
-const (
-	// wholeSize is up to where a message is fetched whole, 128 kB: one round
-	// trip then serves all of its files. Of a larger one only the parts that
-	// somebody reads are fetched.
-	wholeSize = 128 << 10
-	// pieceSize is how much of a large part or message is fetched at a time,
-	// 512 kB before decoding.
-	pieceSize = 512 << 10
-)
+// pieceSize is how much of a large part or message is fetched at a time,
+// 512 kB before decoding.
+const pieceSize = 512 << 10
 
 // content is what an open file reads from.
 type content interface {
@@ -35,6 +29,11 @@ func (l loaded) read(_ context.Context, dest []byte, off int64) ([]byte, error) 
 	return l[off:min(off+int64(len(dest)), int64(len(l)))], nil
 }
 
+// messageKey names bytes of a message in the cache.
+func messageKey(id mail.ID, section string, off, size int64) string {
+	return fmt.Sprintf("%d/%d/%s/%d/%d/%s", id.UIDValidity, id.UID, section, off, size, id.Folder)
+}
+
 // section returns a section of the message from the cache or the server.
 func (n *messageNode) section(ctx context.Context, section string) ([]byte, error) {
 	return n.piece(ctx, section, 0, -1)
@@ -42,52 +41,70 @@ func (n *messageNode) section(ctx context.Context, section string) ([]byte, erro
 
 // piece is section for size bytes from offset off.
 func (n *messageNode) piece(ctx context.Context, section string, off, size int64) ([]byte, error) {
-	key := fmt.Sprintf("%d/%d/%s/%d/%s", n.id.UIDValidity, n.id.UID, section, off, n.id.Folder)
-	return n.fsys.cache.Get(ctx, key, func() ([]byte, error) {
+	return n.fsys.cache.Get(ctx, messageKey(n.id, section, off, size), func() ([]byte, error) {
 		return n.fsys.mail.Fetch(n.id, section, off, size)
 	})
 }
 
-func (n *messageNode) isSmall() bool { return n.attr.Size <= wholeSize }
-
-// structure returns the MIME tree of the message.
+// structure returns the MIME tree of the message: from its content if that is
+// here, or coming, else from the server. They are the same but for broken mail;
+// so that a listing and what is found by its names agree, the node stays with
+// the one that it has used first.
 func (n *messageNode) structure(ctx context.Context) (*mail.Part, error) {
+	parsed := treeParsed == n.tree.Load()
+	if parsed || n.tree.Load() == treeUnknown && n.fsys.cache.Comes(messageKey(n.id, "", 0, wholeSize)) {
+		if _, err := n.start(ctx); err != nil && parsed {
+			return nil, err
+		}
+	}
+	if n.tree.Load() != treeAsked {
+		if s := n.fsys.smallNow(n.id); s != nil {
+			n.tree.CompareAndSwap(treeUnknown, treeParsed)
+			return s.root, nil
+		}
+	}
+	n.tree.CompareAndSwap(treeUnknown, treeAsked)
 	return n.fsys.mail.Structure(ctx, n.id)
 }
 
-// parsed returns a small message whole, and its tree.
-func (n *messageNode) parsed(ctx context.Context) ([]byte, *mail.Part, error) {
-	raw, err := n.section(ctx, "")
-	if err != nil {
-		return nil, nil, err
-	}
-	return raw, mail.Parse(raw), nil
-}
+// Where a message's tree comes from.
+const (
+	treeUnknown = iota
+	treeParsed  // from its content
+	treeAsked   // from BODYSTRUCTURE
+)
 
 // load returns the content of the file.
 func (n *fileNode) load(ctx context.Context) (content, error) {
+	if n.kind == kindAttachment && n.part.Size > pieceSize {
+		return n.streamed(n.part.Section, n.part.Encoding, n.part.Size), nil
+	}
+	whole, err := n.message.small(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if whole != nil {
+		if text, ok := whole.text(n.kind); ok {
+			return loaded(text), nil
+		}
+	}
 	switch n.kind {
 	case kindHeaders:
-		return n.loadHeaders(ctx)
+		header, err := n.message.section(ctx, "HEADER")
+		return loaded(mail.HeadersText(header)), err
 	case kindBody:
 		return n.loadBody(ctx)
 	case kindHTML:
-		body, err := n.encoded(ctx)
+		body, err := n.encoded(ctx, whole)
 		if err != nil {
 			return nil, err
 		}
 		return loaded(mail.HTMLFile(n.part, body)), nil
 	case kindRaw:
-		if n.message.isSmall() {
-			raw, err := n.message.section(ctx, "")
-			return loaded(raw), err
-		}
-		return n.streamed("", "binary", n.message.attr.Size), nil
+		attr, err := n.message.attr(ctx)
+		return n.streamed("", "binary", attr.Size), err
 	case kindAttachment:
-		if n.part.Size > pieceSize {
-			return n.streamed(n.part.Section, n.part.Encoding, n.part.Size), nil
-		}
-		body, err := n.encoded(ctx)
+		body, err := n.encoded(ctx, whole)
 		if err != nil {
 			return nil, err
 		}
@@ -97,28 +114,8 @@ func (n *fileNode) load(ctx context.Context) (content, error) {
 	return nil, errors.New("a file of no kind")
 }
 
-func (n *fileNode) loadHeaders(ctx context.Context) (content, error) {
-	if n.message.isSmall() {
-		raw, err := n.message.section(ctx, "")
-		return loaded(mail.HeadersText(mail.SplitHeader(raw))), err
-	}
-	header, err := n.message.section(ctx, "HEADER")
-	return loaded(mail.HeadersText(header)), err
-}
-
+// loadBody puts the text of a large message together from its parts.
 func (n *fileNode) loadBody(ctx context.Context) (content, error) {
-	if n.message.isSmall() {
-		raw, root, err := n.message.parsed(ctx)
-		if err != nil {
-			return nil, err
-		}
-		parts := root.Text()
-		bodies := make([][]byte, len(parts))
-		for i, p := range parts {
-			bodies[i], _ = root.Bytes(raw, p.Section)
-		}
-		return loaded(mail.BodyText(parts, bodies)), nil
-	}
 	root, err := n.message.structure(ctx)
 	if err != nil {
 		return nil, err
@@ -137,15 +134,11 @@ func (n *fileNode) loadBody(ctx context.Context) (content, error) {
 // encoded returns the encoded body of n.part. It is cut out of a small message,
 // if what Parse finds there is the part that the server has described, which
 // it may not be in a message with broken MIME.
-func (n *fileNode) encoded(ctx context.Context) ([]byte, error) {
-	if n.message.isSmall() {
-		raw, root, err := n.message.parsed(ctx)
-		if err != nil {
-			return nil, err
-		}
-		p := root.Find(n.part.Section)
+func (n *fileNode) encoded(ctx context.Context, whole *small) ([]byte, error) {
+	if whole != nil {
+		p := whole.root.Find(n.part.Section)
 		if p != nil && p.Type == n.part.Type && p.Encoding == n.part.Encoding && p.Size == n.part.Size {
-			body, _ := root.Bytes(raw, p.Section)
+			body, _ := whole.root.Bytes(whole.raw, p.Section)
 			return body, nil
 		}
 	}
@@ -162,21 +155,29 @@ func (n *fileNode) streamed(section, encoding string, claimed int64) content {
 	return n.stream
 }
 
-// estimate guesses the size of a file that was not loaded yet, from what the
-// server tells without its content.
-func (n *fileNode) estimate(ctx context.Context) (int64, error) {
-	size := n.message.attr.Size
-	const usualHeader = 4096
+// usualHeader is the size of a header nobody has seen yet.
+const usualHeader = 4096
+
+// guess is a size of a file that was not loaded yet, without a question to the
+// server. good tells that asking would not make it better.
+func (n *fileNode) guess() (size int64, good bool) {
+	attr, known := n.message.known()
 	switch n.kind {
-	case kindRaw:
-		return size, nil
 	case kindHeaders:
-		return min(size, usualHeader), nil
+		return min(attr.Size, usualHeader), known
 	case kindHTML, kindAttachment:
-		return n.part.DecodedSize(), nil
+		return n.part.DecodedSize(), true
+	case kindBody:
+		return attr.Size, known && attr.Size < wholeSize
 	}
-	if n.message.isSmall() {
-		return size, nil // not worth a question to the server
+	return attr.Size, known
+}
+
+// estimate is a good guess.
+func (n *fileNode) estimate(ctx context.Context) (int64, error) {
+	_, err := n.message.attr(ctx)
+	if size, good := n.guess(); good || err != nil {
+		return size, err
 	}
 	root, err := n.message.structure(ctx)
 	if err != nil {

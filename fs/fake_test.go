@@ -35,6 +35,9 @@ type fakeMessage struct {
 func (f *fakeMail) Folders() []mail.Folder {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.folders == nil {
+		return inbox
+	}
 	return slices.Clone(f.folders)
 }
 
@@ -49,12 +52,22 @@ func (f *fakeMail) Messages(context.Context, string) (mail.Listing, error) {
 	return l, nil
 }
 
-func (f *fakeMail) Lookup(ctx context.Context, folder string, uid uint32) (mail.ID, mail.Attr, error) {
-	f.mu.Lock()
-	id := mail.ID{Folder: folder, UIDValidity: f.validity, UID: uid}
-	f.mu.Unlock()
-	attr, err := f.Attr(ctx, id)
-	return id, attr, err
+func (f *fakeMail) Known(id mail.ID) (mail.Attr, bool, error) {
+	attr, err := f.Attr(context.Background(), id)
+	return attr, err == nil, err
+}
+
+func (f *fakeMail) Describe(string, mail.Listing) error { return nil }
+
+func (f *fakeMail) FetchStarts(folder string, l mail.Listing, n int64, take func(uint32, []byte)) error {
+	for _, uid := range l.UIDs {
+		b, err := f.Fetch(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "", 0, n)
+		if err != nil {
+			return err
+		}
+		take(uid, b)
+	}
+	return nil
 }
 
 func (f *fakeMail) message(id mail.ID) (fakeMessage, error) {
@@ -130,11 +143,8 @@ func (f *fakeMail) Delete(_ context.Context, id mail.ID) error {
 var inbox = []mail.Folder{{Name: "INBOX", Delim: '/', Selectable: true}}
 
 // newFS returns a file system of fake mail that is not mounted.
-func newFS(t testing.TB, f *fakeMail, budget int64) *FS {
+func newFS(t testing.TB, f Mail, budget int64) *FS {
 	t.Helper()
-	if f.folders == nil {
-		f.folders = inbox
-	}
 	fsys, err := New(f, cache.New(budget), Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

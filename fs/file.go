@@ -25,6 +25,8 @@ type fileNode struct {
 	opens  int
 	exact  bool // length is the file's size; FS.sizes may have forgotten it
 	length int64
+	told   int64 // the size that the kernel was told last
+	voided bool  // and that it may not believe any more
 }
 
 func (n *fileNode) number() gofs.StableAttr {
@@ -34,28 +36,74 @@ func (n *fileNode) number() gofs.StableAttr {
 	return n.message.numbers.of(n.message.id.UID, n.kind, syscall.S_IFREG)
 }
 
-// size returns the file's size in bytes, and whether it is exact. An estimate
-// is never 0: programs do not read files that are empty.
-func (n *fileNode) size(ctx context.Context) (size int64, exact bool, err error) {
+// exactSize returns the file's size in bytes if that is known.
+func (n *fileNode) exactSize() (int64, bool) {
 	if size, ok := n.message.fsys.sizes.Get(n.number()); ok {
-		return size, true, nil
+		return size, true
 	}
 	n.mu.Lock()
-	s, open, exact, length := n.stream, n.opens > 0, n.exact, n.length
+	exact, length := n.exact, n.length
 	n.mu.Unlock()
 	if exact {
-		return length, true, nil
+		return length, true
 	}
-	if s != nil && open {
-		// Whoever has opened the file is told the truth, and waits for it.
-		size, err := s.size(ctx)
-		if err == nil {
-			n.setSize(size)
+	if whole := n.message.fsys.smallNow(n.message.id); whole != nil {
+		if text, ok := whole.text(n.kind); ok {
+			n.setSize(int64(len(text)))
+			return int64(len(text)), true
 		}
-		return size, err == nil, err
 	}
-	size, err = n.estimate(ctx)
-	return max(size, 1), false, err
+	return 0, false
+}
+
+// An estimate is never 0: programs do not read files that are empty.
+func estimated(size int64) int64 { return max(size, 1) }
+
+// sizeNow is the answer to a LOOKUP, which waits for nothing: the size, or an
+// estimate. final tells whether the kernel may keep it.
+func (n *fileNode) sizeNow() (size int64, final bool) {
+	if size, exact := n.exactSize(); exact {
+		n.setTold(size)
+		return size, true
+	}
+	size, good := n.guess()
+	size = estimated(size)
+	n.setTold(size)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return size, good && keepEstimates && n.opens == 0 // who has it open wants the truth
+}
+
+// size is the answer to a GETATTR: while the file is open the size, and who
+// asks waits for it; else an estimate will do.
+func (n *fileNode) size(ctx context.Context) (int64, error) {
+	size, exact := n.exactSize()
+	if !exact {
+		n.mu.Lock()
+		s, open := n.stream, n.opens > 0
+		n.mu.Unlock()
+		var err error
+		if s != nil && open {
+			if size, err = s.size(ctx); err == nil {
+				n.setSize(size)
+			}
+		} else {
+			size, err = n.estimate(ctx)
+			size = estimated(size)
+		}
+		if err != nil {
+			return size, err
+		}
+	}
+	n.setTold(size)
+	return size, nil
+}
+
+// setTold notes the size that the kernel is told.
+func (n *fileNode) setTold(size int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told, n.voided = size, false
 }
 
 // setSize remembers the exact size: here for as long as the kernel knows the
@@ -71,20 +119,29 @@ var _ = (gofs.NodeGetattrer)((*fileNode)(nil))
 
 func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	fsys := n.message.fsys
-	ctx, cancel := fsys.wait(ctx)
-	defer cancel()
+	ctx, finish := fsys.wait(ctx)
+	defer finish()
 	n.mu.Lock()
 	open := n.opens > 0
 	n.mu.Unlock()
-	if errno := n.message.check(ctx); errno != 0 && !(open && errno == syscall.ENOENT) {
+	if errno := n.message.check(); errno != 0 && !(open && errno == syscall.ENOENT) {
 		return errno
 	}
-	size, exact, err := n.size(ctx)
-	if err != nil {
+	size, err := n.size(ctx)
+	if err == nil {
+		_, err = n.message.attr(ctx)
+	}
+	if err != nil && (open || !n.message.isDeleted()) {
 		return fsys.errno("size of a file of "+n.message.id.String(), err)
 	}
-	fsys.fill(&out.Attr, n.number(), n.message.attr.Date, size)
-	if exact {
+	date, known := n.message.date()
+	fsys.fill(&out.Attr, n.number(), date, estimated(size))
+	if _, exact := n.exactSize(); exact {
+		out.Size = uint64(size)
+		if known {
+			out.SetTimeout(keep)
+		}
+	} else if known && err == nil && keepEstimates && !open {
 		out.SetTimeout(keep)
 	}
 	return 0
@@ -92,43 +149,88 @@ func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 
 var _ = (gofs.NodeOpener)((*fileNode)(nil))
 
-// Open loads the file, or begins to where it is large.
-func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	if flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC|syscall.O_APPEND) != 0 {
+// Open loads the file, or begins to where it is large: from then on its size is
+// exact. If that is known already, nothing is loaded until somebody reads, and
+// nobody does while the kernel has the pages.
+func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	if how&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC|syscall.O_APPEND) != 0 {
 		return nil, 0, syscall.EPERM
 	}
 	fsys := n.message.fsys
-	ctx, cancel := fsys.wait(ctx)
-	defer cancel()
-	if errno := n.message.check(ctx); errno != 0 {
+	ctx, finish := fsys.wait(ctx)
+	defer finish()
+	if errno := n.message.check(); errno != 0 {
 		return nil, 0, errno
 	}
-	content, err := n.load(ctx)
-	if err != nil {
-		return nil, 0, fsys.errno("read "+n.message.id.String(), err)
-	}
-	if b, ok := content.(loaded); ok {
-		n.setSize(int64(len(b)))
+	h := &handle{file: n}
+	size, exact := n.exactSize()
+	if !exact {
+		content, err := h.get(ctx)
+		if err != nil {
+			return nil, 0, fsys.errno("read "+n.message.id.String(), err)
+		}
+		if b, ok := content.(loaded); ok {
+			size, exact = int64(len(b)), true
+			n.setSize(size)
+		}
 	}
 	n.mu.Lock()
+	// Nobody knows the size yet, or the kernel was told too much and would put
+	// zeros where the file has ended: each read is answered by itself then,
+	// until the kernel has asked anew.
+	var flags uint32 = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
+	if !exact || n.told > size {
+		flags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
+	}
+	void := !n.voided && (!exact || n.told != size)
+	n.voided = n.voided || void
 	n.opens++
 	n.mu.Unlock()
-	return &handle{file: n, content: content}, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
+	if void {
+		// This takes no lock that a request could hold: it is about attributes
+		// only, not pages.
+		n.NotifyContent(-1, 0)
+	}
+	return h, flags, 0
 }
 
 // handle is an open file.
 type handle struct {
-	file    *fileNode
-	content content
+	file *fileNode
+
+	mu      sync.Mutex // guards content
+	content content    // nil until somebody reads
+}
+
+// get returns the content, and loads it the first time.
+func (h *handle) get(ctx context.Context) (content, error) {
+	h.mu.Lock()
+	c := h.content
+	h.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	c, err := h.file.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.content = c
+	return c, nil
 }
 
 var _ = (gofs.FileReader)((*handle)(nil))
 
 func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	fsys := h.file.message.fsys
-	ctx, cancel := fsys.wait(ctx)
-	defer cancel()
-	b, err := h.content.read(ctx, dest, off)
+	ctx, finish := fsys.wait(ctx)
+	defer finish()
+	content, err := h.get(ctx)
+	var b []byte
+	if err == nil {
+		b, err = content.read(ctx, dest, off)
+	}
 	if err != nil {
 		return nil, fsys.errno("read "+h.file.message.id.String(), err)
 	}

@@ -53,8 +53,8 @@ func (n *folderNode) newest(ctx context.Context, d *directory) (date time.Time, 
 	if d.mailbox == "" {
 		return n.fsys.start, true
 	}
-	ctx, cancel := n.fsys.wait(ctx)
-	defer cancel()
+	ctx, finish := n.fsys.wait(ctx)
+	defer finish()
 	l, err := n.fsys.mail.Messages(ctx, d.mailbox)
 	if err != nil || len(l.UIDs) == 0 {
 		return n.fsys.start, err == nil
@@ -85,19 +85,26 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	if !ok || d.mailbox == "" {
 		return nil, syscall.ENOENT
 	}
-	ctx, cancel := n.fsys.wait(ctx)
-	defer cancel()
-	id, attr, err := n.fsys.mail.Lookup(ctx, d.mailbox, uid)
+	ctx, finish := n.fsys.wait(ctx)
+	defer finish()
+	l, err := n.fsys.mail.Messages(ctx, d.mailbox)
+	if err == nil && !l.Has(uid) {
+		err = mail.ErrNotFound
+	}
 	if err != nil {
 		// The rest of an rm -r may still come.
 		if child := messageIn(n.EmbeddedInode(), name); child != nil && child.isDeleted() {
-			child.fill(out)
+			child.fillEntry(out, child.number(), 0, true)
 			return child.EmbeddedInode(), 0
 		}
+		// Under a new UIDVALIDITY there may be a message of this number, and
+		// nobody would tell the kernel so.
+		out.SetEntryTimeout(onTheWay)
 		return nil, n.fsys.errno("look up "+d.mailbox+"/"+name, err)
 	}
-	child := &messageNode{fsys: n.fsys, id: id, attr: attr, numbers: messageNumbers(id)}
-	child.fill(out)
+	id := mail.ID{Folder: d.mailbox, UIDValidity: l.UIDValidity, UID: uid}
+	child := &messageNode{fsys: n.fsys, id: id, numbers: messageNumbers(id)}
+	child.fillEntry(out, child.number(), 0, true)
 	return n.NewInode(ctx, child, child.number()), 0
 }
 
@@ -117,18 +124,18 @@ func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHand
 	if d == nil {
 		return nil, 0, syscall.ENOENT
 	}
-	l := &listing{fsys: n.fsys, folder: d.mailbox, changes: n.fsys.changes.Load()}
+	l := &listing{}
 	for _, name := range d.names() {
 		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: folderNumber(d.children[name].key).Ino})
 	}
 	if d.mailbox != "" {
-		ctx, cancel := n.fsys.wait(ctx)
-		defer cancel()
+		ctx, finish := n.fsys.wait(ctx)
+		defer finish()
 		messages, err := n.fsys.mail.Messages(ctx, d.mailbox)
 		if err != nil {
 			return nil, 0, n.fsys.errno("list "+d.mailbox, err)
 		}
-		l.uids = messages.UIDs
+		l.uids = messages
 		l.numbers = messageNumbers(mail.ID{Folder: d.mailbox, UIDValidity: messages.UIDValidity})
 	}
 	return l, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
@@ -154,8 +161,8 @@ func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	if child.isDeleted() {
 		return 0
 	}
-	ctx, cancel := n.fsys.wait(ctx)
-	defer cancel()
+	ctx, finish := n.fsys.wait(ctx)
+	defer finish()
 	return n.fsys.delete(ctx, child.id)
 }
 

@@ -12,9 +12,14 @@
 // not change, so nearly everything is given out for long, and what does change
 // (messages come and go) is told to the kernel by notification (notify.go).
 //
+// A LOOKUP waits for nothing but the list of messages, because the kernel asks
+// for each directory of a path: attributes that are not known yet are given out
+// as ones that it may not keep, and GETATTR, which only stat needs, waits for
+// them. So a cat costs one round trip, that of OPEN.
+//
 // The one thing that is not known beforehand is the size of a file which has
-// to be decoded first. Until it has been loaded its size is an estimate that
-// the kernel may not keep; opening the file loads it (content.go), and from
+// to be decoded first. Until it has been loaded its size is an estimate; opening
+// the file takes that back and loads the file (file.go, content.go), and from
 // then on the size is exact.
 package fs
 
@@ -22,7 +27,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -40,19 +44,27 @@ import (
 type Mail interface {
 	// Folders returns the mailboxes that are known, without waiting.
 	Folders() []mail.Folder
-	// Messages returns the UIDs of a folder in ascending order.
+	// Messages returns the messages of a folder.
 	Messages(ctx context.Context, folder string) (mail.Listing, error)
-	// Lookup returns the ID and attributes of the message with this UID.
-	Lookup(ctx context.Context, folder string, uid uint32) (mail.ID, mail.Attr, error)
-	// Attr returns the attributes of a message, mail.ErrNotFound once it is
-	// known to be gone, mail.ErrStale once UIDVALIDITY has changed.
+	// Known returns the attributes of a message if they are known, without
+	// asking for them. Its error is mail.ErrNotFound once the message is known
+	// to be gone, mail.ErrStale once UIDVALIDITY has changed.
+	Known(id mail.ID) (attr mail.Attr, known bool, err error)
+	// Attr is Known, but asks if need be.
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
+	// Describe makes the attributes of all these messages known.
+	Describe(folder string, l mail.Listing) error
 	// Structure returns the MIME tree of a message.
 	Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
 	// Fetch returns up to n bytes (all if n < 0) at offset off of a section:
 	// "" for the whole message, "HEADER", or the number of a part. It returns
-	// fewer than n only at the end.
+	// fewer than n only at the end. Attributes that are not known yet come
+	// along with the whole message.
 	Fetch(id mail.ID, section string, off, n int64) ([]byte, error)
+	// FetchStarts fetches the first n bytes of each of these messages, and
+	// hands them to take as they come. A message that take was not called for
+	// has to be fetched by itself.
+	FetchStarts(folder string, l mail.Listing, n int64, take func(uid uint32, start []byte)) error
 	// Delete deletes a message for good.
 	Delete(ctx context.Context, id mail.ID) error
 }
@@ -77,10 +89,11 @@ type FS struct {
 	log   *slog.Logger
 	start time.Time // of the mount: the date of what has none
 
-	sizes   *lru.Cache[gofs.StableAttr, int64] // exact sizes of files loaded so far
-	root    *folderNode
-	notes   notifier
-	changes atomic.Uint64 // counts them, see listing
+	sizes  *lru.Cache[gofs.StableAttr, int64] // exact sizes of files loaded so far
+	smalls *lru.Cache[mail.ID, *small]
+	walks  walks
+	root   *folderNode
+	notes  notifier
 
 	mu      sync.Mutex // guards what follows
 	tree    *directory
@@ -96,17 +109,17 @@ func New(m Mail, c *cache.Cache, opt Options) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	fsys := &FS{mail: m, cache: c, opt: opt, log: opt.Log, start: time.Now(), sizes: sizes, deleted: make(map[mail.ID]bool)}
+	smalls, err := lru.New[mail.ID, *small](smallsKept)
+	if err != nil {
+		return nil, err
+	}
+	fsys := &FS{smalls: smalls, mail: m, cache: c, opt: opt, log: opt.Log, start: time.Now(), sizes: sizes, deleted: make(map[mail.ID]bool)}
 	fsys.tree, err = buildTree(m.Folders(), opt.Folder)
 	if err != nil {
 		return nil, err
 	}
 	fsys.root = &folderNode{fsys: fsys}
-	fsys.notes.init(fsys)
+	fsys.notes.init()
+	fsys.walks.fsys = fsys
 	return fsys, nil
-}
-
-// wait bounds how long a system call can take.
-func (fsys *FS) wait(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, fsys.opt.Timeout, mail.ErrTimeout)
 }

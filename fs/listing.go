@@ -12,55 +12,64 @@ import (
 )
 
 // listing is an open directory: some named entries, and after them one for
-// each UID. It is a snapshot, so that the kernel can come back at any offset.
+// each UID. The kernel can come back at any offset, also to a listing that was
+// made anew meanwhile: so the offset behind a message is made of its UID, and
+// nothing is left out or told twice when messages come and go.
 type listing struct {
 	named   []fuse.DirEntry
-	uids    []uint32
+	uids    mail.Listing
 	numbers numbers // of the messages
-	next    int
 
-	// Of a listing that the kernel keeps: a change that came while it was read
-	// was told too early to void it.
-	fsys    *FS
-	folder  string
-	changes uint64 // FS.changes before the listing was made
+	// lookup answers READDIRPLUS; without it an entry is only a name, so that
+	// a listing of 100,000 names costs no node each.
+	lookup func(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno)
+
+	next int // index into named, and on into uids
 }
+
+// uidOffset is the offset behind the last named entry.
+const uidOffset = 1 << 32
 
 var _ = (gofs.FileReaddirenter)((*listing)(nil))
 
 func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
-	i := l.next
 	var e fuse.DirEntry
-	switch {
-	case i < len(l.named):
-		e = l.named[i]
-	case i < len(l.named)+len(l.uids):
-		uid := l.uids[i-len(l.named)]
+	switch i := l.next - len(l.named); {
+	case i < 0:
+		e = l.named[l.next]
+		e.Off = uint64(l.next + 1)
+	case i < len(l.uids.UIDs):
+		uid := l.uids.UIDs[i]
 		e.Name = strconv.FormatUint(uint64(uid), 10)
 		e.Mode = syscall.S_IFDIR
 		e.Ino = l.numbers.of(uid, kindMessage, syscall.S_IFDIR).Ino
+		e.Off = uidOffset + uint64(uid)
 	default:
 		return nil, 0
 	}
 	l.next++
-	e.Off = uint64(l.next)
 	return &e, 0
 }
 
 var _ = (gofs.FileSeekdirer)((*listing)(nil))
 
 func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {
-	if off > uint64(len(l.named)+len(l.uids)) {
+	switch {
+	case off >= uidOffset+1<<32:
 		return syscall.EINVAL
+	case off > uidOffset:
+		l.next = len(l.named) + l.uids.After(uint32(off-uidOffset))
+	default:
+		l.next = int(min(off, uint64(len(l.named))))
 	}
-	l.next = int(off)
 	return 0
 }
 
-var _ = (gofs.FileReleasedirer)((*listing)(nil))
+var _ = (gofs.FileLookuper)((*listing)(nil))
 
-func (l *listing) Releasedir(context.Context, uint32) {
-	if l.folder != "" && l.fsys.changes.Load() != l.changes {
-		l.fsys.notes.add(mail.Change{Folder: l.folder})
+func (l *listing) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if l.lookup == nil {
+		return nil, syscall.ENOENT // the library makes that an entry without a node
 	}
+	return l.lookup(ctx, name, out)
 }

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,51 +28,98 @@ type messageNode struct {
 	unchangeableDir
 	fsys    *FS
 	id      mail.ID
-	attr    mail.Attr
 	numbers numbers
-	hidden  hidden // attachments, after rm -r has emptied it
+	hidden  hidden                    // attachments, after rm -r has emptied it
+	last    atomic.Pointer[mail.Attr] // what was known last, also when the message is gone; nil: nothing
+	tree    atomic.Int32              // where its tree comes from
 }
 
 func (n *messageNode) number() gofs.StableAttr {
 	return n.numbers.of(n.id.UID, kindMessage, syscall.S_IFDIR)
 }
 
-// fill answers a LOOKUP of the message.
-func (n *messageNode) fill(out *fuse.EntryOut) {
-	n.fsys.fill(&out.Attr, n.number(), n.attr.Date, 0)
+// known returns the attributes of the message if they are known.
+func (n *messageNode) known() (mail.Attr, bool) {
+	if last := n.last.Load(); last != nil {
+		return *last, true
+	}
+	attr, known, _ := n.fsys.mail.Known(n.id)
+	if known {
+		n.last.Store(&attr)
+	}
+	return attr, known
+}
+
+// attr is known, but asks the server if need be.
+func (n *messageNode) attr(ctx context.Context) (mail.Attr, error) {
+	if attr, known := n.known(); known {
+		return attr, nil
+	}
+	attr, err := n.fsys.mail.Attr(ctx, n.id)
+	if err == nil {
+		n.last.Store(&attr)
+	}
+	return attr, err
+}
+
+// date returns the date of the message, that of the mount until it is known.
+func (n *messageNode) date() (date time.Time, known bool) {
+	if attr, known := n.known(); known {
+		return attr.Date, true
+	}
+	return n.fsys.start, false
+}
+
+// fillEntry answers a LOOKUP of the message or of something in it.
+func (n *messageNode) fillEntry(out *fuse.EntryOut, id gofs.StableAttr, size int64, exact bool) {
+	date, known := n.date()
+	n.fsys.fill(&out.Attr, id, date, size)
 	out.SetEntryTimeout(keep)
-	out.SetAttrTimeout(keep)
+	if known && exact {
+		out.SetAttrTimeout(keep)
+	}
+}
+
+// getattr answers a GETATTR of the message's directories.
+func (n *messageNode) getattr(ctx context.Context, id gofs.StableAttr, out *fuse.AttrOut) syscall.Errno {
+	ctx, finish := n.fsys.wait(ctx)
+	defer finish()
+	if errno := n.check(); errno != 0 {
+		return errno
+	}
+	if _, err := n.attr(ctx); err != nil && !n.isDeleted() {
+		return n.fsys.errno("look at "+n.id.String(), err)
+	}
+	date, known := n.date()
+	n.fsys.fill(&out.Attr, id, date, 0)
+	if known {
+		out.SetTimeout(keep)
+	}
+	return 0
 }
 
 // check finds out whether the message is still there, without asking the
 // server. One that was deleted through the mount a moment ago counts as there.
-func (n *messageNode) check(ctx context.Context) syscall.Errno {
+func (n *messageNode) check() syscall.Errno {
 	if n.isDeleted() {
 		return 0
 	}
-	_, err := n.fsys.mail.Attr(ctx, n.id)
+	_, _, err := n.fsys.mail.Known(n.id)
 	return n.fsys.errno("look at "+n.id.String(), err)
 }
 
 var _ = (gofs.NodeGetattrer)((*messageNode)(nil))
 
 func (n *messageNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	ctx, cancel := n.fsys.wait(ctx)
-	defer cancel()
-	if errno := n.check(ctx); errno != 0 {
-		return errno
-	}
-	n.fsys.fill(&out.Attr, n.number(), n.attr.Date, 0)
-	out.SetTimeout(keep)
-	return 0
+	return n.getattr(ctx, n.number(), out)
 }
 
 var _ = (gofs.NodeLookuper)((*messageNode)(nil))
 
 func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	ctx, cancel := n.fsys.wait(ctx)
-	defer cancel()
-	if errno := n.check(ctx); errno != 0 {
+	ctx, finish := n.fsys.wait(ctx)
+	defer finish()
+	if errno := n.check(); errno != 0 {
 		return nil, errno
 	}
 	if name == attachmentsName {
@@ -79,9 +127,7 @@ func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 			return nil, syscall.ENOENT
 		}
 		child := &attachmentsNode{message: n}
-		child.fill(&out.Attr)
-		out.SetEntryTimeout(keep)
-		out.SetAttrTimeout(keep)
+		n.fillEntry(out, child.number(), 0, true)
 		return n.NewInode(ctx, child, child.number()), 0
 	}
 	child := &fileNode{message: n}
@@ -107,40 +153,30 @@ func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 	default:
 		return nil, syscall.ENOENT
 	}
-	return n.newFile(ctx, n.EmbeddedInode(), name, child, out)
+	return n.newFile(ctx, n.EmbeddedInode(), name, child, out), 0
 }
 
 // newFile answers a LOOKUP of a file in the message.
-func (n *messageNode) newFile(ctx context.Context, dir *gofs.Inode, name string, child *fileNode, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+func (n *messageNode) newFile(ctx context.Context, dir *gofs.Inode, name string, child *fileNode, out *fuse.EntryOut) *gofs.Inode {
 	if known := dir.GetChild(name); known != nil {
 		if file, ok := known.Operations().(*fileNode); ok && file.number() == child.number() {
 			child = file // it may know its size
 		}
 	}
-	size, exact, err := child.size(ctx)
-	if err != nil && n.isDeleted() {
-		size, err = 1, nil // only to be unlinked
-	}
-	if err != nil {
-		return nil, n.fsys.errno("look into "+n.id.String(), err)
-	}
-	n.fsys.fill(&out.Attr, child.number(), n.attr.Date, size)
-	out.SetEntryTimeout(keep)
-	if exact {
-		out.SetAttrTimeout(keep)
-	}
-	return n.NewInode(ctx, child, child.number()), 0
+	size, final := child.sizeNow()
+	n.fillEntry(out, child.number(), size, final)
+	return n.NewInode(ctx, child, child.number())
 }
 
 var _ = (gofs.NodeOpendirHandler)((*messageNode)(nil))
 
 func (n *messageNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	ctx, cancel := n.fsys.wait(ctx)
-	defer cancel()
-	if errno := n.check(ctx); errno != 0 {
+	ctx, finish := n.fsys.wait(ctx)
+	defer finish()
+	if errno := n.check(); errno != 0 {
 		return nil, 0, errno
 	}
-	l := &listing{}
+	l := &listing{lookup: n.Lookup}
 	if n.isDeleted() {
 		return l, 0, 0 // whatever is asked for by name can still be unlinked
 	}
@@ -179,8 +215,8 @@ func (n *messageNode) Unlink(ctx context.Context, name string) syscall.Errno {
 	if n.isDeleted() {
 		return 0
 	}
-	ctx, cancel := n.fsys.wait(ctx)
-	defer cancel()
+	ctx, finish := n.fsys.wait(ctx)
+	defer finish()
 	return n.fsys.delete(ctx, n.id)
 }
 
@@ -193,8 +229,8 @@ func (n *messageNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 		return syscall.ENOENT
 	}
 	if inode := n.GetChild(name); inode != nil && !n.isDeleted() {
-		ctx, cancel := n.fsys.wait(ctx)
-		defer cancel()
+		ctx, finish := n.fsys.wait(ctx)
+		defer finish()
 		left, err := inode.Operations().(*attachmentsNode).visible(ctx)
 		if err != nil {
 			return n.fsys.errno("look into "+n.id.String(), err)
@@ -203,7 +239,7 @@ func (n *messageNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 			return syscall.ENOTEMPTY
 		}
 	}
-	n.hidden.hide(name)
+	n.fsys.hide(n.EmbeddedInode(), &n.hidden, name)
 	return 0
 }
 
@@ -261,7 +297,7 @@ func (fsys *FS) deleteNow(id mail.ID) error {
 		fsys.mu.Lock()
 		delete(fsys.deleted, id)
 		fsys.mu.Unlock()
-		fsys.notes.add(mail.Change{Folder: id.Folder, Removed: []uint32{id.UID}})
+		fsys.Changed(mail.Change{Folder: id.Folder, Removed: []uint32{id.UID}})
 	})
 	return nil
 }

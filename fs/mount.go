@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -35,31 +36,34 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 		return nil, fmt.Errorf("mount point %s: %v", dir, err)
 	}
 	library := slog.NewLogLogger(fsys.log.Handler(), slog.LevelDebug)
-	root := folderNumber(fsys.directory(nil).key)
-	server, err := gofs.Mount(dir, fsys.root, &gofs.Options{
-		MountOptions: fuse.MountOptions{
-			FsName: source,
-			Name:   "imapfs",
-			// The kernel checks modes by itself, without a request.
-			Options: append([]string{"default_permissions"}, options...),
-			// Root needs no helper.
-			DirectMount: os.Geteuid() == 0,
-			// One answer of ENOSYS spares a request for each file that ls -l
-			// would ask for security labels.
-			DisableXAttrs: true,
-			// A listing of 100,000 names is wanted as such, not with a LOOKUP
-			// of each.
-			DisableReadDirPlus: true,
-			// Pages stay until they are declared void. Left to itself the
-			// kernel asks for attributes before each read, and for a size
-			// that is still being found out the reader would have to wait.
-			ExplicitDataCacheControl: true,
-			Logger:                   library,
-		},
-		NullPermissions: true,
-		RootStableAttr:  &root,
-		Logger:          library,
+	if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "allow_") }) {
+		// Others can get here: the kernel has to check the modes. That makes
+		// it ask for the attributes of each directory on a path.
+		options = append(slices.Clip(options), "default_permissions")
+	}
+	server, err := fuse.NewServer(fsys.requests(), dir, &fuse.MountOptions{
+		FsName:  source,
+		Name:    "imapfs",
+		Options: options,
+		// Root needs no helper.
+		DirectMount: os.Geteuid() == 0,
+		// One answer of ENOSYS spares a request for each file that ls -l
+		// would ask for security labels.
+		DisableXAttrs: true,
+		// READDIRPLUS at the beginning of a directory, which is all of a
+		// message's; and mmap of files that are read past the page cache
+		// (see Open; Linux 6.6).
+		ExtraCapabilities: fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | noOpendir,
+		// Pages stay until they are declared void. Left to itself the
+		// kernel asks for attributes before each read, and for a size
+		// that is still being found out the reader would have to wait.
+		ExplicitDataCacheControl: true,
+		Logger:                   library,
 	})
+	if err == nil {
+		go server.Serve()
+		err = server.WaitMount()
+	}
 	if err != nil {
 		return nil, explainMount(dir, err)
 	}
@@ -69,12 +73,28 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 	return &Mounted{fsys: fsys, dir: dir, server: server}, nil
 }
 
+// requests returns what answers the kernel.
+func (fsys *FS) requests() *requests {
+	root := folderNumber(fsys.directory(nil).key)
+	absent := keep
+	return &requests{RawFileSystem: gofs.NewNodeFS(fsys.root, &gofs.Options{
+		NullPermissions: true,
+		RootStableAttr:  &root,
+		// What comes is told to the kernel, also where it has asked before.
+		NegativeTimeout: &absent,
+		Logger:          slog.NewLogLogger(fsys.log.Handler(), slog.LevelDebug),
+	})}
+}
+
 // Wait returns when the file system is no longer mounted.
 func (m *Mounted) Wait() { m.server.Wait() }
 
-// Close ends the goroutine that Mount began. It is called after Unmount or
+// Close ends what Mount began. It is called after Unmount or
 // Wait.
-func (m *Mounted) Close() { m.fsys.notes.close() }
+func (m *Mounted) Close() {
+	m.fsys.walks.close()
+	m.fsys.notes.close()
+}
 
 // Unmount takes the mount away. If programs still use it, it goes away for all
 // others at once, and for those when they are done or this process ends.
@@ -84,10 +104,39 @@ func (m *Mounted) Unmount() error {
 		return nil
 	}
 	m.fsys.log.Info("the mount is in use; detaching it", "error", err)
+	return detach(m.dir)
+}
+
+// detach takes a mount out of the tree of files at once, whoever uses it.
+func detach(dir string) error {
 	if os.Geteuid() == 0 && runtime.GOOS == "linux" {
-		return exec.Command("umount", "-l", m.dir).Run()
+		return exec.Command("umount", "-l", dir).Run()
 	}
-	return exec.Command("fusermount3", "-u", "-z", m.dir).Run()
+	return exec.Command("fusermount3", "-u", "-z", dir).Run()
+}
+
+// isLeftOver tells whether dir cannot be listed because the program that served
+// a mount there has died.
+func isLeftOver(dir string) bool {
+	// The kernel may still know attributes and listing, but not this.
+	var st syscall.Statfs_t
+	err := syscall.Statfs(dir, &st)
+	return errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)
+}
+
+// ClearLeftOver takes away what mounts whose programs have died have left on
+// dir. A mount that is alive stays.
+func ClearLeftOver(dir string) error {
+	const most = 100 // on top of each other
+	for range most {
+		if !isLeftOver(dir) {
+			return nil
+		}
+		if err := detach(dir); err != nil {
+			return fmt.Errorf("cannot clear %s of a mount whose program has died: %v; try: fusermount3 -u -z %s", dir, err, dir)
+		}
+	}
+	return fmt.Errorf("cannot clear %s of mounts whose programs have died", dir)
 }
 
 // CheckMountPoint says in plain words why dir cannot be mounted on.
@@ -98,15 +147,13 @@ func CheckMountPoint(dir string) error {
 	}
 	var entries []os.DirEntry
 	if err == nil {
-		// The kernel may still know the attributes of a mount whose program
-		// has died, but not its listing.
 		entries, err = os.ReadDir(dir)
 	}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("the mount point %s does not exist; create it with: mkdir -p %s", dir, dir)
-	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
-		return fmt.Errorf("%s is left over from a mount whose program has died; clear it with: fusermount3 -u %s", dir, dir)
+	case isLeftOver(dir):
+		return fmt.Errorf("%s is left over from a mount whose program has died; clear it with: fusermount3 -u %s (or mount with --force-unmount)", dir, dir)
 	case err != nil:
 		return fmt.Errorf("cannot use the mount point: %v", err)
 	}

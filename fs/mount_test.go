@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -105,6 +106,11 @@ func serve(scenario, dir string) error {
 		switch in.Text() {
 		case "renew":
 			f.validity++
+			f.mu.Unlock()
+			fsys.Changed(mail.Change{Folder: "INBOX", Renewed: true})
+		case "renew with 9":
+			f.validity++
+			f.messages[9] = f.messages[8]
 			f.mu.Unlock()
 			fsys.Changed(mail.Change{Folder: "INBOX", Renewed: true})
 		case "renew unnoticed":
@@ -356,4 +362,118 @@ func TestRemove(t *testing.T) {
 		entries, err := os.ReadDir(filepath.Join(m.dir, "INBOX"))
 		return err == nil && len(entries) == 0
 	})
+}
+
+// TestLargeFileBesideOthers reads an attachment of unknown size while others
+// list its directory, ask for its size, and open it too.
+func TestLargeFileBesideOthers(t *testing.T) {
+	m := mount(t, "lies")
+	_, want := bigMessage()
+	for i, lie := range lies {
+		dir := filepath.Join(m.dir, "INBOX", fmt.Sprint(attachmentUID+i), "attachments")
+		path := filepath.Join(dir, "a.pdf")
+		if _, err := os.Lstat(path); err != nil { // the kernel keeps an estimate
+			t.Fatal(err)
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for range 300 {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				os.ReadDir(dir)
+				if f, err := os.Open(path); err == nil {
+					f.Close()
+				}
+			}
+		})
+		// Like dd: no fstat, small blocks, to the end.
+		var got []byte
+		block := make([]byte, 16<<10)
+		for {
+			n, err := file.Read(block)
+			got = append(got, block[:n]...)
+			if err != nil {
+				break
+			}
+		}
+		close(stop)
+		wg.Wait()
+		if !bytes.Equal(got, want) {
+			t.Errorf("claimed %d: %d bytes were read, want %d", lie, len(got), len(want))
+		}
+		if info, err := file.Stat(); err != nil || info.Size() != int64(len(want)) {
+			t.Errorf("claimed %d: fstat: %v, %v", lie, info, err)
+		}
+		file.Close()
+	}
+}
+
+// TestEstimateTooLarge reads a small file without fstat after the kernel was
+// told more than there is.
+func TestEstimateTooLarge(t *testing.T) {
+	m := mount(t, "plain")
+	path := filepath.Join(m.dir, "INBOX/7/body.txt")
+	if info, err := os.Stat(path); err != nil || info.Size() <= 6 {
+		t.Fatalf("%v, %v: this test wants an estimate that is too large", info, err)
+	}
+	for range 3 {
+		file, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 4096)
+		n, _ := file.Read(b)
+		if rest, err := file.Read(b[n:]); string(b[:n]) != "Hello\n" || rest != 0 {
+			t.Errorf("read %q and %d more, %v", b[:n], rest, err)
+		}
+		file.Close()
+	}
+}
+
+// TestNumberThatWasNotThere asks for a message that comes to be under a new
+// UIDVALIDITY.
+func TestNumberThatWasNotThere(t *testing.T) {
+	m := mount(t, "plain")
+	path := filepath.Join(m.dir, "INBOX/9")
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	m.do(t, "renew with 9")
+	eventually(t, "the message is there", func() bool {
+		_, err := os.Stat(path)
+		return err == nil
+	})
+}
+
+// TestFolderStaysUsable holds a folder open that was made anew, while its
+// change is told once more.
+func TestFolderStaysUsable(t *testing.T) {
+	m := mount(t, "plain")
+	year := filepath.Join(m.dir, "Year")
+	if _, err := os.ReadDir(year); err != nil {
+		t.Fatal(err)
+	}
+	m.do(t, "select")
+	eventually(t, "the new tree", func() bool {
+		_, err := os.Stat(filepath.Join(year, "7.folder"))
+		return err == nil
+	})
+	held, err := os.Open(year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	for end := time.Now().Add(2 * onTheWay); time.Now().Before(end); {
+		if _, err := os.ReadDir(year); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 
@@ -15,34 +16,49 @@ import (
 // for an answer of ours, so no handler, and nothing that a handler waits for,
 // may send one. The goroutine runs from Mount until close.
 type notifier struct {
-	fsys *FS
 	done chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	wake    *sync.Cond
-	pending []mail.Change
+	pending []func()
 	closed  bool
 }
 
-func (n *notifier) init(fsys *FS) {
-	n.fsys = fsys
+func (n *notifier) init() {
 	n.wake = sync.NewCond(&n.mu)
 	n.done = make(chan struct{})
 }
 
+// onTheWay is how long an answer to the kernel can be on its way, generously.
+const onTheWay = time.Second
+
 // Changed takes in what the server has reported. It returns at once.
+//
+// An answer that a handler has just given may reach the kernel after the
+// notification and bring back what that has voided. So everything is told once
+// more a little later.
 func (fsys *FS) Changed(c mail.Change) {
-	fsys.changes.Add(1)
-	fsys.notes.add(c)
+	if c.Folder == "" {
+		fsys.notes.add(fsys.foldersChanged)
+		return
+	}
+	fsys.notes.add(func() { fsys.messagesChanged(c, void) })
+	fsys.notes.later(onTheWay, func() { fsys.messagesChanged(c, (*gofs.Inode).NotifyEntry) })
 }
 
-func (n *notifier) add(c mail.Change) {
+// add has tell called by the notifier's goroutine.
+func (n *notifier) add(tell func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.closed {
-		n.pending = append(n.pending, c)
+		n.pending = append(n.pending, tell)
 		n.wake.Signal()
 	}
+}
+
+// later is add after a while.
+func (n *notifier) later(after time.Duration, tell func()) {
+	time.AfterFunc(after, func() { n.add(tell) })
 }
 
 func (n *notifier) close() {
@@ -64,14 +80,10 @@ func (n *notifier) run() {
 			n.mu.Unlock()
 			return
 		}
-		c := n.pending[0]
+		tell := n.pending[0]
 		n.pending = n.pending[1:]
 		n.mu.Unlock()
-		if c.Folder == "" {
-			n.fsys.foldersChanged()
-		} else {
-			n.fsys.messagesChanged(c)
-		}
+		tell()
 	}
 }
 
@@ -86,18 +98,20 @@ func (fsys *FS) inode(path []string) *gofs.Inode {
 	return inode
 }
 
-// void takes a name out of the kernel's memory. The error does not matter: it
-// says that the kernel did not know the name.
-func void(parent *gofs.Inode, name string) {
+// void takes a name out of the kernel's memory, and says that what had it is
+// gone, also to those who have it open. The error does not matter: it says that
+// the kernel did not know the name. Told once more this would be wrong, because
+// something new may have the name by then: NotifyEntry makes the kernel look.
+func void(parent *gofs.Inode, name string) syscall.Errno {
 	if child := parent.GetChild(name); child != nil {
-		if parent.NotifyDelete(name, child) != syscall.ENOSYS {
-			return
+		if errno := parent.NotifyDelete(name, child); errno != syscall.ENOSYS {
+			return errno
 		}
 	}
-	parent.NotifyEntry(name)
+	return parent.NotifyEntry(name)
 }
 
-func (fsys *FS) messagesChanged(c mail.Change) {
+func (fsys *FS) messagesChanged(c mail.Change, void func(parent *gofs.Inode, name string) syscall.Errno) {
 	fsys.mu.Lock()
 	path, ok := fsys.tree.find(c.Folder)
 	fsys.mu.Unlock()
@@ -113,7 +127,7 @@ func (fsys *FS) messagesChanged(c mail.Change) {
 			if _, ok := child.Operations().(*messageNode); ok {
 				// Whoever has it open gets ESTALE from the node itself: a
 				// NotifyDelete would make the kernel say ENOENT instead.
-				child.NotifyContent(-1, 0) // its attributes
+				child.NotifyContent(0, 0) // its attributes and listing
 				folder.NotifyEntry(name)
 			}
 		}
@@ -143,20 +157,28 @@ func (fsys *FS) foldersChanged() {
 	old := fsys.tree
 	fsys.tree = tree
 	fsys.mu.Unlock()
-	renew(fsys.root.EmbeddedInode(), old, tree)
+	inode := fsys.root.EmbeddedInode()
+	renew(inode, old, tree, void)
+	fsys.notes.later(onTheWay, func() { renew(inode, old, tree, (*gofs.Inode).NotifyEntry) })
 }
 
 // renew tells the kernel the difference of two trees below a node that it
 // knows.
-func renew(inode *gofs.Inode, old, now *directory) {
-	differs := false
+func renew(inode *gofs.Inode, old, now *directory, void func(parent *gofs.Inode, name string) syscall.Errno) {
+	differs := old.mailbox != now.mailbox
 	for name, child := range old.children {
 		next := now.children[name]
-		if next == nil || next.key != child.key || next.mailbox != child.mailbox {
+		switch {
+		case next == nil:
 			void(inode, name)
 			differs = true
-		} else if known := inode.GetChild(name); known != nil {
-			renew(known, child, next)
+		case next.mailbox != child.mailbox:
+			// The same directory, with other messages in it.
+			inode.NotifyEntry(name)
+			differs = true
+		}
+		if known := inode.GetChild(name); next != nil && known != nil {
+			renew(known, child, next, void)
 		}
 	}
 	for name := range now.children {

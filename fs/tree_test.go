@@ -1,6 +1,8 @@
 package fs
 
 import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+
 	"maps"
 	"slices"
 	"testing"
@@ -118,25 +120,34 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestListingCanComeBack(t *testing.T) {
-	l := &listing{uids: []uint32{1, 5, 7}}
-	var names []string
-	for {
-		e, _ := l.Readdirent(t.Context())
-		if e == nil {
-			break
+	from := func(off uint64, uids ...uint32) (names []string, offs []uint64) {
+		t.Helper()
+		l := &listing{named: []fuse.DirEntry{{Name: "a"}, {Name: "b"}}, uids: mail.Listing{UIDs: uids}}
+		if errno := l.Seekdir(t.Context(), off); errno != 0 {
+			t.Fatal(errno)
 		}
-		names = append(names, e.Name)
+		for {
+			e, _ := l.Readdirent(t.Context())
+			if e == nil {
+				return names, offs
+			}
+			names, offs = append(names, e.Name), append(offs, e.Off)
+		}
 	}
-	if !slices.Equal(names, []string{"1", "5", "7"}) {
-		t.Errorf("listing: %v", names)
+	names, offs := from(0, 1, 5, 7)
+	if !slices.Equal(names, []string{"a", "b", "1", "5", "7"}) {
+		t.Fatalf("listing: %v", names)
 	}
-	if errno := l.Seekdir(t.Context(), 1); errno != 0 {
-		t.Fatal(errno)
+	for i, off := range offs {
+		if rest, _ := from(off, 1, 5, 7); !slices.Equal(rest, names[i+1:]) {
+			t.Errorf("behind %s: %v", names[i], rest)
+		}
 	}
-	if e, _ := l.Readdirent(t.Context()); e == nil || e.Name != "5" || e.Off != 2 {
-		t.Errorf("at offset 1: %v", e)
+	// What has gone meanwhile moves nothing.
+	if rest, _ := from(offs[3], 7, 9); !slices.Equal(rest, []string{"7", "9"}) {
+		t.Errorf("behind a message that is gone: %v", rest)
 	}
-	if errno := l.Seekdir(t.Context(), 4); errno == 0 {
-		t.Error("an offset behind the end is taken")
+	if errno := (&listing{}).Seekdir(t.Context(), 1<<34); errno == 0 {
+		t.Error("an offset that was never given is taken")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,39 +14,83 @@ import (
 	"imapfs/mail"
 )
 
-// The largest batches: some 100 kB on the wire each.
+// The largest batches: some 200 and 100 kB on the wire.
 const (
 	mostAttrs      = 2048
 	mostStructures = 256
 )
+
+// aheadFrom is the size of a batch from which on the next one is asked for
+// before anybody needs it.
+const aheadFrom = 16
+
+// Known returns what is known of a message without waiting; known is false if
+// that is nothing. For who goes through a folder in order, the next messages are
+// asked for in time.
+func (b *Backend) Known(id mail.ID) (attr mail.Attr, isKnown bool, err error) {
+	f := b.folder(id.Folder)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, err := f.check(id)
+	if err != nil || f.known[i].size < 0 {
+		return mail.Attr{}, false, err
+	}
+	if w := &f.attrs; w.size >= aheadFrom && id.UID >= w.first && id.UID < w.next {
+		w.first = w.next // once
+		next := mail.ID{Folder: f.name, UIDValidity: f.validity, UID: w.next}
+		b.start(func() {
+			// Its error comes back when somebody asks for that message.
+			b.do(b.ctx, "attrs "+id.Folder, func() error { return f.loadAttrs(next) })
+		})
+	}
+	return f.known[i].attr(), true, nil
+}
 
 // Attr returns what is known of a message without its content, from memory
 // once it has been asked for. Neighbours that are likely to be wanted next
 // come along.
 func (b *Backend) Attr(ctx context.Context, id mail.ID) (mail.Attr, error) {
 	f := b.folder(id.Folder)
-	for {
-		f.mu.Lock()
-		i, err := f.check(id)
-		if err != nil {
-			f.mu.Unlock()
-			return mail.Attr{}, err
-		}
-		m := f.messages[i]
-		f.mu.Unlock()
-		if m.size >= 0 {
-			return mail.Attr{Size: m.size, Date: time.Unix(m.date, 0)}, nil
+	for range 3 {
+		attr, isKnown, err := b.Known(id)
+		if err != nil || isKnown {
+			return attr, err
 		}
 		asked, err := b.doFor(ctx, "attrs "+id.Folder, func() error { return f.loadAttrs(id) })
 		if err != nil && asked {
 			return mail.Attr{}, err
 		}
 	}
+	attr, isKnown, err := b.Known(id)
+	if err == nil && !isKnown {
+		err = fmt.Errorf("%s: the server does not describe it: %w", id, mail.ErrRefused)
+	}
+	return attr, err
+}
+
+// Describe asks for what is not known yet of the messages in l.
+func (b *Backend) Describe(folder string, l mail.Listing) error {
+	f := b.folder(folder)
+	for uids := range slices.Chunk(l.UIDs, mostAttrs) {
+		var set imap.UIDSet
+		f.mu.Lock()
+		for _, uid := range uids {
+			i, err := f.check(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid})
+			if err == nil && f.known[i].size < 0 {
+				set.AddNum(imap.UID(uid))
+			}
+		}
+		f.mu.Unlock()
+		if _, err := f.describe(l.UIDValidity, set, false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // batch returns the UID of id and of those after it for which want holds, as
-// many as the window w says.
-func (f *folder) batch(id mail.ID, w *window, most int, want func(message) bool) (imap.UIDSet, error) {
+// many as the window w says. want is called with f.mu held.
+func (f *folder) batch(id mail.ID, w *window, most int, want func(i int) bool) (imap.UIDSet, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.check(id)
@@ -54,61 +99,71 @@ func (f *folder) batch(id mail.ID, w *window, most int, want func(message) bool)
 	}
 	n := w.grow(id.UID, most)
 	var set imap.UIDSet
-	for ; i < len(f.messages) && n > 0; i++ {
-		if want(f.messages[i]) {
-			set.AddNum(imap.UID(f.messages[i].uid))
+	for ; i < len(f.uids) && n > 0; i++ {
+		if want(i) {
+			set.AddNum(imap.UID(f.uids[i]))
 			n--
 		}
 	}
-	w.next = 0
-	if i < len(f.messages) {
-		w.next = f.messages[i].uid
+	w.first, w.next = id.UID, 0
+	if i < len(f.uids) {
+		w.next = f.uids[i]
 	}
 	return set, nil
 }
 
 func (f *folder) loadAttrs(id mail.ID) error {
-	unknown := func(m message) bool { return m.size < 0 }
-	set, err := f.batch(id, &f.attrs, mostAttrs, unknown)
-	if err != nil || len(set) == 0 {
+	set, err := f.batch(id, &f.attrs, mostAttrs, func(i int) bool { return f.known[i].size < 0 })
+	if err != nil {
 		return err
 	}
-	options := &imap.FetchOptions{RFC822Size: true, InternalDate: true, Flags: true}
+	// Where somebody looks at one message its parts are wanted next.
 	alone := len(set) == 1 && set[0].Start == set[0].Stop
-	if alone {
-		// Somebody looks at one message: its parts are wanted next.
+	gone, err := f.describe(id.UIDValidity, set, alone)
+	if err == nil && gone[id.UID] {
+		err = fmt.Errorf("%s: %w", id, mail.ErrNotFound)
+	}
+	return err
+}
+
+// describe asks for the attributes of the messages in set, and returns those
+// that are gone.
+func (f *folder) describe(validity uint32, set imap.UIDSet, structure bool) (gone map[uint32]bool, err error) {
+	if len(set) == 0 {
+		return nil, nil
+	}
+	options := &imap.FetchOptions{RFC822Size: true, InternalDate: true, Flags: true}
+	if structure {
 		options.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
 	}
 	take := func(m *imapclient.FetchMessageBuffer) bool {
 		if m.InternalDate.IsZero() {
 			return false // news of flags, or an answer to another command
 		}
-		f.setAttr(id.UIDValidity, uint32(m.UID), m.RFC822Size, m.InternalDate)
+		f.setAttr(validity, uint32(m.UID), m.RFC822Size, m.InternalDate)
 		if m.BodyStructure != nil {
-			f.setStructure(id.UIDValidity, uint32(m.UID), m.BodyStructure)
+			f.setStructure(validity, uint32(m.UID), m.BodyStructure)
 		}
 		return true
 	}
-	missing, err := f.fetchEach(id.UIDValidity, set, options, take)
+	missing, err := f.fetchEach(validity, set, options, take)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var failed error
-	f.b.settle(f, missing, func(uid uint32, unreadable bool) {
+	gone = make(map[uint32]bool)
+	f.goThrough(missing, func(uid uint32, unreadable bool) {
 		if !unreadable {
-			if uid == id.UID {
-				failed = fmt.Errorf("%s: %w", id, mail.ErrNotFound)
-			}
-			return
+			gone[uid] = true
+		} else if lessErr := f.describeLess(validity, uid); lessErr != nil {
+			err = lessErr
 		}
-		f.describeLess(id.UIDValidity, uid)
 	})
-	return failed
+	return gone, err
 }
 
 // describeLess asks for a message whose description the library cannot read,
 // for less each time: without its structure, then without its date too.
-func (f *folder) describeLess(validity, uid uint32) {
+func (f *folder) describeLess(validity, uid uint32) error {
 	one := imap.UIDSetNum(imap.UID(uid))
 	for _, options := range []*imap.FetchOptions{
 		{RFC822Size: true, InternalDate: true},
@@ -126,25 +181,28 @@ func (f *folder) describeLess(validity, uid uint32) {
 			return true
 		})
 		if err != nil {
-			f.b.log.Warn("no size from the server", "folder", f.name, "uid", uid, "error", err)
-			return
+			return err
 		}
 		if len(missing) == 0 {
 			if options.InternalDate {
 				f.setUnreadable(validity, uid) // it was the structure
 			}
-			return
+			return nil
 		}
 	}
 	f.setAttr(validity, uid, 0, time.Unix(0, 0)) // nothing can be read of it
+	return nil
 }
 
 // setUnreadable notes that the message has to be read whole to know its parts.
 func (f *folder) setUnreadable(validity, uid uint32) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}); err == nil {
-		f.messages[i].unreadable = true
+	if _, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}); err == nil {
+		if f.unreadable == nil {
+			f.unreadable = make(map[uint32]bool)
+		}
+		f.unreadable[uid] = true
 	}
 }
 
@@ -152,9 +210,8 @@ func (f *folder) setAttr(validity, uid uint32, size int64, date time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid})
-	if err == nil && f.messages[i].size < 0 {
-		f.messages[i].size = max(size, 0)
-		f.messages[i].date = date.Unix()
+	if err == nil && f.known[i].size < 0 {
+		f.known[i] = known{size: max(size, 0), date: date.Unix()}
 	}
 }
 
@@ -187,12 +244,13 @@ func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
 }
 
 func (f *folder) loadStructures(id mail.ID) error {
-	unknown := func(m message) bool {
-		return !m.unreadable && !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: m.uid})
+	unknown := func(i int) bool {
+		uid := f.uids[i]
+		return !f.unreadable[uid] && !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: uid})
 	}
 	f.mu.Lock()
-	i, err := f.check(id)
-	unreadable := err == nil && f.messages[i].unreadable
+	_, err := f.check(id)
+	unreadable := f.unreadable[id.UID]
 	f.mu.Unlock()
 	if err != nil {
 		return err
@@ -219,7 +277,7 @@ func (f *folder) loadStructures(id mail.ID) error {
 		return err
 	}
 	var failed error
-	f.b.settle(f, missing, func(uid uint32, unreadable bool) {
+	f.goThrough(missing, func(uid uint32, unreadable bool) {
 		if unreadable {
 			// It is read whole when somebody asks for it (see above).
 			f.b.log.Info("the BODYSTRUCTURE of a message is not readable", "folder", f.name, "uid", uid)
@@ -236,16 +294,16 @@ func (f *folder) setStructure(validity, uid uint32, bs imap.BodyStructure) {
 	f.b.structures.Add(id, part(bs, "", 0))
 }
 
-// settle goes through the messages that a batch did not bring: those that are
-// gone, and those which the library could not read.
-func (b *Backend) settle(f *folder, missing map[uint32]bool, each func(uid uint32, unreadable bool)) {
+// goThrough calls each for the messages that a batch did not bring: those that
+// are gone, and those which the library could not read.
+func (f *folder) goThrough(missing map[uint32]bool, each func(uid uint32, unreadable bool)) {
 	gone := false
 	for uid, unreadable := range missing {
 		gone = gone || !unreadable
 		each(uid, unreadable)
 	}
 	if gone {
-		b.refreshSoon(f.name)
+		f.b.refreshSoon(f.name)
 	}
 }
 
@@ -265,7 +323,6 @@ func (f *folder) fetchEach(validity uint32, set imap.UIDSet, options *imap.Fetch
 	for i, uid := range uids {
 		todo[i] = uint32(uid)
 	}
-	id := mail.ID{Folder: f.name, UIDValidity: validity}
 	n, alone := len(todo), false
 	for len(todo) > 0 {
 		var batch imap.UIDSet
@@ -274,10 +331,10 @@ func (f *folder) fetchEach(validity uint32, set imap.UIDSet, options *imap.Fetch
 		}
 		came := make(map[uint32]bool)
 		unreadable := false
-		err := f.b.pool.withMessage(need{folder: f.name}, id, func(s *session) error {
-			fetch := s.fetch
+		err := f.b.pool.with(need{folder: f.name, messages: true, validity: validity}, func(l *lease) error {
+			fetch := l.fetch
 			if alone {
-				fetch = s.fetchAlone
+				fetch = l.fetchAlone
 			}
 			err := fetch("describe messages of "+f.name, batch, options, func(m *imapclient.FetchMessageBuffer) {
 				if batch.Contains(m.UID) && take(m) {
@@ -290,7 +347,7 @@ func (f *folder) fetchEach(validity uint32, set imap.UIDSet, options *imap.Fetch
 			}
 			return err
 		})
-		if err != nil && !errors.Is(err, mail.ErrNotFound) {
+		if err != nil && (!errors.Is(err, mail.ErrNotFound) || errors.Is(err, errNoFolder)) {
 			return nil, err
 		}
 		found := alone && (!unreadable || n == 1)

@@ -10,7 +10,7 @@
 // has changed.
 //
 // Backend is the whole of it: it keeps a few connections (pool.go, session.go,
-// connect.go), what is known of each folder (folder.go, listing.go, attr.go),
+// connect.go, login.go), what is known of each folder (folder.go, listing.go, attr.go),
 // and fetches and deletes (fetch.go, delete.go). It knows nothing of the kernel.
 package imapbackend
 
@@ -18,11 +18,12 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/xdg-go/scram"
 	"golang.org/x/sync/singleflight"
 
 	"imapfs/mail"
@@ -32,14 +33,16 @@ import (
 type Config struct {
 	URL         URL
 	Password    string
-	Insecure    bool           // allow a login without TLS
-	RootCAs     *x509.CertPool // nil: the system's
-	Connections int            // at most this many connections
-	Timeout     time.Duration  // a server that is silent for so long is given up
-	Keepalive   time.Duration  // how often to ask for news
-	ReadOnly    bool           // never select a folder for writing
-	Version     string         // told to the server by ID (RFC 2971)
+	Token       func(context.Context) (string, error) // an access token for each login, instead of Password
+	Insecure    bool                                  // allow a login without TLS
+	RootCAs     *x509.CertPool                        // nil: the system's
+	Connections int                                   // at most this many connections
+	Timeout     time.Duration                         // a server that is silent for so long is given up
+	Keepalive   time.Duration                         // how often to ask for news
+	ReadOnly    bool                                  // never select a folder for writing
+	Version     string                                // told to the server by ID (RFC 2971)
 	Log         *slog.Logger
+	Trace       io.Writer // what is said with the server, without mail and credentials; nil for none
 }
 
 // Backend is a mail account on an IMAP server. It is safe for concurrent use.
@@ -48,10 +51,15 @@ type Config struct {
 type Backend struct {
 	cfg   Config
 	log   *slog.Logger
+	trace *trace
 	pool  *pool
 	group singleflight.Group
 
-	structures *lru.Cache[mail.ID, *mail.Part]
+	tokens  sync.Mutex // held while a token is fetched: helpers rewrite a file
+	secrets *secrets
+	scram   *scram.Client // keeps what is expensive to compute; nil with a token
+
+	structures *structures
 
 	ctx  context.Context // ends when the backend closes
 	stop context.CancelFunc
@@ -64,21 +72,20 @@ type Backend struct {
 	onChange func(mail.Change)
 }
 
-// structuresKept bounds the BODYSTRUCTUREs in memory, some 600 bytes each.
-const structuresKept = 8192
-
 // Connect logs in and lists the folders. Its error is one plain line for the
 // user.
 func Connect(ctx context.Context, cfg Config) (*Backend, error) {
-	structures, err := lru.New[mail.ID, *mail.Part](structuresKept)
-	if err != nil {
-		return nil, err
-	}
 	b := &Backend{
 		cfg:        cfg,
 		log:        cfg.Log,
-		structures: structures,
+		structures: newStructures(),
 		folders:    make(map[string]*folder),
+		secrets:    &secrets{},
+	}
+	b.trace = newTrace(cfg.Trace, b.secrets)
+	if cfg.Token == nil {
+		b.secrets.add(cfg.Password)
+		b.scram = newScram(cfg.URL.User, cfg.Password)
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.pool = newPool(b)

@@ -125,7 +125,7 @@ func TestSample(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, uid := range l.UIDs {
-			id, attr, err := b.Lookup(t.Context(), folder.Name, uid)
+			id, attr, err := lookup(t, b, folder.Name, uid)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,6 +145,18 @@ func TestSample(t *testing.T) {
 			}
 		}
 	}
+}
+
+// lookup returns a listed message and its attributes.
+func lookup(t *testing.T, b *Backend, folder string, uid uint32) (mail.ID, mail.Attr, error) {
+	t.Helper()
+	l, err := b.Messages(t.Context(), folder)
+	if err != nil {
+		return mail.ID{}, mail.Attr{}, err
+	}
+	id := mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}
+	attr, err := b.Attr(t.Context(), id)
+	return id, attr, err
 }
 
 // sections flattens a tree to what both ways of getting it must agree on.
@@ -197,7 +209,7 @@ func TestConcurrentFetch(t *testing.T) {
 				b := connect(t, cfg)
 				var wg sync.WaitGroup
 				for folder, n := range map[string]int{"INBOX": 1, "Other": 9} {
-					id, _, err := b.Lookup(t.Context(), folder, 1)
+					id, _, err := lookup(t, b, folder, 1)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -220,7 +232,7 @@ func TestConcurrentFetch(t *testing.T) {
 func TestDelete(t *testing.T) {
 	both(t, func(t *testing.T, cfg Config) {
 		b := connect(t, cfg)
-		id, _, err := b.Lookup(t.Context(), "INBOX", 2)
+		id, _, err := lookup(t, b, "INBOX", 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +255,7 @@ func TestDeleteWithoutUIDPlus(t *testing.T) {
 	s.Append("INBOX", letter(1), time.Time{})
 	cfg := config(s.Addr, s.User, s.Password)
 	b := connect(t, cfg)
-	id, _, err := b.Lookup(t.Context(), "INBOX", 1)
+	id, _, err := lookup(t, b, "INBOX", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +300,7 @@ func TestRenewed(t *testing.T) {
 		c.Create("Other", nil).Wait()
 		appendMail(t, c, "Other", letter(1))
 		b := connect(t, cfg)
-		id, _, err := b.Lookup(t.Context(), "Other", 1)
+		id, _, err := lookup(t, b, "Other", 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -333,7 +345,7 @@ func TestCloseEndsGoroutines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.Lookup(t.Context(), "INBOX", 1); err != nil {
+	if _, _, err := lookup(t, b, "INBOX", 1); err != nil {
 		t.Fatal(err)
 	}
 	b.Close()

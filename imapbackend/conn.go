@@ -18,6 +18,7 @@ type watchedConn struct {
 	mu     sync.Mutex // guards what follows, and the order of SetReadDeadline
 	owed   int        // commands that wait for an answer
 	failed error      // first error of a read: the network's fault, not the parser's
+	last   time.Time  // when something came last
 }
 
 // expect notes that one more (or, with -1, one less) command waits for an
@@ -41,20 +42,34 @@ func (c *watchedConn) arm() {
 	c.Conn.SetReadDeadline(deadline)
 }
 
-// Read reads from the server; each piece that arrives gives it new time.
+// Read reads from the server; each piece that arrives gives it new time. After
+// an error there is no other try: the library makes some, and each would wait
+// anew.
 func (c *watchedConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
+	if c.failed != nil {
+		defer c.mu.Unlock()
+		return 0, c.failed
+	}
 	c.arm()
 	c.mu.Unlock()
 	n, err := c.Conn.Read(p)
-	if err != nil {
-		c.mu.Lock()
-		if c.failed == nil {
-			c.failed = err
-		}
-		c.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n > 0 {
+		c.last = time.Now()
+	}
+	if err != nil && c.failed == nil {
+		c.failed = err
 	}
 	return n, err
+}
+
+// silentFor is how long nothing has come.
+func (c *watchedConn) silentFor() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.last)
 }
 
 // SetReadDeadline does nothing: see above.
@@ -73,4 +88,48 @@ func (c *watchedConn) readError() error {
 // timedOut tells whether the connection was given up because of silence.
 func (c *watchedConn) timedOut() bool {
 	return os.IsTimeout(c.readError())
+}
+
+// wireConn is a connection as the library sees it: inside TLS.
+type wireConn struct {
+	net.Conn
+	greeting []byte     // read first: behind STARTTLS the server sends none
+	trace    *connTrace // nil for none
+	midLine  bool       // the last write did not end a line
+}
+
+func (c *wireConn) Read(p []byte) (int, error) {
+	if len(c.greeting) > 0 {
+		n := copy(p, c.greeting)
+		c.greeting = c.greeting[n:]
+		return n, nil
+	}
+	n, err := c.Conn.Read(p)
+	c.trace.received(p[:n])
+	return n, err
+}
+
+// Write writes to the server. The library writes an empty answer to a SASL
+// challenge as "=", which is right only behind AUTHENTICATE; alone on its line
+// it is not base64 (RFC 9051 §6.2.2).
+func (c *wireConn) Write(p []byte) (int, error) {
+	if !c.midLine && string(p) == "=\r\n" {
+		c.trace.sent(p[1:])
+		n, err := c.Conn.Write(p[1:])
+		if n > 0 {
+			n++
+		}
+		return n, err
+	}
+	if len(p) > 0 {
+		c.midLine = p[len(p)-1] != '\n'
+	}
+	c.trace.sent(p)
+	return c.Conn.Write(p)
+}
+
+// Close closes the connection.
+func (c *wireConn) Close() error {
+	c.trace.close()
+	return c.Conn.Close()
 }

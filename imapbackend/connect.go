@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -14,15 +15,35 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-message/charset"
-	"github.com/emersion/go-sasl"
 
 	"mime"
+
+	"imapfs/mail"
 )
 
-// connect opens a connection and logs in: TCP, TLS or STARTTLS, greeting,
-// CAPABILITY, AUTHENTICATE or LOGIN, CAPABILITY, ID. Its errors are plain lines
-// for the user.
+// connect opens a connection and logs in. With a token command, a token that
+// the server refuses is fetched once more: it may have expired just now. Its
+// errors are plain lines for the user.
 func (b *Backend) connect() (*session, error) {
+	if b.cfg.Token == nil {
+		return b.open(b.cfg.Password)
+	}
+	for last := false; ; last = true {
+		token, err := b.token()
+		if err != nil {
+			return nil, err
+		}
+		s, err := b.open(token)
+		if _, refused := errors.AsType[*LoginError](err); !refused || last {
+			return s, err
+		}
+		b.log.Debug("access token refused, fetching another one")
+	}
+}
+
+// open connects and logs in with the password or the token: TCP, TLS or
+// STARTTLS, greeting, CAPABILITY, AUTHENTICATE or LOGIN, CAPABILITY, ID.
+func (b *Backend) open(credential string) (*session, error) {
 	u := b.cfg.URL
 	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.Timeout)
 	defer cancel()
@@ -40,11 +61,11 @@ func (b *Backend) connect() (*session, error) {
 
 	if err := s.start(ctx, u); err != nil {
 		raw.Close()
-		return nil, err
+		return nil, s.blame(err)
 	}
-	if err := s.login(); err != nil {
+	if err := s.login(credential); err != nil {
 		s.client.Close()
-		return nil, err
+		return nil, s.blame(err)
 	}
 	if s.caps.Has(imap.CapID) {
 		// Courtesy, and some servers insist on it. The answer does not matter.
@@ -56,64 +77,89 @@ func (b *Backend) connect() (*session, error) {
 
 // start brings the connection to the point where a password may be sent.
 func (s *session) start(ctx context.Context, u URL) error {
-	options := &imapclient.Options{
-		TLSConfig:             &tls.Config{ServerName: u.Host, RootCAs: s.b.cfg.RootCAs},
-		UnilateralDataHandler: s.unilateral(),
-		WordDecoder:           &mime.WordDecoder{CharsetReader: charset.Reader},
-	}
-	if u.TLS {
-		options.TLSConfig.NextProtos = []string{"imap"}
-		conn := tls.Client(s.conn, options.TLSConfig)
-		if err := conn.HandshakeContext(ctx); err != nil {
-			return explainTLS(u, err)
-		}
-		s.client = imapclient.New(conn, options)
-		if err := s.client.WaitGreeting(); err != nil {
-			return explainGreeting(u, err)
-		}
-		return nil
-	}
-
+	wire := &wireConn{Conn: s.conn, trace: s.b.trace.conn()}
+	config := &tls.Config{ServerName: u.Host, RootCAs: s.b.cfg.RootCAs}
 	// A server without STARTTLS may be used only if the user said so, and a
 	// server that has it must not be talked out of it: so its capabilities,
 	// which anybody on the line can forge, never decide for plain text alone.
-	if !s.b.cfg.Insecure {
-		client, err := imapclient.NewStartTLS(s.conn, options)
-		if err != nil {
-			return explainStartTLS(u, err)
+	if !u.TLS && !s.b.cfg.Insecure {
+		if err := s.startTLS(wire, u); err != nil {
+			return err
 		}
-		s.client = client
-		return nil
+		wire.greeting = []byte("* OK STARTTLS done\r\n")
 	}
-	s.client = imapclient.New(s.conn, options)
+	if u.TLS || !s.b.cfg.Insecure {
+		if u.TLS {
+			config.NextProtos = []string{"imap"}
+		}
+		conn := tls.Client(s.conn, config)
+		if err := conn.HandshakeContext(ctx); err != nil {
+			if _, injected := errors.AsType[tls.RecordHeaderError](err); injected && !u.TLS {
+				// CVE-2011-0411 and its many successors.
+				return fmt.Errorf("%s, or somebody on the way to it, sent data right behind the answer to STARTTLS; the connection is not safe", u.Host)
+			}
+			return explainTLS(u, err)
+		}
+		wire.Conn = conn
+	}
+	s.limits = limit(wire)
+	s.client = imapclient.New(s.limits, &imapclient.Options{
+		UnilateralDataHandler: s.unilateral(),
+		WordDecoder:           &mime.WordDecoder{CharsetReader: charset.Reader},
+	})
 	if err := s.client.WaitGreeting(); err != nil {
-		return explainGreeting(u, err)
+		return s.explainGreeting(u, err)
 	}
 	return nil
 }
 
-func (s *session) login() error {
-	u, password := s.b.cfg.URL, s.b.cfg.Password
-	if s.client.State() != imap.ConnStateAuthenticated { // else PREAUTH
-		caps := s.client.Caps()
-		var err error
+// startTLS speaks with the server up to the point where TLS begins
+// (RFC 9051 §6.2.1). The library could do that, but would then keep the
+// decrypted connection to itself, and wireConn has to be on top of it. Reading
+// byte by byte takes in nothing that somebody has put behind the answer.
+func (s *session) startTLS(wire *wireConn, u URL) error {
+	if _, err := io.WriteString(wire, "S STARTTLS\r\n"); err != nil {
+		return s.explainGreeting(u, err)
+	}
+	for greeted := false; ; greeted = true {
+		line, err := readLine(wire)
+		word, rest, _ := strings.Cut(line, " ")
+		kind, text, _ := strings.Cut(rest, " ")
+		kind = strings.ToUpper(kind)
 		switch {
-		case caps.Has(imap.AuthCap("PLAIN")):
-			err = s.client.Authenticate(sasl.NewPlainClient("", u.User, password))
-		case caps.Has(imap.CapLoginDisabled):
-			return fmt.Errorf("%s does not allow a password login on this connection; use imaps://, or ask the provider how to log in", u.Host)
-		default:
-			err = s.client.Login(u.User, password).Wait()
-		}
-		if err != nil {
-			return explainLogin(u, err)
+		case err != nil:
+			return s.explainGreeting(u, err)
+		case word == "*" && kind == "BYE":
+			return s.explainGreeting(u, &imap.Error{Type: imap.StatusResponseTypeBye, Text: text})
+		case !greeted && word == "*" && kind == "PREAUTH":
+			// RFC 9051 §7.1.4: STARTTLS is not possible any more.
+			return fmt.Errorf("%s has logged the connection in before it could be encrypted; use imaps://", u.Host)
+		case !greeted && (word != "*" || kind != "OK"):
+			return s.explainGreeting(u, errMalformed)
+		case word == "S" && kind == "OK":
+			return nil
+		case word == "S":
+			return fmt.Errorf("%s offers no encryption on port %s (STARTTLS); use imaps://, or --insecure if you accept that others can read the password and the mail", u.Host, u.Port)
+		case word != "*":
+			return s.explainGreeting(u, errMalformed)
 		}
 	}
-	s.caps = s.client.Caps()
-	if s.caps == nil {
-		return fmt.Errorf("%s broke off after the login; try again later", u.Host)
+}
+
+// readLine reads one line, and not a byte more.
+func readLine(r io.Reader) (string, error) {
+	const most = 8192
+	var line []byte
+	for b := make([]byte, 1); len(line) < most; {
+		if _, err := io.ReadFull(r, b); err != nil {
+			return "", err
+		}
+		if b[0] == '\n' {
+			return strings.TrimSuffix(string(line), "\r"), nil
+		}
+		line = append(line, b[0])
 	}
-	return nil
+	return "", errMalformed
 }
 
 func explainDial(u URL, err error) error {
@@ -151,56 +197,17 @@ func explainTLS(u URL, err error) error {
 	return fmt.Errorf("no TLS connection with %s: %v", u.Addr(), err)
 }
 
-func explainGreeting(u URL, err error) error {
+func (s *session) explainGreeting(u URL, err error) error {
 	var status *imap.Error
 	if errors.As(err, &status) {
-		return fmt.Errorf("%s turns the connection down: %s", u.Host, plain(status.Text))
+		return fmt.Errorf("%s turns the connection down: %s", u.Host, plain(s.b.secrets.hide(status.Text)))
 	}
 	return fmt.Errorf("%s does not answer like an IMAP server; check host and port", u.Addr())
 }
 
-func explainStartTLS(u URL, err error) error {
-	var status *imap.Error
-	if errors.As(err, &status) && status.Type != imap.StatusResponseTypeBye {
-		return fmt.Errorf("%s offers no encryption on port %s (STARTTLS); use imaps://, or --insecure if you accept that others can read the password and the mail", u.Host, u.Port)
-	}
-	if msg := err.Error(); strings.Contains(msg, "greeting") {
-		return explainGreeting(u, err)
-	}
-	return explainTLS(u, err)
-}
-
-func explainLogin(u URL, err error) error {
-	var status *imap.Error
-	if !errors.As(err, &status) {
-		return fmt.Errorf("%s broke off during the login; try again later", u.Host)
-	}
-	text := plain(status.Text)
-	switch status.Code {
-	case imap.ResponseCodeUnavailable:
-		return fmt.Errorf("%s cannot check the password at the moment; try again later (it says: %s)", u.Host, text)
-	case imap.ResponseCodeLimit:
-		return fmt.Errorf("%s allows no more connections; close another mail program or use fewer --connections (it says: %s)", u.Host, text)
-	}
-	return &LoginError{Host: u.Host, User: u.User, Text: text}
-}
-
-// LoginError says that the server knows the user but not the password, or not
-// the user.
-type LoginError struct{ Host, User, Text string }
-
-func (e *LoginError) Error() string {
-	return fmt.Sprintf("%s does not accept the password for %s; check both (many providers want an app password) (it says: %s)", e.Host, e.User, e.Text)
-}
-
 // plain makes a server's words fit to be shown on a terminal, on one line.
 func plain(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
+	text = mail.Plain(text)
 	const most = 200
 	if r := []rune(text); len(r) > most {
 		text = string(r[:most]) + "..."

@@ -1,6 +1,7 @@
 package imapbackend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // Delete removes one message for good: STORE \Deleted and UID EXPUNGE (RFC 9051
 // §6.4.9, before that RFC 4315) of this UID alone, sent together. It returns
-// nil only when the server has said OK to both. What others have marked
+// nil only when the server has said OK to both, and has the message no more. What others have marked
 // \Deleted stays: a plain EXPUNGE would take it along, so without UID EXPUNGE
 // nothing is deleted and the error is mail.ErrUnsupported.
 func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
@@ -22,15 +23,23 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 			return mail.ErrReadOnly
 		}
 		f := b.folder(id.Folder)
-		err := b.pool.once(need{folder: id.Folder, writable: true}, checked(id, deleteOne(id)))
+		if id.UIDValidity == 0 {
+			return fmt.Errorf("delete %s: the server numbers its messages anew at any time (no UIDVALIDITY): %w", id, mail.ErrUnsupported)
+		}
+		need := need{folder: id.Folder, messages: true, validity: id.UIDValidity}
+		err := b.pool.once(need, deleteOne(id))
 		if errors.Is(err, errBroken) || errors.Is(err, errTimeout) || errors.Is(err, errMalformed) {
 			// Nobody knows whether it was done. Look, and never send it
 			// blindly again.
 			var there bool
 			there, err = b.exists(id)
 			if err == nil && there {
-				err = b.pool.once(need{folder: id.Folder, writable: true}, checked(id, deleteOne(id)))
+				err = b.pool.once(need, deleteOne(id))
 			}
+		}
+		if errors.Is(err, errKept) {
+			// Another client can take the mark away between STORE and EXPUNGE.
+			err = b.pool.once(need, deleteOne(id))
 		}
 		if err != nil {
 			return err
@@ -41,16 +50,18 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 	})
 }
 
-// deleteOne returns the exchange that deletes id.
-func deleteOne(id mail.ID) func(*session) error {
-	return func(s *session) error {
+// deleteOne returns the exchange that deletes id. Nothing is sent before the
+// folder is known to be selected under the UIDVALIDITY that the message was
+// listed with: else the UID could be that of another message.
+func deleteOne(id mail.ID) func(*lease) error {
+	return func(s *lease) error {
+		if err := s.confirm(); err != nil {
+			return err
+		}
 		if !s.can(imap.CapUIDPlus) {
 			return fmt.Errorf("delete %s: the server cannot expunge one message alone (UIDPLUS), and others would go with it: %w", id, mail.ErrUnsupported)
 		}
-		var permanent []imap.Flag
-		if mailbox := s.client.Mailbox(); mailbox != nil {
-			permanent = mailbox.PermanentFlags
-		}
+		permanent := s.sel.data.PermanentFlags
 		if len(permanent) > 0 && !slices.Contains(permanent, imap.FlagDeleted) {
 			return fmt.Errorf("delete %s: %w", id, mail.ErrReadOnly)
 		}
@@ -58,6 +69,7 @@ func deleteOne(id mail.ID) func(*session) error {
 		defer s.alone.RUnlock()
 		set := imap.UIDSetNum(imap.UID(id.UID))
 		var stored, expunged error
+		var gone []uint32 // sequence numbers
 		err := s.command("delete "+id.String(), func() error {
 			store := s.client.Store(set, deleted(imap.StoreFlagsAdd), nil)
 			expunge := s.client.UIDExpunge(set)
@@ -68,19 +80,21 @@ func deleteOne(id mail.ID) func(*session) error {
 				defer close(done)
 				stored = store.Close()
 			}()
-			var gone []uint32
 			gone, expunged = expunge.Collect()
 			<-done
 			if len(gone) > 1 {
-				s.b.pool.changed(s) // others expunged something too
+				s.b.pool.changed(s.session) // others expunged something too
 			}
-			if stored != nil {
-				return stored
-			}
-			return expunged
+			return cmp.Or(stored, expunged)
 		})
 		var status *imap.Error
-		if stored == nil && errors.As(expunged, &status) {
+		kept := false
+		if err == nil && len(gone) == 0 {
+			// OK is not enough: in a folder that has become read-only Dovecot
+			// says so to both and does nothing. Or another client was faster.
+			kept, err = s.holds(id)
+		}
+		if kept || stored == nil && errors.As(expunged, &status) {
 			// Marked but still there: take the mark away, so that nothing has
 			// changed and no later EXPUNGE of another client deletes it.
 			undo := s.command("undo the deletion of "+id.String(), func() error {
@@ -95,8 +109,25 @@ func deleteOne(id mail.ID) func(*session) error {
 			// permanent flags; the library does not tell [READ-ONLY].
 			return fmt.Errorf("%w: %w", mail.ErrReadOnly, err)
 		}
+		if kept {
+			return fmt.Errorf("delete %s: %w", id, errKept)
+		}
 		return err
 	}
+}
+
+// errKept says that the server has said OK and kept the message.
+var errKept = fmt.Errorf("the server keeps it: %w", mail.ErrReadOnly)
+
+// holds asks whether the folder has the message.
+func (l *lease) holds(id mail.ID) (bool, error) {
+	criteria := &imap.SearchCriteria{UID: []imap.UIDSet{imap.UIDSetNum(imap.UID(id.UID))}}
+	data, err := l.search("look for "+id.String(), criteria, nil)
+	if err != nil {
+		return false, err
+	}
+	set, _ := data.All.(imap.UIDSet)
+	return set.Contains(imap.UID(id.UID)), nil
 }
 
 func deleted(op imap.StoreFlagsOp) *imap.StoreFlags {
@@ -106,13 +137,10 @@ func deleted(op imap.StoreFlagsOp) *imap.StoreFlags {
 // exists asks the server whether id is still there.
 func (b *Backend) exists(id mail.ID) (bool, error) {
 	var there bool
-	err := b.pool.withMessage(need{folder: id.Folder}, id, func(s *session) error {
-		criteria := &imap.SearchCriteria{UID: []imap.UIDSet{imap.UIDSetNum(imap.UID(id.UID))}}
-		data, err := s.search("look for "+id.String(), criteria, nil)
-		if err == nil {
-			there = len(data.AllUIDs()) > 0
-		}
-		return err
+	err := b.pool.with(need{folder: id.Folder, messages: true, validity: id.UIDValidity}, func(s *lease) error {
+		var err error
+		there, err = s.holds(id)
+		return err // of an unconfirmed folder nothing is believed
 	})
 	return there, err
 }

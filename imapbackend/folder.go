@@ -2,6 +2,7 @@ package imapbackend
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"strings"
@@ -9,11 +10,12 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"imapfs/mail"
 )
 
-// folder is what is known of one mailbox. A message costs 24 bytes here.
+// folder is what is known of one mailbox. A message costs 20 bytes here.
 type folder struct {
 	b    *Backend
 	name string
@@ -22,30 +24,34 @@ type folder struct {
 	listed     bool
 	validity   uint32 // UIDVALIDITY
 	uidNext    uint32
-	messages   []message // by UID
-	attrs      window    // reading ahead of attributes
-	structures window    // and of BODYSTRUCTUREs
-	refreshing bool      // a refresh is running
-	again      bool      // and has to run once more
+	uids       []uint32        // ascending; handed out in listings, so never changed in place
+	known      []known         // of the message with the UID at the same index
+	unreadable map[uint32]bool // UIDs whose BODYSTRUCTURE the library cannot read
+	attrs      window          // reading ahead of attributes
+	structures window          // and of BODYSTRUCTUREs
+	refreshing bool            // a refresh is running
+	again      bool            // and has to run once more
 }
 
-type message struct {
-	uid        uint32
-	unreadable bool  // the library cannot read its BODYSTRUCTURE
-	size       int64 // RFC822.SIZE; -1: not asked yet
-	date       int64 // INTERNALDATE, seconds since 1970
+// known is what the server has told of a message.
+type known struct {
+	size int64 // RFC822.SIZE; -1: not asked yet
+	date int64 // INTERNALDATE, seconds since 1970
 }
+
+func (k known) attr() mail.Attr { return mail.Attr{Size: k.size, Date: time.Unix(k.date, 0)} }
 
 // window guesses how many messages in a row will be asked for: one at first,
 // more for as long as the requests follow each other.
 type window struct {
-	next uint32 // the UID after the last batch
-	size int
+	first uint32 // UID of the last batch's first message
+	next  uint32 // the UID after the last batch; 0: it has reached the end
+	size  int
 }
 
 func (w *window) grow(uid uint32, most int) int {
 	if uid == w.next && w.size > 0 {
-		w.size = min(w.size*4, most)
+		w.size = min(w.size*16, most)
 	} else {
 		w.size = 1
 	}
@@ -64,27 +70,13 @@ func (b *Backend) folder(name string) *folder {
 	return f
 }
 
-// find returns the index of uid in messages, and whether it is there. It is
-// called with f.mu held.
-func (f *folder) find(uid uint32) (int, bool) {
-	return slices.BinarySearchFunc(f.messages, uid, func(m message, uid uint32) int {
-		switch {
-		case m.uid < uid:
-			return -1
-		case m.uid > uid:
-			return 1
-		}
-		return 0
-	})
-}
-
 // check finds out whether id still names a message, as far as is known here.
 // It is called with f.mu held.
 func (f *folder) check(id mail.ID) (int, error) {
 	if f.validity != 0 && f.validity != id.UIDValidity {
 		return 0, mail.ErrStale
 	}
-	i, ok := f.find(id.UID)
+	i, ok := slices.BinarySearch(f.uids, id.UID)
 	if !ok {
 		return 0, mail.ErrNotFound
 	}
@@ -97,7 +89,7 @@ func (f *folder) check(id mail.ID) (int, error) {
 func (f *folder) selected(validity, uidNext, count uint32) {
 	f.mu.Lock()
 	renewed := f.listed && f.validity != validity
-	changed := f.listed && (int(count) != len(f.messages) || uidNext != f.uidNext)
+	changed := f.listed && (int(count) != len(f.uids) || uidNext != f.uidNext)
 	if renewed {
 		f.forget()
 		f.validity = validity // what bears another one is stale, not unknown
@@ -115,7 +107,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 
 // forget drops all that is known of the messages. It is called with f.mu held.
 func (f *folder) forget() {
-	f.listed, f.messages, f.validity = false, nil, 0
+	f.listed, f.uids, f.known, f.unreadable, f.validity = false, nil, nil, nil, 0
 	f.attrs, f.structures = window{}, window{}
 }
 
@@ -124,32 +116,34 @@ func (f *folder) remove(id mail.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if i, err := f.check(id); err == nil {
-		f.messages = slices.Delete(f.messages, i, i+1)
+		f.uids = slices.Concat(f.uids[:i], f.uids[i+1:])
+		f.known = slices.Delete(f.known, i, i+1)
 	}
 }
 
 // update makes uids, in ascending order, the folder's messages, and returns
-// what came and went.
+// what came and went. It is called with f.mu held.
 func (f *folder) update(uids []uint32) (added, removed []uint32) {
-	old := f.messages
-	f.messages = make([]message, 0, len(uids))
-	for _, uid := range uids {
-		for len(old) > 0 && old[0].uid < uid {
-			removed = append(removed, old[0].uid)
-			old = old[1:]
+	old, oldKnown := f.uids, f.known
+	f.uids = uids
+	f.known = make([]known, len(uids))
+	j := 0
+	for i, uid := range uids {
+		for j < len(old) && old[j] < uid {
+			removed = append(removed, old[j])
+			j++
 		}
-		if len(old) > 0 && old[0].uid == uid {
-			f.messages = append(f.messages, old[0])
-			old = old[1:]
+		if j < len(old) && old[j] == uid {
+			f.known[i] = oldKnown[j]
+			j++
 			continue
 		}
-		added = append(added, uid)
-		f.messages = append(f.messages, message{uid: uid, size: -1})
+		f.known[i].size = -1
+		if f.listed {
+			added = append(added, uid)
+		}
 	}
-	for _, m := range old {
-		removed = append(removed, m.uid)
-	}
-	return added, removed
+	return added, append(removed, old[j:]...)
 }
 
 // Folders returns the mailboxes of the account, sorted by name.
@@ -164,35 +158,10 @@ func (b *Backend) Folders() []mail.Folder {
 // keep shared and other users' mailboxes apart.
 func (b *Backend) listFolders(ctx context.Context) error {
 	return b.do(ctx, "folders", func() error {
-		found := make(map[string]mail.Folder)
-		err := b.pool.with(need{}, func(s *session) error {
-			options := &imap.ListOptions{ReturnSpecialUse: true}
-			if !s.can(imap.CapSpecialUse) || !s.can(imap.CapListExtended) {
-				options = nil
-			}
-			if err := s.listInto(found, "*", options); err != nil {
-				return err
-			}
-			if !s.can(imap.CapNamespace) {
-				return nil
-			}
-			var spaces *imap.NamespaceData
-			err := s.command("ask for namespaces", func() (err error) {
-				spaces, err = s.client.Namespace().Wait()
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			for _, space := range slices.Concat(spaces.Other, spaces.Shared) {
-				if space.Prefix == "" || hasPrefix(found, space.Prefix) {
-					continue
-				}
-				if err := s.listInto(found, space.Prefix+"*", options); err != nil {
-					return err
-				}
-			}
-			return nil
+		var found map[string]mail.Folder
+		err := b.pool.with(need{}, func(l *lease) error {
+			found = make(map[string]mail.Folder)
+			return l.listAll(found)
 		})
 		if err != nil {
 			return err
@@ -226,25 +195,102 @@ func hasPrefix(found map[string]mail.Folder, prefix string) bool {
 	return false
 }
 
-// listInto adds the mailboxes that match pattern.
-func (s *session) listInto(found map[string]mail.Folder, pattern string, options *imap.ListOptions) error {
-	return s.command("list folders", func() error {
-		mailboxes, err := s.client.List("", pattern, options).Collect()
-		for _, m := range mailboxes {
-			f := mail.Folder{Name: m.Mailbox, Delim: m.Delim, Selectable: true}
-			for _, a := range m.Attrs {
-				switch a {
-				case imap.MailboxAttrNoSelect, imap.MailboxAttrNonExistent:
-					f.Selectable = false
-				case imap.MailboxAttrAll, imap.MailboxAttrArchive, imap.MailboxAttrDrafts, imap.MailboxAttrFlagged,
-					imap.MailboxAttrJunk, imap.MailboxAttrSent, imap.MailboxAttrTrash, imap.MailboxAttrImportant:
-					f.SpecialUse = string(a)
-				}
-			}
-			found[f.Name] = f
+// listAll asks for all mailboxes. NAMESPACE goes out together with the first
+// LIST.
+func (l *lease) listAll(found map[string]mail.Folder) error {
+	options := &imap.ListOptions{ReturnSpecialUse: true}
+	if !l.can(imap.CapSpecialUse) || !l.can(imap.CapListExtended) {
+		options = nil
+	}
+	var spaces imap.NamespaceData
+	err := l.command("list folders", func() error {
+		list := l.client.List("", "*", options)
+		var namespaces *imapclient.NamespaceCommand
+		if l.can(imap.CapNamespace) {
+			namespaces = l.client.Namespace()
 		}
-		return err
+		err := l.collectFolders(list, found)
+		if namespaces == nil {
+			return err
+		}
+		data, nerr := namespaces.Wait()
+		if data != nil {
+			spaces = *data
+		}
+		return errors.Join(err, nerr)
 	})
+	if err != nil {
+		return err
+	}
+	others := slices.Concat(spaces.Other, spaces.Shared)
+	for _, space := range others[:min(len(others), mostNamespaces)] {
+		if space.Prefix == "" || hasPrefix(found, space.Prefix) {
+			continue
+		}
+		err := l.command("list folders", func() error {
+			return l.collectFolders(l.client.List("", space.Prefix+"*", options), found)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Bounds for the mailboxes, of which all have a place in memory: about 100 MB
+// at most.
+const (
+	mostFolderName = 1000    // bytes
+	mostLevels     = 200_000 // in the names of all together: "a/b" is two
+	mostNamespaces = 100
+)
+
+// collectFolders adds what LIST brings to found. What exceeds the bounds is
+// left out.
+func (l *lease) collectFolders(cmd *imapclient.ListCommand, found map[string]mail.Folder) error {
+	left := mostLevels
+	for _, f := range found {
+		left -= levels(f)
+	}
+	skipped := 0
+	for m := cmd.Next(); m != nil; m = cmd.Next() {
+		f := newFolder(m)
+		cost := levels(f)
+		if old, has := found[f.Name]; has {
+			cost -= levels(old)
+		}
+		if len(f.Name) > mostFolderName || cost > left {
+			skipped++
+			continue
+		}
+		left -= cost
+		found[f.Name] = f
+	}
+	if skipped > 0 {
+		l.b.log.Warn("too many or too long folder names; some are left out", "count", skipped)
+	}
+	return cmd.Close()
+}
+
+func levels(f mail.Folder) int {
+	if f.Delim == 0 {
+		return 1
+	}
+	return 1 + strings.Count(f.Name, string(f.Delim))
+}
+
+func newFolder(m *imap.ListData) mail.Folder {
+	f := mail.Folder{Name: m.Mailbox, Delim: m.Delim, Selectable: true}
+	for _, a := range m.Attrs {
+		switch a {
+		case imap.MailboxAttrNoSelect, imap.MailboxAttrNonExistent:
+			f.Selectable = false
+		case imap.MailboxAttrAll, imap.MailboxAttrArchive, imap.MailboxAttrDrafts, imap.MailboxAttrFlagged,
+			imap.MailboxAttrJunk, imap.MailboxAttrSent, imap.MailboxAttrTrash, imap.MailboxAttrImportant:
+			f.SpecialUse = string(a)
+		}
+	}
+	return f
 }
 
 // keepalive asks for news now and then, which also keeps idle connections from
@@ -307,9 +353,9 @@ func (f *folder) status() error {
 	if !listed {
 		return nil
 	}
-	return f.b.pool.with(need{}, func(s *session) error {
-		return s.command("ask for the state of "+f.name, func() error {
-			data, err := s.client.Status(f.name, &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true}).Wait()
+	return f.b.pool.with(need{}, func(l *lease) error {
+		return l.command("ask for the state of "+f.name, func() error {
+			data, err := l.client.Status(f.name, &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true}).Wait()
 			if err == nil && data.NumMessages != nil {
 				f.selected(data.UIDValidity, uint32(data.UIDNext), *data.NumMessages)
 			}

@@ -1,6 +1,7 @@
 package imapbackend
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,71 +14,51 @@ import (
 // Messages returns the UIDs of a folder. They are asked for once; what comes
 // and goes later is reported to OnChange.
 func (b *Backend) Messages(ctx context.Context, name string) (mail.Listing, error) {
-	var l mail.Listing
-	err := b.folder(name).withList(ctx, func(f *folder) {
-		l.UIDValidity = f.validity
-		l.UIDs = make([]uint32, len(f.messages))
-		for i, m := range f.messages {
-			l.UIDs[i] = m.uid
-		}
-	})
-	return l, err
-}
-
-// Lookup returns the ID and attributes of the message with this UID.
-func (b *Backend) Lookup(ctx context.Context, name string, uid uint32) (mail.ID, mail.Attr, error) {
-	id := mail.ID{Folder: name, UID: uid}
-	err := b.folder(name).withList(ctx, func(f *folder) { id.UIDValidity = f.validity })
-	if err != nil {
-		return id, mail.Attr{}, err
-	}
-	attr, err := b.Attr(ctx, id)
-	return id, attr, err
-}
-
-// withList runs use with f.mu held once the folder is listed.
-func (f *folder) withList(ctx context.Context, use func(*folder)) error {
+	f := b.folder(name)
 	for {
 		f.mu.Lock()
-		if f.listed {
-			use(f)
-			f.mu.Unlock()
-			return nil
-		}
+		l, listed := mail.Listing{UIDValidity: f.validity, UIDs: f.uids}, f.listed
 		f.mu.Unlock()
-		if err := f.b.do(ctx, "list "+f.name, func() error { return f.search(false) }); err != nil {
-			return err
+		if listed {
+			return l, nil
+		}
+		if err := b.do(ctx, "list "+name, func() error { return f.search(false) }); err != nil {
+			return l, err
 		}
 	}
 }
 
 // search asks for all UIDs of the folder, to fill it, or to find out what has
-// changed.
+// changed. The question goes out behind the SELECT, without waiting for that.
 func (f *folder) search(again bool) error {
-	return f.b.pool.with(need{folder: f.name}, func(s *session) error {
+	return f.b.pool.with(need{folder: f.name}, func(l *lease) error {
 		f.mu.Lock()
 		listed := f.listed
 		f.mu.Unlock()
 		if listed && !again {
 			return nil
 		}
-		uids, err := s.searchAll()
+		f.mu.Lock()
+		f.again = false // what is reported from here on may come too late for the answer
+		f.mu.Unlock()
+		uids, err := l.searchAll()
 		if err != nil {
 			return err
 		}
-		f.b.pool.mu.Lock()
-		validity := s.validity
-		f.b.pool.mu.Unlock()
+		validity := l.sel.data.UIDValidity
 
 		f.mu.Lock()
 		if f.listed && f.validity != validity {
 			f.forget()
 		}
-		listed = f.listed
 		added, removed := f.update(uids)
 		f.listed, f.validity = true, validity
+		again := f.again
 		f.mu.Unlock()
-		if listed && len(added)+len(removed) > 0 {
+		if again {
+			f.b.refreshSoon(f.name)
+		}
+		if len(added)+len(removed) > 0 {
 			f.b.notify(mail.Change{Folder: f.name, Added: added, Removed: removed})
 		}
 		return nil
@@ -86,11 +67,11 @@ func (f *folder) search(again bool) error {
 
 // searchAll is UID SEARCH ALL. With ESEARCH (RFC 4731) the answer is a set of
 // ranges, 91 bytes for 100,000 messages, instead of every number.
-func (s *session) searchAll() ([]uint32, error) {
-	options := &imap.SearchOptions{ReturnAll: s.can(imap.CapESearch)}
-	data, err := s.search("list messages", &imap.SearchCriteria{}, options)
-	if err != nil {
-		return nil, err
+func (l *lease) searchAll() ([]uint32, error) {
+	options := &imap.SearchOptions{ReturnAll: l.can(imap.CapESearch)}
+	data, err := l.search("list messages", &imap.SearchCriteria{}, options)
+	if serr := l.confirm(); serr != nil || err != nil {
+		return nil, cmp.Or(serr, err)
 	}
 	set, ok := data.All.(imap.UIDSet)
 	if !ok && data.All != nil { // nil for an empty folder
@@ -99,12 +80,14 @@ func (s *session) searchAll() ([]uint32, error) {
 
 	// A range is cheap to send: never believe more messages than the server
 	// has counted out, but for some that arrive just now, nor more than fit
-	// into memory (24 bytes each).
+	// into memory (20 bytes each).
 	const arriving, mostMessages = 10_000, 10_000_000
 	most := uint64(arriving)
-	if mailbox := s.client.Mailbox(); mailbox != nil {
-		most += min(uint64(mailbox.NumMessages), mostMessages)
+	count := l.sel.data.NumMessages
+	if mailbox := l.client.Mailbox(); mailbox != nil && mailbox.Name == l.sel.folder {
+		count = max(count, mailbox.NumMessages) // more have come since
 	}
+	most += min(uint64(count), mostMessages)
 	var n uint64
 	for _, r := range set {
 		if r.Start == 0 || r.Stop < r.Start {
@@ -122,7 +105,7 @@ func (s *session) searchAll() ([]uint32, error) {
 		}
 	}
 	slices.Sort(uids)
-	return slices.Compact(uids), nil
+	return slices.Clip(slices.Compact(uids)), nil
 }
 
 // refreshSoon looks at a folder again, in a goroutine that Close waits for.
@@ -130,12 +113,9 @@ func (b *Backend) refreshSoon(name string) {
 	f := b.folder(name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.listed {
-		return
-	}
 	f.again = true
-	if f.refreshing {
-		return
+	if !f.listed || f.refreshing {
+		return // whoever lists it looks at again
 	}
 	f.refreshing = b.start(func() {
 		for {

@@ -3,12 +3,9 @@ package imapbackend
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
-
-	"imapfs/mail"
 )
 
 // pool shares out a few connections. A request names the folder that it needs
@@ -21,79 +18,154 @@ type pool struct {
 	mu       sync.Mutex // guards what follows, and the pool's fields of each session
 	wake     *sync.Cond // a session became free, or went
 	sessions []*session
+	waiting  []*waiter
 	dialing  int
-	most     int // connections; falls when the server allows no more
+	most     int  // connections; falls when the server allows no more
+	been     bool // connected before
+	silent   bool // the last connection went without a word
+	away     away
 	closed   bool
+
+	grace time.Duration // how long requests wait for a server that is away
+
+	selecting sync.WaitGroup // goroutines that wait for the answer to SELECT
+}
+
+// waiter is a request that waits until a session is free for its folder.
+type waiter struct {
+	folder string
+	since  time.Time
 }
 
 // need says what a request wants of a session.
 type need struct {
 	folder   string // selected; "" for any
-	writable bool   // by SELECT, so that messages can be deleted
+	messages bool   // it is about messages, so the folder has to have
+	validity uint32 // this UIDVALIDITY
 	bulk     bool   // moves much data, so that others should not wait behind it
+	ahead    bool   // reads ahead: bulk, of which all of a folder goes through one session
 }
 
 var errClosed = errors.New("imapfs is ending")
 
 func newPool(b *Backend) *pool {
-	p := &pool{b: b, most: max(b.cfg.Connections, 1)}
+	p := &pool{b: b, most: max(b.cfg.Connections, 1), grace: grace}
 	p.wake = sync.NewCond(&p.mu)
 	return p
 }
 
-// with runs f on a session that fits n. When the connection breaks under f, it
-// is run once more on another one: f must be such that this does no harm.
-func (p *pool) with(n need, f func(*session) error) error {
-	err := p.once(n, f)
-	// An unreadable answer may have been one to another command.
-	if errors.Is(err, errBroken) || errors.Is(err, errTimeout) || errors.Is(err, errMalformed) {
+// with runs f on a session that fits n. The folder may be still on the way to
+// be selected: f can send commands at once, but believes their answers only
+// after lease.confirm. When the connection breaks under f, it is run again on
+// another one, for as long as a server can take to restart: f must be such that
+// this does no harm.
+func (p *pool) with(n need, f func(*lease) error) error {
+	begun, pauses := time.Now(), newBackOff()
+	for attempt := 1; ; attempt++ {
+		err := p.once(n, f)
+		switch {
+		case errors.Is(err, errBroken):
+			if time.Since(begun) >= p.grace {
+				return err
+			}
+		case errors.Is(err, errTimeout) || errors.Is(err, errMalformed):
+			// Once more: an unreadable answer may have been one to another
+			// command, and a silent connection may have been the only one.
+			if attempt > 1 || errors.Is(err, errAway) {
+				return err
+			}
+		default:
+			return err
+		}
 		p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
-		err = p.once(n, f)
+		if errors.Is(err, errTimeout) {
+			p.suspect()
+		}
+		if attempt > 1 {
+			select {
+			case <-time.After(pauses.NextBackOff()):
+			case <-p.b.ctx.Done():
+				return err
+			}
+		}
+	}
+}
+
+// once is with, but runs f once only.
+func (p *pool) once(n need, f func(*lease) error) error {
+	l, err := p.acquire(n)
+	if err != nil {
+		return err
+	}
+	defer p.release(l.session, n)
+	err = f(l)
+	// Without its folder a command fails for that reason only, and means
+	// nothing if it does not.
+	if serr := l.confirm(); serr != nil {
+		return serr
 	}
 	return err
 }
 
-// once is with, but runs f once only.
-func (p *pool) once(n need, f func(*session) error) error {
-	s, err := p.acquire(n)
-	if err != nil {
-		return err
-	}
-	defer p.release(s, n)
-	return f(s)
-}
-
-func (p *pool) acquire(n need) (*session, error) {
+func (p *pool) acquire(n need) (*lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var w *waiter // once this request has to wait
+	defer func() {
+		p.waiting = slices.DeleteFunc(p.waiting, func(other *waiter) bool { return other == w })
+	}()
 	for {
 		if p.closed {
 			return nil, errClosed
 		}
-		s, verdict := p.choose(n)
-		var err error
+		if yes, err := p.isAway(); err != nil {
+			return nil, err
+		} else if yes {
+			p.wake.Wait()
+			continue
+		}
+		s, verdict := p.choose(n, w)
 		switch verdict {
 		case use:
-			s.users++
-			s.bulk += count(n.bulk)
-			s.used = time.Now()
-			return s, nil
+			return s.lease(n, s.sel), nil
 		case move:
-			err = p.move(s, n)
+			// Taken before the lock is let go, and with its own selection:
+			// SELECT may have failed by the time that it is back.
+			sel := &selection{folder: n.folder, done: make(chan struct{})}
+			l := s.lease(n, sel)
+			p.move(s, sel)
+			return l, nil
 		case dial:
-			err = p.dial()
+			if p.been && len(p.sessions) == 0 {
+				p.goAway()
+			} else if err := p.dial(); err != nil {
+				return nil, err
+			}
 		case wait:
+			if w == nil {
+				w = &waiter{folder: n.folder, since: time.Now()}
+				p.waiting = append(p.waiting, w)
+			}
 			p.wake.Wait()
-		}
-		if err != nil {
-			return nil, err
 		}
 	}
 }
 
-func (s *session) fits(n need) bool {
-	return n.folder == "" || s.folder == n.folder && (s.writable || !n.writable)
+// lease counts another user of the session. It is called with pool.mu held.
+func (s *session) lease(n need, sel *selection) *lease {
+	s.users++
+	s.bulk += count(n.bulk || n.ahead)
+	s.ahead += count(n.ahead)
+	s.used = time.Now()
+	return &lease{session: s, need: n, sel: sel}
 }
+
+// selected tells whether the session has the folder selected, or will have.
+func (s *session) selected(folder string) bool {
+	return s.sel != nil && !s.sel.failed && s.sel.folder == folder
+}
+
+func (s *session) fits(n need) bool { return n.folder == "" || s.selected(n.folder) }
 
 func count(b bool) int {
 	if b {
@@ -112,26 +184,52 @@ const (
 	wait                // until something is free
 )
 
+// patience is how long a request waits behind those for another folder. Then
+// no further one of those is let in. One that reads ahead is not let in at all
+// while somebody waits.
+const patience = 100 * time.Millisecond
+
+// mustWait tells whether n has to let others go first, who wait for a session
+// for their folder.
+func (p *pool) mustWait(n need, self *waiter) bool {
+	return slices.ContainsFunc(p.waiting, func(w *waiter) bool {
+		return w != self && w.folder != n.folder && (n.ahead || time.Since(w.since) > patience) &&
+			(self == nil || w.since.Before(self.since)) &&
+			!slices.ContainsFunc(p.sessions, func(s *session) bool { return s.selected(w.folder) })
+	})
+}
+
 // busyFor is how long a folder keeps its connection after the last request,
 // as long as others can be opened.
 const busyFor = 10 * time.Second
 
 // choose picks the session that serves n soonest: one that has the folder and
 // moves no bulk, then an idle one, then a new one, then any that has the
-// folder.
-func (p *pool) choose(n need) (*session, verdict) {
+// folder. self is n's own place among those who wait.
+func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 	// A server that restarts ends all connections at once; the next request
 	// would run into one after the other.
 	p.sessions = slices.DeleteFunc(p.sessions, (*session).ended)
 	full := len(p.sessions)+p.dialing >= p.most
+	mustWait := n.folder != "" && full && p.mustWait(n, self)
+	if n.ahead {
+		for _, s := range p.sessions {
+			if s.ahead > 0 && s.fits(n) && !mustWait {
+				return s, use
+			}
+		}
+	}
 	var idle, shared *session
 	for _, s := range p.sessions {
 		switch {
 		case s.moving:
-			if s.folder == n.folder {
+			if s.selected(n.folder) {
 				return nil, wait // rather than select the folder twice
 			}
 		case s.fits(n):
+			if mustWait {
+				return nil, wait
+			}
 			if s.users == 0 || s.bulk == 0 && !n.bulk {
 				return s, use
 			}
@@ -139,8 +237,8 @@ func (p *pool) choose(n need) (*session, verdict) {
 				shared = s
 			}
 		case s.users > 0:
-		case s.folder == "" || s.folder == n.folder || full || time.Since(s.used) > busyFor:
-			if idle == nil || s.used.Before(idle.used) || s.folder == n.folder {
+		case s.sel == nil || s.sel.failed || full || time.Since(s.used) > busyFor:
+			if idle == nil || s.used.Before(idle.used) {
 				idle = s
 			}
 		}
@@ -156,24 +254,27 @@ func (p *pool) choose(n need) (*session, verdict) {
 	return nil, wait
 }
 
-// move selects n.folder on the idle session s. It is called with p.mu held and
-// lets go of it meanwhile.
-func (p *pool) move(s *session, n need) error {
-	s.moving, s.folder, s.writable, s.validity = true, n.folder, n.writable, 0
-	p.mu.Unlock()
-	data, err := s.selectFolder(n.folder, n.writable)
-	if err == nil {
-		p.b.folder(n.folder).selected(data.UIDValidity, uint32(data.UIDNext), data.NumMessages)
+// move selects another folder on a session that nobody else uses. It is called
+// with p.mu held and lets go of it while the command is written, so that no
+// other command comes before it.
+func (p *pool) move(s *session, sel *selection) {
+	if s.sel != nil {
+		sel.before = s.sel.folder
 	}
+	s.sel, s.moving = sel, true
+	p.mu.Unlock()
+	s.selectFolder(sel)
 	p.mu.Lock()
 	s.moving = false
-	if err != nil {
-		s.folder = "" // a failed SELECT leaves none selected (RFC 9051 §6.3.2)
-	} else {
-		s.validity = data.UIDValidity
-	}
 	p.wake.Broadcast()
-	return err
+}
+
+// unselected notes that a SELECT has failed.
+func (p *pool) unselected(sel *selection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sel.failed = true
+	p.wake.Broadcast()
 }
 
 // dial adds a session. It is called with p.mu held and lets go of it meanwhile.
@@ -193,12 +294,15 @@ func (p *pool) dial() error {
 		return errClosed
 	case err == nil:
 		p.sessions = append(p.sessions, s)
+		p.been = true
 		return nil
 	case len(p.sessions) > 0:
 		// The server may limit connections: make do with what there is.
 		p.b.log.Warn("no further connection", "open", len(p.sessions), "error", err)
 		p.most = len(p.sessions)
 		return nil
+	case p.been && !p.closed:
+		return nil // and the others have gone meanwhile
 	}
 	return err
 }
@@ -207,7 +311,8 @@ func (p *pool) release(s *session, n need) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.users--
-	s.bulk -= count(n.bulk)
+	s.bulk -= count(n.bulk || n.ahead)
+	s.ahead -= count(n.ahead)
 	p.wake.Broadcast()
 }
 
@@ -228,10 +333,14 @@ func (p *pool) drop(s *session) {
 // changed marks the folder that s has selected as changed on the server.
 func (p *pool) changed(s *session) {
 	p.mu.Lock()
-	folder := s.folder
+	sel := s.sel
 	p.mu.Unlock()
-	if folder != "" {
-		p.b.refreshSoon(folder)
+	if sel == nil {
+		return
+	}
+	p.b.refreshSoon(sel.folder)
+	if sel.before != "" && !sel.answered() {
+		p.b.refreshSoon(sel.before) // it may be about that one still
 	}
 }
 
@@ -241,8 +350,8 @@ func (p *pool) selectedBy() map[string]*session {
 	defer p.mu.Unlock()
 	all := make(map[string]*session)
 	for _, s := range p.sessions {
-		if !s.moving && s.folder != "" {
-			all[s.folder] = s
+		if s.sel != nil && !s.sel.failed {
+			all[s.sel.folder] = s
 		}
 	}
 	return all
@@ -286,23 +395,5 @@ func (p *pool) close() {
 		})
 	}
 	wg.Wait()
-}
-
-// withMessage is with for a message: f runs only on a session which selected
-// the folder under the UIDVALIDITY that the message was listed with, so that a
-// UID never means another message.
-func (p *pool) withMessage(n need, id mail.ID, f func(*session) error) error {
-	return p.with(n, checked(id, f))
-}
-
-func checked(id mail.ID, f func(*session) error) func(*session) error {
-	return func(s *session) error {
-		s.b.pool.mu.Lock()
-		validity := s.validity
-		s.b.pool.mu.Unlock()
-		if validity != id.UIDValidity {
-			return fmt.Errorf("%s: %w", id, mail.ErrStale)
-		}
-		return f(s)
-	}
+	p.selecting.Wait()
 }

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,16 +20,20 @@ import (
 type script struct {
 	answer   func(tag, command string) string // "" to go on as usual
 	greeting func(n int) string               // of the nth connection, from 1
+	more     func(w io.Writer, tag string)    // what follows flooding
 	caps     string
 
 	mu  sync.Mutex
 	n   int      // connections so far
 	log []string // commands without their tags
+	raw []string // all lines
 }
 
 const (
 	cut    = "\x00cut"    // at the end of an answer: close the connection
 	silent = "\x00silent" // say nothing
+
+	flooding = "\x00flooding" // at the end of an answer: go on with more
 )
 
 func (s *script) start(t *testing.T) Config {
@@ -66,11 +72,17 @@ func (s *script) serve(c net.Conn) {
 		greeting = s.greeting(n)
 	}
 	fmt.Fprintf(c, "%s\r\n", greeting)
+	s.talk(c)
+}
+
+// talk answers the commands.
+func (s *script) talk(c net.Conn) {
 	lines := bufio.NewScanner(c)
 	for lines.Scan() {
 		tag, command, _ := strings.Cut(lines.Text(), " ")
 		s.mu.Lock()
 		s.log = append(s.log, command)
+		s.raw = append(s.raw, lines.Text())
 		answer := ""
 		if s.answer != nil {
 			answer = s.answer(tag, command)
@@ -83,7 +95,11 @@ func (s *script) serve(c net.Conn) {
 			continue
 		}
 		text, end := strings.CutSuffix(answer, cut)
+		text, more := strings.CutSuffix(text, flooding)
 		fmt.Fprint(c, text)
+		if more {
+			s.more(c, tag)
+		}
 		if end || strings.HasPrefix(command, "LOGOUT") {
 			return
 		}
@@ -101,6 +117,8 @@ func (s *script) usual(tag, command string) string {
 		return "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 4] x\r\n* OK [PERMANENTFLAGS (\\Deleted)] x\r\n" + ok
 	case "SEARCH":
 		return "* ESEARCH (TAG \"" + tag + "\") UID ALL 1:3\r\n" + ok
+	case "EXPUNGE":
+		return "* 2 EXPUNGE\r\n" + ok
 	case "LOGOUT":
 		return "* BYE\r\n" + ok
 	case "FETCH":
@@ -296,7 +314,7 @@ func TestHugeSearch(t *testing.T) {
 		switch {
 		case strings.HasPrefix(command, "UID SEARCH"):
 			return "* ESEARCH (TAG \"" + tag + "\") UID ALL 1:4294967295\r\n" + tag + " OK\r\n"
-		case strings.HasPrefix(command, "EXAMINE"):
+		case strings.HasPrefix(command, "SELECT"):
 			return "* 4294967295 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n" + tag + " OK x\r\n"
 		}
 		return ""
@@ -372,4 +390,147 @@ func TestOneConnectionOnly(t *testing.T) {
 			t.Error(folder, l, err)
 		}
 	}
+}
+
+// TestSelectAndCommandInOneFlight answers SELECT only when the command that
+// needs it has come too.
+func TestSelectAndCommandInOneFlight(t *testing.T) {
+	held := ""
+	s := &script{}
+	s.answer = func(tag, command string) string {
+		switch {
+		case strings.HasPrefix(command, "SELECT"):
+			held = s.usual(tag, command)
+			return silent
+		case held != "" && (strings.HasPrefix(command, "UID SEARCH") || strings.HasPrefix(command, "UID FETCH")):
+			both := held + s.usual(tag, command)
+			held = ""
+			return both
+		}
+		return ""
+	}
+	b := listed(t, s.start(t))
+	if _, err := b.Messages(t.Context(), "Other"); err != nil {
+		t.Fatal(err)
+	}
+	// Back on the first folder, with content right behind the SELECT.
+	if got, err := b.Fetch(msg(2), "", 0, -1); err != nil || string(got) != rawMail {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestAnotherValidityBehindSelect has a folder numbered anew while another one
+// was selected. What comes behind the SELECT belongs to other messages.
+func TestAnotherValidityBehindSelect(t *testing.T) {
+	for what, f := range map[string]func(b *Backend) error{
+		"fetch":    func(b *Backend) error { _, err := b.Fetch(msg(2), "", 0, -1); return err },
+		"delete":   func(b *Backend) error { return b.Delete(t.Context(), msg(2)) },
+		"describe": func(b *Backend) error { _, err := b.Attr(t.Context(), msg(2)); return err },
+		"structure": func(b *Backend) error {
+			_, err := b.Structure(t.Context(), msg(2))
+			return err
+		},
+		"starts": func(b *Backend) error {
+			return b.FetchStarts("INBOX", mail.Listing{UIDValidity: 7, UIDs: []uint32{1, 2}}, 100, func(uint32, []byte) {
+				t.Error("a message of the old numbering was handed out")
+			})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			n := 0
+			s := &script{}
+			s.answer = func(tag, command string) string {
+				if strings.HasPrefix(command, "SELECT INBOX") {
+					if n++; n > 1 {
+						return strings.Replace(s.usual(tag, command), "UIDVALIDITY 7", "UIDVALIDITY 8", 1)
+					}
+				}
+				return ""
+			}
+			b := listed(t, s.start(t))
+			if _, err := b.Messages(t.Context(), "Other"); err != nil {
+				t.Fatal(err)
+			}
+			if err := f(b); !errors.Is(err, mail.ErrStale) {
+				t.Errorf("got %v, want %v", err, mail.ErrStale)
+			}
+			if n := s.count("UID STORE") + s.count("UID EXPUNGE"); n > 0 {
+				t.Errorf("%d commands to delete were sent", n)
+			}
+		})
+	}
+}
+
+// TestRefusedSelect has a NO to SELECT and a BAD to what was sent behind it.
+func TestRefusedSelect(t *testing.T) {
+	s := &script{answer: func(tag, command string) string {
+		switch {
+		case strings.HasPrefix(command, "SELECT"):
+			return tag + " NO [NONEXISTENT] no such mailbox\r\n"
+		case strings.HasPrefix(command, "UID"):
+			return tag + " BAD no mailbox is selected\r\n"
+		}
+		return ""
+	}}
+	b := connect(t, s.start(t))
+	if _, err := b.Messages(t.Context(), "INBOX"); !errors.Is(err, mail.ErrNotFound) {
+		t.Errorf("got %v, want %v", err, mail.ErrNotFound)
+	}
+}
+
+func TestFetchStarts(t *testing.T) {
+	s := &script{answer: func(tag, command string) string {
+		if !strings.Contains(command, "BODY.PEEK") {
+			return ""
+		}
+		return body(1, rawMail) + // without the origin octet
+			"* 2 FETCH (UID 2 BODY[]<0> NIL)\r\n" + // expunged just now
+			"* 3 FETCH (UID 3 BODY[]<0> {200}\r\n" + strings.Repeat("x", 200) + ")\r\n" + // more than was asked for
+			tag + " OK done\r\n"
+	}}
+	b := listed(t, s.start(t))
+	got := make(map[uint32]string)
+	err := b.FetchStarts("INBOX", mail.Listing{UIDValidity: 7, UIDs: []uint32{1, 2, 3}}, 100, func(uid uint32, start []byte) {
+		got[uid] = string(start)
+	})
+	if !errors.Is(err, errTooLarge) || len(got) != 1 || got[1] != rawMail {
+		t.Errorf("got %v, %v; want message 1 only and %v", got, err, errTooLarge)
+	}
+	if n := s.count("UID FETCH 1:3 (UID BODY.PEEK[]<0.100>)"); n != 1 {
+		t.Errorf("%d such commands, want 1", n)
+	}
+}
+
+// TestHugeFolder lists a million messages.
+func TestHugeFolder(t *testing.T) {
+	const n, most = 1_000_000, 200
+	s := &script{}
+	s.answer = func(tag, command string) string {
+		switch {
+		case strings.HasPrefix(command, "SELECT"):
+			return strings.Replace(s.usual(tag, command), "3 EXISTS", fmt.Sprint(n, " EXISTS"), 1)
+		case strings.HasPrefix(command, "UID SEARCH"):
+			return fmt.Sprintf("* ESEARCH (TAG %q) UID ALL 1:%d\r\n%s OK done\r\n", tag, n, tag)
+		}
+		return ""
+	}
+	b := connect(t, s.start(t))
+	before := heap()
+	l, err := b.Messages(t.Context(), "INBOX")
+	if err != nil || len(l.UIDs) != n {
+		t.Fatalf("%d messages, %v", len(l.UIDs), err)
+	}
+	each := float64(heap()-before) / n
+	t.Logf("%.1f bytes of heap for each message", each)
+	if each > most {
+		t.Errorf("%.1f bytes of heap for each message, want at most %d", each, most)
+	}
+	runtime.KeepAlive(b)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -3,6 +3,7 @@ package imapbackend
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ var errMalformed = errors.New("the server sent what is not IMAP")
 type session struct {
 	b      *Backend
 	conn   *watchedConn
+	limits *limitedConn
 	client *imapclient.Client
 	caps   imap.CapSet
 
@@ -34,23 +36,105 @@ type session struct {
 	// because the library gave answers to the wrong command (see fetch.go).
 	alone sync.RWMutex
 
-	// Lane uid%256 is held by each FETCH of a message's content: an answer
-	// names the offset but not the length that was asked for, so two for the
-	// same message could take each other's.
-	lanes [256]sync.Mutex
+	// Held for the messages whose content is being fetched: an answer names
+	// the offset but not the length that was asked for, so two for the same
+	// message could take each other's.
+	content uidLocks
 
 	// Held by each SEARCH: the library gives an untagged SEARCH to the first
 	// command that waits for one.
 	searching sync.Mutex
 
 	// Guarded by pool.mu:
-	folder   string // selected; "" for none
-	validity uint32 // its UIDVALIDITY when it was selected
-	writable bool   // by SELECT, not EXAMINE
-	users    int
-	bulk     int       // users that move much data
-	used     time.Time // by the last request
-	moving   bool      // on the way to another folder
+	sel    *selection // the folder that is selected, or on the way to be; nil for none
+	users  int
+	bulk   int       // users that move much data
+	ahead  int       // users that read ahead; they count as bulk too
+	used   time.Time // by the last request
+	moving bool      // SELECT is being sent
+}
+
+// selection is one SELECT or EXAMINE. Commands on the folder are sent behind it
+// without waiting for its answer; what they bring may be believed only once it
+// is there.
+type selection struct {
+	folder string
+	before string        // the folder that was selected before, "" for none
+	failed bool          // guarded by pool.mu; no folder is selected then (RFC 9051 §6.3.2)
+	done   chan struct{} // closed when the answer has come
+
+	// Set before done is closed:
+	data *imap.SelectData
+	err  error
+}
+
+// answered tells whether the answer has come.
+func (sel *selection) answered() bool {
+	select {
+	case <-sel.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// errNoFolder says that the folder cannot be selected.
+var errNoFolder = errors.New("the folder cannot be opened")
+
+// lease is a session in use, and the folder that it has selected for this use.
+type lease struct {
+	*session
+	need need
+	sel  *selection // nil if no folder was asked for
+}
+
+// confirm waits until the folder is selected. Its error is that of SELECT, or
+// mail.ErrStale if UIDs have another meaning now. It must not be called while
+// the library waits for somebody to take an answer from it: that of SELECT may
+// be the next.
+func (l *lease) confirm() error {
+	if l.need.folder == "" {
+		return nil
+	}
+	<-l.sel.done
+	if l.sel.err != nil {
+		return fmt.Errorf("%w: %w", errNoFolder, l.sel.err)
+	}
+	if l.need.messages && l.need.validity != l.sel.data.UIDValidity {
+		return fmt.Errorf("%s: %w", l.sel.folder, mail.ErrStale)
+	}
+	return nil
+}
+
+// uidLocks locks messages, several at once.
+type uidLocks struct {
+	mu   sync.Mutex // guards what follows
+	wake *sync.Cond
+	held map[uint32]bool
+}
+
+// lock waits until nobody holds any of uids, takes them all, and returns what
+// lets go of them.
+func (u *uidLocks) lock(uids ...uint32) (unlock func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.held == nil {
+		u.wake, u.held = sync.NewCond(&u.mu), make(map[uint32]bool)
+	}
+	for slices.ContainsFunc(uids, func(uid uint32) bool { return u.held[uid] }) {
+		u.wake.Wait()
+	}
+	for _, uid := range uids {
+		u.held[uid] = true
+	}
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		for _, uid := range uids {
+			delete(u.held, uid)
+		}
+		u.wake.Broadcast()
+	}
 }
 
 // can tells whether the server offers c, also as part of IMAP4rev2.
@@ -82,22 +166,30 @@ func (s *session) search(what string, criteria *imap.SearchCriteria, options *im
 // connection's watch, and turns its error into one of this package's.
 func (s *session) command(what string, f func() error) error {
 	s.conn.expect(1)
-	err := f()
+	return s.settle(what, f())
+}
+
+// settle ends a command that was begun with conn.expect(1).
+func (s *session) settle(what string, err error) error {
 	s.conn.expect(-1)
 	if err == nil {
 		return nil
 	}
 	var status *imap.Error
 	if errors.As(err, &status) && status.Type != imap.StatusResponseTypeBye {
+		status.Text = s.b.secrets.hide(status.Text)
 		return &refusal{what: what, status: status}
 	}
 	switch {
+	case s.limits.error() != nil:
+		err = s.limits.error()
+		s.b.log.Warn("a connection was ended", "command", what, "error", err)
 	case s.conn.timedOut():
 		err = errTimeout
 	case s.conn.readError() != nil || s.b.ctx.Err() != nil:
 		err = errBroken
 	default:
-		s.b.log.Debug("unreadable answer", "command", what, "error", plain(err.Error()))
+		s.b.log.Debug("unreadable answer", "command", what, "error", plain(s.b.secrets.hide(err.Error())))
 		err = errMalformed
 	}
 	s.b.pool.drop(s)
@@ -141,13 +233,22 @@ func (s *session) unilateral() *imapclient.UnilateralDataHandler {
 	}
 }
 
-// selectFolder selects name. Only the pool calls it, on a session that nobody
-// else uses.
-func (s *session) selectFolder(name string, writable bool) (*imap.SelectData, error) {
-	var data *imap.SelectData
-	err := s.command("open folder "+name, func() (err error) {
-		data, err = s.client.Select(name, &imap.SelectOptions{ReadOnly: !writable}).Wait()
-		return err
+// selectFolder sends SELECT, or EXAMINE on a mount that only reads, and returns
+// at once. Only the pool calls it, on a session that nobody else uses. The
+// answer is awaited by a goroutine that ends with the connection, and that
+// pool.close waits for.
+func (s *session) selectFolder(sel *selection) {
+	what := "open folder " + sel.folder
+	s.conn.expect(1)
+	cmd := s.client.Select(sel.folder, &imap.SelectOptions{ReadOnly: s.b.cfg.ReadOnly})
+	s.b.pool.selecting.Go(func() {
+		data, err := cmd.Wait()
+		sel.data = data
+		if sel.err = s.settle(what, err); sel.err == nil {
+			s.b.folder(sel.folder).selected(data.UIDValidity, uint32(data.UIDNext), data.NumMessages)
+		} else {
+			s.b.pool.unselected(sel)
+		}
+		close(sel.done)
 	})
-	return data, err
 }

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // URL is an IMAP URL (RFC 5092): imaps://user@host:993/folder means TLS from
@@ -45,6 +48,9 @@ func ParseURL(s string) (URL, error) {
 	if r.Host == "" {
 		return URL{}, errors.New("SOURCE names no host; write it like imaps://user@imap.example.org/")
 	}
+	if !isHost(r.Host, strings.HasPrefix(u.Host, "[")) {
+		return URL{}, errors.New("SOURCE has a host that cannot be one; an IPv6 address stands in brackets, like imaps://user@[2001:db8::1]/")
+	}
 	if u.RawQuery != "" || u.Fragment != "" {
 		return URL{}, errors.New("SOURCE can name a server and a folder, nothing after them; write ? and # as %3F and %23")
 	}
@@ -56,6 +62,25 @@ func ParseURL(s string) (URL, error) {
 	}
 	r.User = user
 	return r, nil
+}
+
+// isHost says whether host can be a name or an address, since net/url takes
+// almost anything: letters of any script, digits, and the few marks of host
+// names and zones; an IPv6 address (RFC 3986 section 3.2.2) only in brackets.
+func isHost(host string, brackets bool) bool {
+	name, zone := host, ""
+	if brackets {
+		name, zone, _ = strings.Cut(host, "%")
+		if a, err := netip.ParseAddr(name); err != nil || !a.Is6() {
+			return false
+		}
+	}
+	for _, c := range zone + name {
+		if c == utf8.RuneError || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("-._", c) && !(brackets && c == ':') {
+			return false
+		}
+	}
+	return true
 }
 
 // Addr is host:port.

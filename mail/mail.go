@@ -15,6 +15,7 @@ package mail
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -37,10 +38,26 @@ type ID struct {
 
 func (id ID) String() string { return fmt.Sprintf("%s/%d", id.Folder, id.UID) }
 
-// Listing is the messages of a folder at one moment.
+// Listing is messages of a folder at one moment. It is shared: nobody may
+// change it.
 type Listing struct {
 	UIDValidity uint32
 	UIDs        []uint32 // ascending
+}
+
+// After returns the index of the first message with a UID above uid.
+func (l Listing) After(uid uint32) int {
+	i, found := slices.BinarySearch(l.UIDs, uid)
+	if found {
+		i++
+	}
+	return i
+}
+
+// Has tells whether there is a message with this UID.
+func (l Listing) Has(uid uint32) bool {
+	_, found := slices.BinarySearch(l.UIDs, uid)
+	return found
 }
 
 // Attr is what the server tells of a message without its content.

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"path"
 	"strings"
@@ -120,7 +121,7 @@ func (root *Part) Attachments() []Attachment {
 	taken := make(map[string]bool)
 	next := make(map[string]int) // so that many equal names take no quadratic time
 	for _, p := range root.leaves() {
-		if s.shows(p) {
+		if s.used[p] {
 			continue
 		}
 		base := p.fileName()
@@ -168,8 +169,9 @@ const unnamed = "unnamed"
 // SafeName turns a name that a stranger chose into a file name that can be
 // listed, copied and shown without surprise. It keeps what it can: no "/",
 // control characters, or characters that are invisible or change the direction
-// of text (so that "exe.txt" is what it says); not "." or "..", no white space
-// at the ends, at most 255 bytes of valid UTF-8 with the extension kept. A
+// of text (so that "exe.txt" is what it says); not only dots, no white space at
+// the ends, no "-" at the start (so that rm * sees no option), no piles of
+// marks, at most 255 bytes of valid UTF-8 with the extension kept. A
 // Windows path is cut to its last component, as other mail readers do. The
 // zero width joiners go too: they matter in some scripts, but two names that
 // look the same and are not matter more. A name of which nothing is left is
@@ -179,7 +181,15 @@ func SafeName(name string) string {
 	if i := strings.LastIndexByte(name, '\\'); i >= 0 && strings.Trim(name[i+1:], " .") != "" {
 		name = name[i+1:]
 	}
+	marks := 0
 	name = strings.Map(func(r rune) rune {
+		if !isMark(r) {
+			if !isInvisible(r) && (!unicode.IsControl(r) || unicode.IsSpace(r)) { // else it goes
+				marks = 0
+			}
+		} else if marks++; marks > maxMarks {
+			return -1
+		}
 		switch {
 		case r == '/' || r == '\\':
 			return '_'
@@ -195,29 +205,15 @@ func SafeName(name string) string {
 		stem, ext := splitExt(name)
 		name = strings.TrimSpace(cut(stem, maxName-len(ext)) + ext)
 	}
-	switch name {
-	case "":
+	switch {
+	case name == "":
 		return unnamed
-	case ".":
-		return "_"
-	case "..":
-		return "__"
+	case strings.Trim(name, ".") == "":
+		return strings.Repeat("_", len(name))
+	case name[0] == '-':
+		return "_" + name[1:]
 	}
 	return name
-}
-
-// isInvisible says whether r is a bidirectional control, a line or paragraph
-// separator, or has no width.
-func isInvisible(r rune) bool {
-	return isBidi(r) || r == 0x2028 || r == 0x2029 || r == 0xfeff ||
-		r >= 0x200b && r <= 0x200d || r == 0x2060
-}
-
-// isBidi says whether r changes the direction of the text around it (Unicode
-// Standard Annex #9).
-func isBidi(r rune) bool {
-	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 ||
-		r == 0x200e || r == 0x200f || r == 0x061c
 }
 
 const folderSuffix = ".folder"
@@ -225,12 +221,23 @@ const folderSuffix = ".folder"
 // FolderName returns the directory name for one component of a mailbox name.
 // What cannot be in a file name is escaped as %XX; a "%" is escaped only where
 // it would look like an escape, so the original name can always be told from
-// the result. The empty component, which some servers have, is "%".
+// the result. The empty component, which some servers have, is "%". A name that
+// is too long for a file system is cut; the end of it is then "%7E", which is
+// no escape of the above, and a hash.
 //
 // childOfSelectable says that the folder above can hold messages, whose
 // directories are named by UID: a name of digits then gets the suffix
 // ".folder", and a name that already looks like that has its last dot escaped.
 func FolderName(component string, childOfSelectable bool) string {
+	name := escapeFolder(component, childOfSelectable)
+	if len(name) > maxName {
+		end := fmt.Sprintf("%%7E%x", sha256.Sum256([]byte(component)))[:35]
+		name = cut(name, maxName-len(end)) + end
+	}
+	return name
+}
+
+func escapeFolder(component string, childOfSelectable bool) string {
 	switch component {
 	case "":
 		return "%"
@@ -254,11 +261,18 @@ func FolderName(component string, childOfSelectable bool) string {
 		}
 	}
 	var b strings.Builder
+	marks := 0
 	for i := 0; i < len(component); {
 		r, n := utf8.DecodeRuneInString(component[i:])
 		piece := component[i : i+n]
 		percent := r == '%' && i+2 < len(component) && unhex(component[i+1]) >= 0 && unhex(component[i+2]) >= 0
-		if r == '/' || unicode.IsControl(r) || isBidi(r) || r == utf8.RuneError && n == 1 || percent {
+		if isMark(r) {
+			marks++
+		} else {
+			marks = 0
+		}
+		option := r == '-' && i == 0 // rm * would see one
+		if r == '/' || unicode.IsControl(r) || isInvisible(r) || marks > maxMarks || r == utf8.RuneError && n == 1 || percent || option {
 			for j := range n {
 				fmt.Fprintf(&b, "%%%02X", piece[j])
 			}

@@ -1,6 +1,8 @@
 package mail
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,7 +19,8 @@ func TestSafeName(t *testing.T) {
 		{`C:\docs\a.doc`, "a.doc"},
 		{`a\`, "a_"},
 		{"", "unnamed"}, {" \t", "unnamed"}, {"\u202e", "unnamed"},
-		{".", "_"}, {"..", "__"}, {" .. ", "__"}, {"...", "..."},
+		{".", "_"}, {"..", "__"}, {" .. ", "__"}, {"...", "___"}, {"-rf.txt", "_rf.txt"}, {"a\U000E0041\u00ad\u3164\u2028b", "ab"}, {"\u0600a\u2764\ufe0f", "\u0600a\u2764\ufe0f"},
+		{"z" + strings.Repeat("\u0301", 50) + ".txt", "z" + strings.Repeat("\u0301", 8) + ".txt"}, {"\xc0\xae\xc0\xae\xc0\xafpasswd", "\uFFFDpasswd"},
 		{"exe\u202etxt.", "exetxt."},
 		{"a\u200bb\ufeffc\u2066d\u061ce", "abcde"},
 		{"a\nb\x00c\x1bd", "a bcd"},
@@ -76,6 +79,7 @@ func TestUniqueNames(t *testing.T) {
 }
 
 func TestFolderName(t *testing.T) {
+	long := strings.Repeat("ä", 200)
 	for _, c := range []struct {
 		component string
 		child     bool
@@ -89,6 +93,8 @@ func TestFolderName(t *testing.T) {
 		{"2024.folder", true, "2024%2Efolder"}, {"2024.folder", false, "2024.folder"},
 		{"2024.folder.folder", true, "2024.folder%2Efolder"},
 		{"x.folder", true, "x.folder"}, {"٢", true, "٢"},
+		{"-rf", true, "%2Drf"}, {"a-b", true, "a-b"}, {"a\u200b\u2028", true, "a%E2%80%8B%E2%80%A8"}, {"\x1b[31m", true, "%1B[31m"},
+		{long, true, strings.Repeat("ä", 110) + "%7E" + fmt.Sprintf("%x", sha256.Sum256([]byte(long)))[:32]},
 	} {
 		if got := FolderName(c.component, c.child); got != c.want {
 			t.Errorf("%q, %v: %q, want %q", c.component, c.child, got, c.want)
@@ -130,6 +136,12 @@ func FuzzFolderName(f *testing.F) {
 		}
 		if child && isDigits(name) {
 			t.Fatalf("%q looks like a UID: %q", component, name)
+		}
+		if len(name) > maxName || name[0] == '-' || Plain(name) != name {
+			t.Fatalf("%q is shown as %q", component, name)
+		}
+		if strings.Contains(name, "%7E") {
+			return // cut
 		}
 		if back := folderComponent(name, child); back != component {
 			t.Fatalf("%q becomes %q, and that %q", component, name, back)

@@ -13,9 +13,8 @@ import (
 type choice struct {
 	shown []*Part
 	html  *Part
+	used  map[*Part]bool // the shown ones and html
 }
-
-func (c choice) shows(p *Part) bool { return p == c.html || slices.Contains(c.shown, p) }
 
 // Text returns the leaves whose text makes up body.txt, in order.
 func (root *Part) Text() []*Part { return root.choose().shown }
@@ -38,11 +37,24 @@ func (root *Part) choose() choice {
 		// Nothing but one leaf: any text is the body, whatever it calls itself.
 		s.shown = leaves
 	}
+	s.used = make(map[*Part]bool)
+	for _, p := range slices.Concat(s.shown, others) {
+		s.used[p] = true
+	}
 	for _, p := range leaves {
-		if p.Type == "text/html" && (slices.Contains(s.shown, p) || slices.Contains(others, p)) {
+		if p.Type == "text/html" && s.used[p] {
 			s.html = p
 			break
 		}
+	}
+	for _, p := range others {
+		delete(s.used, p)
+	}
+	for _, p := range s.shown {
+		s.used[p] = true
+	}
+	if s.html != nil {
+		s.used[s.html] = true
 	}
 	return s
 }

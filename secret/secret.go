@@ -1,14 +1,17 @@
-// Package secret finds the password. It comes from a place that other users of
-// the machine cannot read: never from the command line.
+// Package secret finds the password or the access token. It comes from a place
+// that other users of the machine cannot read: never from the command line.
 package secret
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -62,4 +65,37 @@ func firstLine(out []byte, empty string) (string, error) {
 		return "", errors.New(empty)
 	}
 	return password, nil
+}
+
+// TokenTime is how long a token command may take.
+const TokenTime = time.Minute
+
+// Token runs a command that prints an access token on its first line. It has no
+// input, and is ended, with all that it has started, after TokenTime or when
+// ctx ends. Its errors are plain lines for the user and never hold what was
+// read.
+func Token(ctx context.Context, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, TokenTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second // one that has left the group
+	out, err := cmd.Output()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return "", fmt.Errorf("the token command did not end within %v; run it by itself to see why", TokenTime)
+	case err != nil:
+		return "", fmt.Errorf("the token command failed (%v); run it by itself to see why", err)
+	}
+	token, err := firstLine(out, "the token command printed nothing; run it by itself to see why")
+	if err != nil {
+		return "", err
+	}
+	// RFC 6750 §2.1. A message for people, or JSON, would go to the server.
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"{}`, r) }) {
+		return "", errors.New("what the token command printed is no access token; its first line must be the token and nothing else")
+	}
+	return token, nil
 }

@@ -1,9 +1,11 @@
 package secret
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -41,5 +43,53 @@ func TestPassword(t *testing.T) {
 				t.Errorf("the error %q tells what the command printed", err)
 			}
 		})
+	}
+}
+
+func TestToken(t *testing.T) {
+	for _, test := range []struct {
+		command, want, wantErr string
+	}{
+		{"echo ya29.a0_-~+/=; echo more", "ya29.a0_-~+/=", ""},
+		{"printf 'token\\r\\n'", "token", ""},
+		{"cat; echo no-input", "no-input", ""},
+		{"echo secret; exit 3", "", "failed"},
+		{"true", "", "printed nothing"},
+		{"echo no account secret", "", "no access token"},
+		{`echo '{"access_token":"secret"}'`, "", "no access token"},
+		{"printf 'secret\\001\\n'", "", "no access token"},
+	} {
+		got, err := Token(t.Context(), test.command)
+		if got != test.want {
+			t.Errorf("%s: got %q, want %q", test.command, got, test.want)
+		}
+		if (err != nil) != (test.wantErr != "") || err != nil && !strings.Contains(err.Error(), test.wantErr) {
+			t.Errorf("%s: error %v, want one with %q", test.command, err, test.wantErr)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error %q tells what the command printed", err)
+		}
+	}
+}
+
+// TestTokenEnds has a command that never ends by itself, nor does what it has
+// started.
+func TestTokenEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error)
+	go func() {
+		_, err := Token(ctx, "sh -c 'echo started >"+fifo+"; exec sleep 1000' | cat")
+		failed <- err
+	}()
+	if _, err := os.ReadFile(fifo); err != nil { // waits until it has started
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-failed; err == nil {
+		t.Error("no error")
 	}
 }

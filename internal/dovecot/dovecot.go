@@ -1,15 +1,20 @@
-// Package dovecot runs a private Dovecot for tests: from one configuration
-// file, in a temporary directory, on loopback, as root or as a normal user.
+// Package dovecot runs a private Dovecot for tests and benchmarks: from one
+// configuration file, in a temporary directory, on loopback, as root or as a
+// normal user.
 package dovecot
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,10 +34,11 @@ type Server struct {
 	Addr string // host:port without TLS, with STARTTLS if there is a certificate
 	TLS  string // host:port with TLS, if there is a certificate
 	dir  string
+	args []string // the command that runs it
 	cmd  *exec.Cmd
 }
 
-// Options for Start.
+// Options for Start and Run.
 type Options struct {
 	CertFile, KeyFile string // PEM files; "" for no TLS
 	Extra             string // lines for the end of the configuration
@@ -96,40 +102,77 @@ service stats {
 {{.Extra}}
 `))
 
+// ErrNotInstalled is what Run returns where there is no Dovecot.
+var ErrNotInstalled = errors.New("dovecot is not installed (Debian: dovecot-imapd)")
+
 // Start runs a server until the test ends, and skips the test where Dovecot is
 // not installed.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	binary, err := exec.LookPath("dovecot")
-	if err != nil {
-		binary, err = exec.LookPath("/usr/sbin/dovecot")
+	s, err := Run(o)
+	if errors.Is(err, ErrNotInstalled) {
+		t.Skip(err)
 	}
 	if err != nil {
-		t.Skip("dovecot is not installed (Debian: dovecot-imapd)")
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// Run starts a server, for other programs than tests. The caller has to Close
+// it.
+func Run(o Options) (*Server, error) {
+	binary, err := Binary()
+	if err != nil {
+		return nil, err
 	}
 	// Not t.TempDir: its path can be too long for a unix socket.
 	dir, err := os.MkdirTemp("", "dovecot")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &Server{dir: dir}
+	if err := s.start(binary, o); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
 
+// Binary is the path of the program.
+func Binary() (string, error) {
+	for _, name := range []string{"dovecot", "/usr/sbin/dovecot"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", ErrNotInstalled
+}
+
+// start configures the server and starts it.
+func (s *Server) start(binary string, o Options) error {
 	me, err := user.Current()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	group, err := user.LookupGroupId(me.Gid)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	port, tlsPort := freePort(t), "0"
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	tlsPort := "0"
 	if o.CertFile != "" {
-		tlsPort = freePort(t)
+		if tlsPort, err = freePort(); err != nil {
+			return err
+		}
 	}
 	s.Addr, s.TLS = "127.0.0.1:"+port, "127.0.0.1:"+tlsPort
 	data := map[string]any{
-		"Dir": dir, "Password": Password, "Port": port, "TLSPort": tlsPort,
+		"Dir": s.dir, "Password": Password, "Port": port, "TLSPort": tlsPort,
 		"CertFile": o.CertFile, "KeyFile": o.KeyFile, "Extra": o.Extra,
 		// As root, Dovecot serves no mail of root's.
 		"MailUser": "nobody", "MailGroup": "nogroup", "InternalUser": "dovecot", "InternalGroup": "dovecot", "LoginUser": "dovenull", "RunAsUser": false,
@@ -142,51 +185,95 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	var text bytes.Buffer
 	if err := config.Execute(&text, data); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	for _, d := range []string{dir, s.Maildir(), filepath.Join(dir, "home")} {
+	for _, d := range []string{s.dir, s.Maildir(), filepath.Join(s.dir, "home")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
-	os.Chmod(dir, 0o755)
-	file := filepath.Join(dir, "dovecot.conf")
-	if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
+	if err := os.Chmod(s.dir, 0o755); err != nil {
+		return err
 	}
-	s.cmd = exec.Command(binary, "-F", "-c", file)
-	t.Cleanup(s.Stop)
-	s.own(t)
-	s.run(t)
-	return s
+	file := filepath.Join(s.dir, "dovecot.conf")
+	if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
+		return err
+	}
+	if err := s.own("mail", "home"); err != nil {
+		return err
+	}
+	s.args = []string{binary, "-F", "-c", file}
+	return s.run()
 }
 
 // run starts the process and waits until it accepts connections.
-func (s *Server) run(t testing.TB) {
-	t.Helper()
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	s.cmd.Stderr = os.Stderr
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
+func (s *Server) run() error {
+	cmd := exec.Command(s.args[0], s.args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return err
 	}
+	s.cmd = cmd
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for range 500 {
 		if c, err := net.Dial("tcp", s.Addr); err == nil {
 			c.Close()
-			return
+			return nil
 		}
 		<-ticker.C
 	}
-	t.Fatalf("dovecot does not start; its log:\n%s", s.Log())
+	return fmt.Errorf("dovecot does not start; its log:\n%s", s.Log())
 }
 
 // Stop ends the server, with its connections.
 func (s *Server) Stop() {
-	if s.cmd.Process != nil && s.cmd.ProcessState == nil {
+	if s.cmd != nil && s.cmd.ProcessState == nil {
 		s.cmd.Process.Signal(syscall.SIGTERM)
 		s.cmd.Wait()
 	}
+}
+
+// Kill ends the server at once, as a crash of its machine does.
+func (s *Server) Kill() {
+	if s.cmd != nil && s.cmd.ProcessState == nil {
+		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // the whole process group
+		s.cmd.Wait()
+	}
+}
+
+// Kick ends all sessions of the user with BYE, whatever they are doing.
+func (s *Server) Kick() error {
+	cmd := exec.Command("doveadm", "-c", filepath.Join(s.dir, "dovecot.conf"), "kick", User)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("doveadm kick: %v: %s", err, out)
+	}
+	return nil
+}
+
+// Restart starts a server that was stopped or killed again, on the same port
+// and with the same mail.
+//
+// A Dovecot that was killed leaves its lock files, and waits two minutes before
+// it takes them for forgotten.
+func (s *Server) Restart() error {
+	err := filepath.WalkDir(filepath.Join(s.dir, "mail"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".lock") {
+			return os.Remove(path)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.run()
+}
+
+// Close stops the server and removes its mail.
+func (s *Server) Close() error {
+	s.Stop()
+	return os.RemoveAll(s.dir)
 }
 
 // Maildir is the directory of the inbox.
@@ -196,47 +283,73 @@ func (s *Server) Maildir() string { return filepath.Join(s.dir, "mail", User) }
 // count from 1, their INTERNALDATEs a day apart from 2001 on.
 func (s *Server) Deliver(t testing.TB, messages ...[]byte) {
 	t.Helper()
-	for _, sub := range []string{"cur", "new", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(s.Maildir(), sub), 0o755); err != nil {
-			t.Fatal(err)
+	if err := s.deliver("INBOX", 24*time.Hour, slices.Values(messages)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// DeliverTo puts messages into a folder before anybody has opened it. Their
+// UIDs count from 1, their INTERNALDATEs an hour apart from 2001 on: Dovecot
+// keeps dates up to 2106 only, and a folder may be large.
+func (s *Server) DeliverTo(folder string, messages iter.Seq[[]byte]) error {
+	return s.deliver(folder, time.Hour, messages)
+}
+
+func (s *Server) deliver(folder string, apart time.Duration, messages iter.Seq[[]byte]) error {
+	sub := "" // Maildir++: a folder is a directory with a dot inside the inbox
+	if folder != "INBOX" {
+		sub = "." + strings.ReplaceAll(folder, "/", ".")
+	}
+	for _, d := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(s.Maildir(), sub, d), 0o755); err != nil {
+			return err
 		}
 	}
 	start := time.Date(2001, 1, 1, 12, 0, 0, 0, time.UTC)
-	for i, m := range messages {
-		date := start.AddDate(0, 0, i)
-		file := filepath.Join(s.Maildir(), "cur", fmt.Sprintf("%d.M%d.test:2,", date.Unix(), i))
+	i := 0
+	for m := range messages {
+		date := start.Add(time.Duration(i) * apart)
+		file := filepath.Join(s.Maildir(), sub, "cur", fmt.Sprintf("%d.M%d.test:2,", date.Unix(), i))
 		if err := os.WriteFile(file, m, 0o644); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if err := os.Chtimes(file, date, date); err != nil {
-			t.Fatal(err)
+			return err
 		}
+		i++
 	}
-	s.own(t)
+	return s.own(filepath.Join("mail", User, sub))
 }
 
-// own gives the mail to the user that Dovecot serves it as.
-func (s *Server) own(t testing.TB) {
+// own gives directories to the user that Dovecot serves the mail as.
+func (s *Server) own(dirs ...string) error {
 	if os.Getuid() != 0 {
-		return
+		return nil
 	}
 	nobody, err := user.Lookup("nobody")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	uid, _ := strconv.Atoi(nobody.Uid)
-	gid, _ := strconv.Atoi(nobody.Gid)
-	for _, d := range []string{"mail", "home"} {
-		err := filepath.Walk(filepath.Join(s.dir, d), func(path string, _ os.FileInfo, err error) error {
+	uid, err := strconv.Atoi(nobody.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(nobody.Gid)
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		err := filepath.WalkDir(filepath.Join(s.dir, d), func(path string, _ os.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
 			return os.Chown(path, uid, gid)
 		})
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // Log returns what the server has logged.
@@ -248,15 +361,12 @@ func (s *Server) Log() string {
 	return strings.TrimSpace(string(b))
 }
 
-func freePort(t testing.TB) string {
+func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer l.Close()
 	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return port, err
 }

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// word is what grep looks for; it is in a few hundred messages.
+const word = "perl"
+
+// walk is a program that reads a whole tree.
+type walk struct {
+	args []string
+	// byCount: only the number of lines has to be right. ls shows sizes of
+	// directories, and estimates for files.
+	byCount bool
+}
+
+var (
+	grep = walk{args: []string{"grep", "-r", word, "."}}
+	find = walk{args: []string{"find", "."}}
+	lsLR = walk{args: []string{"ls", "-lR", "."}, byCount: true}
+)
+
+func (w walk) String() string { return strings.TrimSuffix(strings.Join(w.args, " "), " .") }
+
+// run walks a directory and compares the output with want, if that is not nil.
+func (w walk) run(ctx context.Context, dir string, want []string) (time.Duration, []string, error) {
+	out, took, err := command(ctx, dir, w.args[0], w.args[1:]...)
+	if err != nil {
+		return 0, nil, err
+	}
+	lines := sortedLines(out)
+	switch {
+	case want == nil:
+	case w.byCount && len(lines) != len(want):
+		return 0, nil, fmt.Errorf("%s printed %d lines, not %d", w, len(lines), len(want))
+	case !w.byCount:
+		if err := sameLines(lines, want); err != nil {
+			return 0, nil, fmt.Errorf("%s: %w", w, err)
+		}
+	}
+	return took, lines, nil
+}
+
+// coldGrep is the first grep -r of INBOX on a fresh mount.
+func (b *bench) coldGrep(ctx context.Context, n *network, flags ...string) (measure, error) {
+	if err := b.plainTree(ctx); err != nil {
+		return measure{}, err
+	}
+	return b.once(fmt.Sprint("cold grep", n.name, flags), func() (measure, error) {
+		return repeat(b.repeatsOn(n), func() (measure, error) {
+			// From before the mount: nothing that it does by then is free.
+			n.relay.reset()
+			return b.onMount(ctx, n, flags, func(m *mount) (measure, error) {
+				took, _, err := grep.run(ctx, filepath.Join(m.dir, "INBOX"), b.grepped)
+				return measure{time: took, traffic: n.relay.snapshot()}, err
+			})
+		})
+	})
+}
+
+func (b *bench) coldGrepJob(ctx context.Context) error {
+	const name = "cold grep -r of INBOX"
+	for _, j := range []struct {
+		network *network
+		limit   float64
+	}{{b.near, 1.5}, {b.far, 1.2}} {
+		raw, err := b.rawWire(ctx, j.network)
+		if err != nil {
+			return err
+		}
+		m, err := b.coldGrep(ctx, j.network)
+		if err != nil {
+			return err
+		}
+		b.report.add(row{job: name, network: j.network, measure: m, against: times("raw wire", m, raw, j.limit)})
+		if j.network == b.near {
+			pull, err := b.mbsync(ctx, j.network, "yes")
+			if err != nil {
+				return err
+			}
+			b.report.add(row{job: name, network: j.network, measure: m, against: times("mbsync and grep", m, pull, 0.6)})
+		}
+		b.report.add(row{job: name + ": bytes", network: j.network, measure: m, against: against{
+			of:    fmt.Sprintf("raw wire (%s)", size(raw.traffic.fromServer)),
+			got:   float64(m.traffic.fromServer) / float64(raw.traffic.fromServer),
+			limit: 1.05,
+		}})
+	}
+	memory, err := repeat(b.repeats, func() (measure, error) {
+		return b.onMemory(ctx, b.plain, func(dir string) (time.Duration, error) {
+			took, _, err := grep.run(ctx, dir, b.grepped)
+			return took, err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	m, err := b.coldGrep(ctx, b.loopback)
+	if err != nil {
+		return err
+	}
+	b.report.add(row{job: name, network: b.loopback, measure: m, against: times("tree in memory, first grep", m, memory, 1.4)})
+	return nil
+}
+
+// warmJob is a walk that was done twice before on the same mount.
+func (b *bench) warmJob(ctx context.Context, w walk, limit float64) error {
+	if err := b.plainTree(ctx); err != nil {
+		return err
+	}
+	_, want, err := w.run(ctx, b.plain, nil)
+	if err != nil {
+		return err
+	}
+	again := func(dir string) (time.Duration, error) {
+		var runs []measure
+		for i := range 2 + b.walks {
+			took, _, err := w.run(ctx, dir, want)
+			if err != nil {
+				return 0, err
+			}
+			if i >= 2 {
+				runs = append(runs, measure{time: took})
+			}
+		}
+		return median(runs).time, nil
+	}
+	onDisk, err := again(b.plain)
+	if err != nil {
+		return err
+	}
+	inMemory, err := b.onMemory(ctx, b.plain, again)
+	if err != nil {
+		return err
+	}
+	mail, err := b.onMount(ctx, b.loopback, nil, func(m *mount) (measure, error) {
+		took, err := again(filepath.Join(m.dir, "INBOX"))
+		return measure{time: took}, err
+	})
+	if err != nil {
+		return err
+	}
+	disk := measure{time: onDisk}
+	b.report.add(row{job: "warm " + w.String(), network: b.loopback, measure: mail, local: true, against: times("disk", mail, disk, limit)})
+	b.report.add(row{job: "warm " + w.String() + ", tree in memory", measure: inMemory, local: true, against: times("disk", inMemory, disk, 0)})
+	return nil
+}
+
+func (b *bench) memoryJob(ctx context.Context) error {
+	for _, flags := range [][]string{nil, {"--cache-size", "64M"}} {
+		m, err := b.coldGrep(ctx, b.loopback, flags...)
+		if err != nil {
+			return err
+		}
+		name := "peak memory of a cold grep -r"
+		if flags != nil {
+			name += ", " + strings.Join(flags, " ")
+		}
+		b.report.add(row{job: name, network: b.loopback, measure: m, against: against{
+			of: "MB", got: float64(m.memory) / 1e6, text: fmt.Sprintf("%.0f", float64(m.memory)/1e6),
+		}})
+	}
+	return nil
+}

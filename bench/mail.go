@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// readCorpus returns the SpamAssassin corpus, sorted by file name; it gets it
+// first if it is not there. n is how many messages are wanted, spread over all
+// of it; 0 for all.
+func readCorpus(module string, n int) ([][]byte, error) {
+	dir := filepath.Join(module, "testdata", "corpus")
+	if _, err := os.Stat(dir); err != nil {
+		fetch := exec.Command(filepath.Join(module, "testdata", "fetch-corpus"))
+		if out, err := fetch.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("testdata/fetch-corpus: %v: %s", err, bytes.TrimSpace(out))
+		}
+	}
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".txt") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(files) < max(n, 1) {
+		return nil, fmt.Errorf("testdata/corpus has only %d messages", len(files))
+	}
+	slices.Sort(files)
+	step := 1
+	if n > 0 {
+		step = len(files) / n
+		files = files[:n*step]
+	}
+	var messages [][]byte
+	for i := 0; i < len(files); i += step {
+		m, err := os.ReadFile(files[i])
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
+}
+
+// smallMessages makes n different messages of about 1 kB.
+func smallMessages(n int) iter.Seq[[]byte] {
+	line := strings.Repeat("All work and no play makes Jack a dull boy. ", 2) + "\r\n"
+	text := strings.Repeat(line, 8)
+	return func(yield func([]byte) bool) {
+		for i := 1; i <= n; i++ {
+			m := fmt.Sprintf("From: Jack <jack@example.org>\r\nTo: Wendy <wendy@example.org>\r\n"+
+				"Subject: Page %d\r\nDate: Mon, 1 Jan 2001 12:00:00 +0000\r\nMessage-ID: <page-%d@example.org>\r\n\r\n%s",
+				i, i, text)
+			if !yield([]byte(m)) {
+				return
+			}
+		}
+	}
+}
+
+// largeMessage makes a message with an attachment, data.bin, of size bytes in
+// base64. content is what it decodes to.
+func largeMessage(size int) (message, content []byte) {
+	const perLine = 57 // 76 characters and CRLF
+	content = make([]byte, size/78*perLine)
+	rand.NewChaCha8([32]byte{}).Read(content)
+	var m bytes.Buffer
+	m.WriteString("From: Jack <jack@example.org>\r\nSubject: Large\r\nMIME-Version: 1.0\r\n" +
+		"Content-Type: multipart/mixed; boundary=here\r\n\r\n--here\r\nContent-Type: text/plain\r\n\r\nSee below.\r\n--here\r\n" +
+		"Content-Type: application/octet-stream; name=data.bin\r\nContent-Disposition: attachment; filename=data.bin\r\n" +
+		"Content-Transfer-Encoding: base64\r\n\r\n")
+	for chunk := range slices.Chunk(content, perLine) {
+		m.WriteString(base64.StdEncoding.EncodeToString(chunk))
+		m.WriteString("\r\n")
+	}
+	m.WriteString("--here--\r\n")
+	return m.Bytes(), content
+}

@@ -1,0 +1,263 @@
+// Bench measures imapfs against other ways to read the same mail, and prints
+// one table. It builds and starts all it needs, but for Dovecot and mbsync.
+//
+//	go run ./bench          all of it, about 8 minutes; writes bench/RESULTS.md
+//	go run ./bench -short   a small form of it, below a minute
+//	go run ./bench -only RE only the jobs whose names match
+//	go run ./bench -v       show the IMAP commands too
+//	go run ./bench soak     10 minutes of reading, delivering and deleting while
+//	                        the line and the server fail; -minutes N for longer
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"imapfs/internal/dovecot"
+)
+
+func main() {
+	if len(os.Args) == 4 && os.Args[1] == serveTree {
+		exit(memoryTree(os.Args[2], os.Args[3]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "soak" {
+		exit(soak(os.Args[2:]))
+	}
+	short := flag.Bool("short", false, "run a small form, to see that everything works")
+	only := flag.String("only", "", "run only the jobs whose names match this regular expression")
+	verbose := flag.Bool("v", false, "show the IMAP commands of each row")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: no arguments wanted, got %q\n", flag.Args())
+		os.Exit(2)
+	}
+	filter, err := regexp.Compile(*only)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: -only: %v\n", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exit(run(ctx, *short, *verbose, filter))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// sizes of what is measured.
+type sizes struct {
+	corpus  int // messages of INBOX; 0 for all
+	big     int // messages of the folder Big
+	large   int // bytes of the attachment in the folder Large
+	random  int // bodies that are read at random
+	repeats int // of a job that is short enough
+	walks   int // of a warm tree
+}
+
+var (
+	fullSizes  = sizes{corpus: 0, big: 100_000, large: 50_000_000, random: 200, repeats: 3, walks: 5}
+	shortSizes = sizes{corpus: 300, big: 2_000, large: 12_000_000, random: 100, repeats: 1, walks: 1}
+)
+
+// bench is one run.
+type bench struct {
+	sizes
+	module string // directory of the module
+	dir    string // temporary
+	imapfs string // the program
+	server *dovecot.Server
+
+	loopback, near, far *network
+
+	inbox   [][]byte // the messages of INBOX; UIDs count from 1
+	content []byte   // of the attachment in Large
+	plain   string   // INBOX as plain files, once plainTree has made it
+	grepped []string // what grep prints there
+
+	measured map[string]measure // what others are compared with
+	report   report
+}
+
+func run(ctx context.Context, short, verbose bool, filter *regexp.Regexp) (err error) {
+	began := time.Now()
+	b := &bench{sizes: fullSizes, measured: map[string]measure{}, report: report{verbose: verbose}}
+	if short {
+		b.sizes = shortSizes
+	}
+	if err := checkTools(); err != nil {
+		return err
+	}
+	progress("building imapfs, filling Dovecot")
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+
+	if b.server, err = dovecot.Run(dovecot.Options{Extra: "mail_max_userip_connections = 100"}); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.server.Close()) }()
+	if err := b.fill(ctx); err != nil {
+		return interrupted(ctx, err)
+	}
+	for _, n := range []struct {
+		to   **network
+		name string
+		rtt  time.Duration
+		rate int // kB/s
+	}{
+		{&b.loopback, "loopback", 0, 0},
+		{&b.near, "40 ms, 100 Mbit/s", 40 * time.Millisecond, 12_500},
+		{&b.far, "150 ms, 20 Mbit/s", 150 * time.Millisecond, 2_500},
+	} {
+		if *n.to, err = newNetwork(n.name, b.server.Addr, n.rtt, n.rate); err != nil {
+			return err
+		}
+		defer (*n.to).close()
+	}
+
+	// A job that fails does not keep the others from being measured.
+	var failed []error
+	for _, j := range b.jobs() {
+		if !filter.MatchString(j.name) {
+			continue
+		}
+		progress("%s", j.name)
+		if err := j.run(ctx); err != nil {
+			if ctx.Err() != nil {
+				return interrupted(ctx, err)
+			}
+			failed = append(failed, fmt.Errorf("%s: %w", j.name, err))
+			progress("%s: %v", j.name, err)
+		}
+	}
+	text := b.report.text(b, machine(ctx), time.Since(began))
+	fmt.Print(text)
+	if len(failed) > 0 {
+		return errors.Join(failed...)
+	}
+	if short || filter.String() != "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(b.module, "bench", "RESULTS.md"), []byte(text), 0o644)
+}
+
+// build makes the temporary directory and builds imapfs there.
+func (b *bench) build(ctx context.Context) error {
+	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOMOD: %v", err)
+	}
+	b.module = filepath.Dir(strings.TrimSpace(string(gomod)))
+	if b.dir, err = os.MkdirTemp("", "imapfs-bench"); err != nil {
+		return err
+	}
+	b.imapfs = filepath.Join(b.dir, "imapfs")
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.imapfs, ".")
+	build.Dir = b.module
+	if out, err := build.CombinedOutput(); err != nil {
+		os.RemoveAll(b.dir)
+		return fmt.Errorf("go build: %v\n%s", err, out)
+	}
+	return nil
+}
+
+// interrupted is the error of what ended because of Ctrl-C.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
+}
+
+func checkTools() error {
+	if _, err := dovecot.Binary(); err != nil {
+		return err
+	}
+	if _, err := exec.LookPath("mbsync"); err != nil {
+		return errors.New("mbsync is not installed (Debian: isync)")
+	}
+	return nil
+}
+
+// Messages of the small folders.
+const (
+	neverMessages = 5
+	rmMessages    = 5
+)
+
+// fill puts the mail into Dovecot and reads it once, so that Dovecot has its
+// index ready for everybody.
+func (b *bench) fill(ctx context.Context) error {
+	var err error
+	if b.inbox, err = readCorpus(b.module, b.corpus); err != nil {
+		return err
+	}
+	var large []byte
+	large, b.content = largeMessage(b.large)
+	for _, f := range []struct {
+		name     string
+		messages iter.Seq[[]byte]
+	}{
+		{"INBOX", slices.Values(b.inbox)},
+		{"Big", smallMessages(b.big)},
+		{"Large", slices.Values([][]byte{large})},
+		{"Rm", smallMessages(rmMessages)},
+		{"Never", smallMessages(neverMessages)},
+	} {
+		if err := b.server.DeliverTo(f.name, f.messages); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	w, err := dialWire(b.server.Addr)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	stop := context.AfterFunc(ctx, w.close)
+	defer stop()
+	for _, f := range []struct {
+		name, items string
+		messages    int
+	}{
+		{"INBOX", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", len(b.inbox)},
+		{"INBOX", "BODY.PEEK[]", len(b.inbox)},
+		{"Big", "RFC822.SIZE INTERNALDATE FLAGS", b.big},
+		{"Large", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", 1},
+		{"Rm", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", rmMessages},
+		{"Never", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", neverMessages},
+	} {
+		n, err := w.fetch(f.name, f.items)
+		if err != nil {
+			return err
+		}
+		if n != f.messages {
+			return fmt.Errorf("the server has %d messages in %s, not %d", n, f.name, f.messages)
+		}
+	}
+	return nil
+}
+
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
+}

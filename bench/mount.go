@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"imapfs/internal/dovecot"
+)
+
+// mount is a mounted tree with the process that serves it.
+type mount struct {
+	dir    string
+	cmd    *exec.Cmd
+	log    *readyLog
+	exited chan struct{}
+	err    error // of the process, once it has exited
+}
+
+// mountMail mounts the account through a network with imapfs, freshly built
+// and with nothing in its cache.
+func (b *bench) mountMail(ctx context.Context, n *network, flags ...string) (*mount, error) {
+	dir, err := os.MkdirTemp(b.dir, "mount")
+	if err != nil {
+		return nil, err
+	}
+	args := append([]string{"--insecure"}, flags...)
+	cmd := exec.Command(b.imapfs, append(args, "imap://"+dovecot.User+"@"+n.relay.addr+"/", dir)...)
+	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password)
+	return startMount(ctx, cmd, dir, "imapfs: mounted ")
+}
+
+// mountMemory mounts a tree that another process of this program serves from
+// memory. source is as in memoryTree.
+func (b *bench) mountMemory(ctx context.Context, source string) (*mount, error) {
+	dir, err := os.MkdirTemp(b.dir, "mount")
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return startMount(ctx, exec.Command(self, serveTree, source, dir), dir, treeMounted)
+}
+
+// startMount starts the process that mounts on dir, and waits until it says
+// that it has.
+func startMount(ctx context.Context, cmd *exec.Cmd, dir, ready string) (*mount, error) {
+	m := &mount{dir: dir, cmd: cmd, log: &readyLog{word: ready, ready: make(chan struct{})}, exited: make(chan struct{})}
+	cmd.Stderr = m.log
+	// Ctrl-C in a terminal reaches all processes of its group; this one is to
+	// unmount only when nobody uses the mount any more.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		m.err = cmd.Wait()
+		close(m.exited)
+	}()
+	select {
+	case <-m.log.ready:
+		return m, nil
+	case <-m.exited:
+		return nil, fmt.Errorf("%s does not mount: %v: %s", filepath.Base(cmd.Path), m.err, m.log)
+	case <-ctx.Done():
+		m.close()
+		return nil, ctx.Err()
+	}
+}
+
+// close unmounts and waits for the process.
+func (m *mount) close() error {
+	m.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-m.exited:
+		if m.err != nil {
+			return fmt.Errorf("%s: %v: %s", filepath.Base(m.cmd.Path), m.err, m.log)
+		}
+		return os.Remove(m.dir)
+	case <-time.After(20 * time.Second):
+	}
+	m.cmd.Process.Kill()
+	<-m.exited
+	exec.Command("fusermount3", "-u", "-z", m.dir).Run()
+	os.Remove(m.dir)
+	return fmt.Errorf("%s did not unmount within 20 seconds, and was killed", filepath.Base(m.cmd.Path))
+}
+
+// peakMemory is the most memory that the process had, in bytes.
+func (m *mount) peakMemory() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	var kB int64
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			_, err := fmt.Sscanf(value, "%d kB", &kB)
+			return kB << 10, err
+		}
+	}
+	return 0, fmt.Errorf("no VmHWM in /proc/%d/status", m.cmd.Process.Pid)
+}
+
+// readyLog keeps what a process writes to standard error, and closes ready
+// when a line begins with word.
+type readyLog struct {
+	word  string
+	ready chan struct{}
+
+	mu   sync.Mutex
+	text bytes.Buffer
+	seen bool
+}
+
+func (l *readyLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(p)
+	if !l.seen && strings.Contains("\n"+l.text.String(), "\n"+l.word) {
+		l.seen = true
+		close(l.ready)
+	}
+	return len(p), nil
+}
+
+func (l *readyLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.TrimSpace(l.text.String())
+}

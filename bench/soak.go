@@ -1,0 +1,506 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/rs/zerolog"
+
+	"imapfs/internal/dovecot"
+)
+
+const (
+	soakTimeout  = 5 * time.Second // --timeout
+	soakHang     = soakTimeout + 10*time.Second
+	soakMessages = 200 // more than these are deleted
+	soakCache    = "32M"
+)
+
+// soaking is one run of `bench soak`.
+type soaking struct {
+	server *dovecot.Server
+	proxy  *toxiproxy.Proxy
+	mount  *mount
+
+	reads, errors, wrong, hangs, faults atomic.Int64
+
+	mu        sync.Mutex
+	calls     map[int]time.Time // system calls under way, by worker
+	delivered map[imap.UID]bool // what the server has confirmed
+	deleted   map[imap.UID]bool // false: the deletion failed, so nobody knows
+	memory    []sample
+}
+
+type sample struct {
+	at  time.Duration
+	rss int64
+}
+
+// soak runs readers, a writer, a deleter and faults for some minutes.
+func soak(args []string) (err error) {
+	flags := flag.NewFlagSet("bench soak", flag.ExitOnError)
+	minutes := flags.Float64("minutes", 10, "how long")
+	seed := flags.Uint64("seed", 1, "for all that is random")
+	flags.Parse(args)
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics log by themselves
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	b := &bench{}
+	progress("building imapfs, filling Dovecot")
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	s := &soaking{calls: map[int]time.Time{}, delivered: map[imap.UID]bool{}, deleted: map[imap.UID]bool{}}
+	if s.server, err = dovecot.Run(dovecot.Options{Extra: "mail_max_userip_connections = 1000"}); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.server.Close()) }()
+	var mail [][]byte
+	for i := range soakMessages {
+		mail = append(mail, soakMessage(i, 3))
+		s.delivered[imap.UID(i+1)] = true
+	}
+	large := [][]byte{soakMessage(1_000_000, 2500), soakMessage(1_000_001, 1500)}
+	if err := errors.Join(s.server.DeliverTo("INBOX", slices.Values(mail)), s.server.DeliverTo("Large", slices.Values(large))); err != nil {
+		return err
+	}
+	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	s.proxy = toxiproxy.NewProxy(api, "soak", "127.0.0.1:0", s.server.Addr)
+	if err := s.proxy.Start(); err != nil {
+		return err
+	}
+	defer s.proxy.Stop()
+	dir, err := os.MkdirTemp(b.dir, "mount")
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(b.imapfs, "--insecure", "--timeout", soakTimeout.String(), "--keepalive", "1s", "--cache-size", soakCache,
+		"imap://"+dovecot.User+"@"+s.proxy.Listen+"/", dir)
+	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password)
+	if s.mount, err = startMount(ctx, cmd, dir, "imapfs: mounted "); err != nil {
+		return err
+	}
+	// Deferred, so that the mount goes before the proxy and the server.
+	unmounted := false
+	unmount := func() error { unmounted = true; return s.mount.close() }
+	defer func() {
+		if !unmounted {
+			unmount()
+		}
+	}()
+
+	limited, cancel := context.WithTimeout(ctx, time.Duration(*minutes*float64(time.Minute)))
+	defer cancel()
+	var workers sync.WaitGroup
+	work := func(i int, f func(ctx context.Context, worker int, r *rand.Rand)) {
+		workers.Go(func() { f(limited, i, rand.New(rand.NewPCG(*seed, uint64(i)))) })
+	}
+	for i := range 2 {
+		work(4*i, s.walk)
+		work(4*i+1, s.random)
+		work(4*i+2, s.large)
+		work(4*i+3, s.stat)
+	}
+	work(8, s.write)
+	work(9, s.delete)
+	work(10, s.disturb)
+	began := time.Now()
+	s.report(limited, began)
+	ended := make(chan struct{})
+	go func() { workers.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(2 * soakHang):
+		s.hangs.Add(1)
+		progress("a worker hangs")
+		s.mount.cmd.Process.Kill() // which ends its system calls
+		<-ended
+	}
+	err = errors.Join(s.verdict(), unmount())
+	return err
+}
+
+// call runs a system call on the mount and looks how long it takes.
+func (s *soaking) call(worker int, f func() error) error {
+	began := time.Now()
+	s.mu.Lock()
+	s.calls[worker] = began
+	s.mu.Unlock()
+	err := f()
+	s.mu.Lock()
+	delete(s.calls, worker)
+	s.mu.Unlock()
+	if took := time.Since(began); took > soakHang {
+		s.hangs.Add(1)
+		progress("a system call took %v", took.Round(time.Second))
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // another worker deletes
+		s.errors.Add(1)
+	}
+	return err
+}
+
+// list returns a folder's messages.
+func (s *soaking) list(worker int, folder string) []string {
+	var list []string
+	s.call(worker, func() error {
+		entries, err := os.ReadDir(filepath.Join(s.mount.dir, folder))
+		for _, e := range entries {
+			if _, err := strconv.Atoi(e.Name()); err == nil {
+				list = append(list, filepath.Join(s.mount.dir, folder, e.Name()))
+			}
+		}
+		return err
+	})
+	return list
+}
+
+// file reads one file and checks what it says of itself.
+func (s *soaking) file(worker int, path string) {
+	var got []byte
+	if s.call(worker, func() (err error) { got, err = os.ReadFile(path); return err }) != nil {
+		return
+	}
+	s.reads.Add(1)
+	var err error
+	switch filepath.Base(path) {
+	case "headers.txt":
+		err = checkHeaders(got)
+	case "body.txt":
+		err = checkBody(got)
+	default:
+		err = checkBlocks(filepath.Base(path), got, 0, true)
+	}
+	s.check(path, err)
+}
+
+func (s *soaking) check(path string, err error) {
+	if err != nil {
+		s.wrong.Add(1)
+		progress("WRONG BYTES in %s: %v", strings.TrimPrefix(path, s.mount.dir), err)
+	}
+}
+
+// message reads all files of a message.
+func (s *soaking) message(worker int, dir string) {
+	s.file(worker, filepath.Join(dir, "headers.txt"))
+	s.file(worker, filepath.Join(dir, "body.txt"))
+	for _, name := range s.attachments(worker, dir) {
+		s.file(worker, name)
+	}
+}
+
+func (s *soaking) attachments(worker int, dir string) (paths []string) {
+	s.call(worker, func() error {
+		entries, err := os.ReadDir(filepath.Join(dir, "attachments"))
+		for _, e := range entries {
+			paths = append(paths, filepath.Join(dir, "attachments", e.Name()))
+		}
+		return err
+	})
+	return paths
+}
+
+// walk reads everything of INBOX in order, again and again.
+func (s *soaking) walk(ctx context.Context, worker int, _ *rand.Rand) {
+	for pause(ctx, 50*time.Millisecond) {
+		for _, dir := range s.list(worker, "INBOX") {
+			if ctx.Err() != nil {
+				return
+			}
+			s.message(worker, dir)
+		}
+	}
+}
+
+// random reads some message.
+func (s *soaking) random(ctx context.Context, worker int, r *rand.Rand) {
+	for pause(ctx, 10*time.Millisecond) {
+		if list := s.list(worker, "INBOX"); len(list) > 0 {
+			s.message(worker, list[r.IntN(len(list))])
+		}
+	}
+}
+
+// large reads a large attachment from its begin, and then blocks anywhere.
+func (s *soaking) large(ctx context.Context, worker int, r *rand.Rand) {
+	for pause(ctx, 100*time.Millisecond) {
+		for _, dir := range s.list(worker, "Large") {
+			for _, path := range s.attachments(worker, dir) {
+				s.file(worker, path)
+				s.blocks(ctx, worker, path, r)
+			}
+		}
+	}
+}
+
+func (s *soaking) blocks(ctx context.Context, worker int, path string, r *rand.Rand) {
+	var f *os.File
+	if s.call(worker, func() (err error) { f, err = os.Open(path); return err }) != nil {
+		return
+	}
+	defer f.Close()
+	buffer := make([]byte, 4*soakBlock)
+	for range 20 {
+		if ctx.Err() != nil {
+			return
+		}
+		at := r.IntN(1400)
+		err := s.call(worker, func() error { _, err := f.ReadAt(buffer, int64(at)*soakBlock); return err })
+		if err == nil {
+			s.reads.Add(1)
+			s.check(path, checkBlocks(filepath.Base(path), buffer, at, false))
+		}
+	}
+}
+
+// stat asks for the attributes of everything.
+func (s *soaking) stat(ctx context.Context, worker int, _ *rand.Rand) {
+	for pause(ctx, 50*time.Millisecond) {
+		for _, dir := range s.list(worker, "INBOX") {
+			for _, name := range []string{"", "headers.txt", "body.txt", "attachments"} {
+				if ctx.Err() != nil {
+					return
+				}
+				s.call(worker, func() error { _, err := os.Stat(filepath.Join(dir, name)); return err })
+			}
+		}
+	}
+}
+
+// write delivers a message now and then, past the proxy. The server may be
+// killed meanwhile: what it has not confirmed may be there or not.
+func (s *soaking) write(ctx context.Context, _ int, r *rand.Rand) {
+	var c *imapclient.Client
+	defer func() {
+		if c != nil {
+			c.Close()
+		}
+	}()
+	for i := soakMessages; pause(ctx, 200*time.Millisecond); i++ {
+		if c == nil {
+			var err error
+			if c, err = s.client(); err != nil {
+				c = nil
+				continue
+			}
+		}
+		raw := soakMessage(i, 1+r.IntN(8))
+		cmd := c.Append("INBOX", int64(len(raw)), nil)
+		cmd.Write(raw)
+		cmd.Close()
+		data, err := cmd.Wait()
+		if err != nil {
+			c.Close()
+			c = nil
+			continue
+		}
+		s.mu.Lock()
+		s.delivered[data.UID] = true
+		s.mu.Unlock()
+	}
+}
+
+func (s *soaking) client() (*imapclient.Client, error) {
+	c, err := imapclient.DialInsecure(s.server.Addr, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Login(dovecot.User, dovecot.Password).Wait(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// delete deletes messages through the mount when there are many.
+func (s *soaking) delete(ctx context.Context, worker int, r *rand.Rand) {
+	for pause(ctx, 100*time.Millisecond) {
+		list := s.list(worker, "INBOX")
+		if len(list) <= soakMessages {
+			continue
+		}
+		dir := list[r.IntN(len(list))]
+		uid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			continue
+		}
+		err = s.call(worker, func() error { return syscall.Rmdir(dir) })
+		s.mu.Lock()
+		s.deleted[imap.UID(uid)] = err == nil
+		s.mu.Unlock()
+	}
+}
+
+// disturb has something fail every few seconds.
+func (s *soaking) disturb(ctx context.Context, _ int, r *rand.Rand) {
+	toxics := []struct{ kind, attributes string }{
+		{"reset_peer", `"timeout": 0`},
+		{"timeout", `"timeout": 0`},
+		{"bandwidth", `"rate": 20`},
+		{"latency", `"latency": 100, "jitter": 100`},
+		{"limit_data", `"bytes": 20000`},
+	}
+	for pause(ctx, time.Duration(2000+r.IntN(6000))*time.Millisecond) {
+		s.faults.Add(1)
+		lasts := time.Duration(500+r.IntN(5500)) * time.Millisecond
+		n := r.IntN(len(toxics) + 1)
+		if n == len(toxics) {
+			s.server.Kill()
+			pause(ctx, lasts/3)
+			if err := s.server.Restart(); err != nil {
+				progress("the server does not restart: %v", err)
+				return
+			}
+			continue
+		}
+		for _, stream := range []string{"downstream", "upstream"} {
+			s.proxy.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(
+				`{"type": %q, "stream": %q, "attributes": {%s}}`, toxics[n].kind, stream, toxics[n].attributes)))
+		}
+		pause(ctx, lasts)
+		s.proxy.Toxics.ResetToxics(context.Background())
+	}
+}
+
+// pause waits, and tells whether to go on.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// report prints a line every ten seconds until the end.
+func (s *soaking) report(ctx context.Context, began time.Time) {
+	fmt.Printf("%8s %8s %5s %8s %9s %8s %7s %6s %6s %10s %8s\n", "time", "RSS", "files", "threads", "reads", "errors", "faults", "wrong", "hangs", "delivered", "deleted")
+	pid := s.mount.cmd.Process.Pid
+	for second := 1; pause(ctx, time.Second); second++ {
+		select {
+		case <-s.mount.exited:
+			progress("imapfs has ended: %v: %s", s.mount.err, s.mount.log)
+			s.hangs.Add(1)
+			return
+		default:
+		}
+		rss, _ := statusField(pid, "VmRSS:")
+		s.mu.Lock()
+		s.memory = append(s.memory, sample{time.Since(began), rss << 10})
+		delivered, deleted := len(s.delivered), 0
+		for _, sure := range s.deleted {
+			if sure {
+				deleted++
+			}
+		}
+		for worker, since := range s.calls {
+			if time.Since(since) > soakHang {
+				s.hangs.Add(1)
+				progress("worker %d is in a system call since %v", worker, time.Since(since).Round(time.Second))
+			}
+		}
+		s.mu.Unlock()
+		if second%10 == 0 {
+			threads, _ := statusField(pid, "Threads:")
+			files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+			fmt.Printf("%8s %8s %5d %8d %9d %8d %7d %6d %6d %10d %8d\n", time.Since(began).Round(time.Second), size(rss<<10), len(files), threads,
+				s.reads.Load(), s.errors.Load(), s.faults.Load(), s.wrong.Load(), s.hangs.Load(), delivered, deleted)
+		}
+	}
+}
+
+// statusField is a number in /proc/PID/status.
+func statusField(pid int, field string) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, field); ok {
+			return strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("no %s in the status of process %d", field, pid)
+}
+
+// verdict compares the server's messages and the memory with what they should
+// be.
+func (s *soaking) verdict() error {
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Select("INBOX", &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
+		return err
+	}
+	found, err := c.UIDSearch(&imap.SearchCriteria{}, nil).Wait()
+	if err != nil {
+		return err
+	}
+	there := map[imap.UID]bool{}
+	for _, uid := range found.AllUIDs() {
+		there[uid] = true
+	}
+	lost, left := 0, 0
+	for uid := range s.delivered {
+		done, tried := s.deleted[uid]
+		switch {
+		case !tried && !there[uid]:
+			lost++
+		case done && there[uid]:
+			left++
+		}
+	}
+	fmt.Printf("%d messages lost, %d left that were reported as deleted\n", lost, left)
+	fmt.Println(memoryVerdict(s.memory))
+	if wrong, hangs := s.wrong.Load(), s.hangs.Load(); wrong+hangs > 0 || lost+left > 0 {
+		return fmt.Errorf("%d wrong reads, %d hangs, %d messages lost, %d not deleted", wrong, hangs, lost, left)
+	}
+	return nil
+}
+
+// memoryVerdict compares the minute around the second with the last one.
+func memoryVerdict(samples []sample) string {
+	average := func(from, to time.Duration) (sum int64) {
+		n := int64(0)
+		for _, m := range samples {
+			if m.at >= from && m.at < to {
+				sum += m.rss
+				n++
+			}
+		}
+		return sum / max(n, 1)
+	}
+	if len(samples) == 0 || samples[len(samples)-1].at < 4*time.Minute {
+		return "memory: too short a run to compare"
+	}
+	end := samples[len(samples)-1].at
+	first, last := average(90*time.Second, 150*time.Second), average(end-time.Minute, end+1)
+	growth := 100 * (float64(last)/float64(max(first, 1)) - 1)
+	verdict := "fine"
+	if growth > 10 {
+		verdict = "MORE THAN 10 %"
+	}
+	return fmt.Sprintf("memory: %s after two minutes, %s at the end: %+.1f %%, %s", size(first), size(last), growth, verdict)
+}

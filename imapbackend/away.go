@@ -1,0 +1,136 @@
+package imapbackend
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// away is what the pool does while no connection can be had: one goroutine
+// tries again and again, with growing pauses, so that a server that comes back
+// is not stormed, nor a wrong password tried until the account is locked.
+// Requests wait for it for a short while, in which a server can restart, and
+// then fail at once. Its fields are guarded by pool.mu.
+type away struct {
+	since time.Time // when the first attempt failed; zero: the server is there
+	err   error     // of the latest attempt
+	final bool      // waiting does not help: the server has refused the login
+}
+
+// errAway says that there is no connection, and has not been for a while.
+var errAway = errors.New("the server is away")
+
+// grace is how long requests wait for a server that is away.
+const grace = 5 * time.Second
+
+// The pauses between two attempts, before jitter.
+const (
+	firstPause = 200 * time.Millisecond
+	mostPause  = time.Minute
+)
+
+func newBackOff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, mostPause, 2
+	return b
+}
+
+// isAway tells whether there is no server, and the error for a request that
+// need not wait for it any longer. It is called with p.mu held.
+func (p *pool) isAway() (yes bool, err error) {
+	if p.away.since.IsZero() {
+		return false, nil
+	}
+	if p.away.final || time.Since(p.away.since) >= p.grace {
+		return true, fmt.Errorf("%w: %w", errAway, p.away.err)
+	}
+	return true, nil
+}
+
+// goAway begins to look for the server, when there is no connection left. It is
+// called with p.mu held.
+func (p *pool) goAway() {
+	wait := p.grace
+	p.away = away{since: time.Now(), err: errBroken}
+	if p.silent {
+		// Requests have waited long enough, but for one attempt to connect.
+		wait /= 5
+		p.away.since, p.away.err = time.Now().Add(wait-p.grace), errTimeout
+	}
+	// Whoever waits then looks at the time again.
+	time.AfterFunc(wait, p.wakeAll)
+	if !p.b.start(p.comeBack) {
+		p.away = away{}
+		p.closed = true
+	}
+}
+
+func (p *pool) wakeAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wake.Broadcast()
+}
+
+// comeBack tries to connect until that succeeds or the backend closes.
+func (p *pool) comeBack() {
+	pauses, pause := newBackOff(), time.Duration(0)
+	for ; ; pause = pauses.NextBackOff() {
+		select {
+		case <-p.b.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		s, err := p.b.connect()
+		p.mu.Lock()
+		if err == nil && !p.closed {
+			p.sessions = append(p.sessions, s)
+			p.b.log.Info("the server is back", "after", time.Since(p.away.since).Round(time.Millisecond))
+			p.away, p.silent = away{}, false
+			p.wake.Broadcast()
+			p.mu.Unlock()
+			// What happened meanwhile.
+			if err := p.b.askForNews(); err != nil {
+				p.b.log.Info("cannot ask for news", "error", err)
+			}
+			return
+		}
+		if err == nil { // closed meanwhile
+			p.mu.Unlock()
+			s.client.Close()
+			return
+		}
+		p.away.err, p.away.final = err, isRefusal(err)
+		p.b.log.Info("the server is still away", "error", err)
+		p.wake.Broadcast()
+		p.mu.Unlock()
+	}
+}
+
+// isRefusal tells whether err is the server's word on who we are.
+func isRefusal(err error) bool {
+	_, refused := errors.AsType[*LoginError](err)
+	return refused
+}
+
+// suspect closes the connections from which nothing has come for a while, after
+// one was found dead without a word: the network has changed, most likely, and
+// each request would have to find out about another one by itself.
+func (p *pool) suspect() {
+	p.mu.Lock()
+	p.silent = true
+	var silent []*session
+	for _, s := range p.sessions {
+		if !s.moving && s.conn.silentFor() > p.b.cfg.Timeout/2 {
+			silent = append(silent, s)
+		}
+	}
+	p.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, s := range silent {
+		wg.Go(func() { p.drop(s) })
+	}
+	wg.Wait()
+}

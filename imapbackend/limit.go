@@ -1,0 +1,309 @@
+package imapbackend
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+)
+
+// Bounds for what a server may send. The library reads everything but the
+// content of messages into memory, and lists by recursion.
+const (
+	// One response: a BODYSTRUCTURE of some 5000 parts. A message with a larger
+	// one counts as one whose BODYSTRUCTURE cannot be read.
+	mostResponse = 1 << 20
+	// SEARCH and ESEARCH may name each message of a folder: 8 bytes each for a
+	// million of them. The library needs 20 times as much memory.
+	mostSearch = 8 << 20
+	// All responses up to the next tagged one: a FETCH or LIST of some 200,000
+	// messages or mailboxes. This package asks for 2048 messages at once.
+	mostText = 16 << 20
+	// Likewise, of messages' content.
+	mostContent = 1 << 30
+	// Lists inside one another. Dovecot stops at 100 MIME levels, each of which
+	// is a list here. The library's own bound is the same, but it does not hold
+	// for BODYSTRUCTURE.
+	mostNesting = 1000
+)
+
+// limitedConn ends a connection on which more comes than the bounds above
+// allow, before the library sees it.
+//
+// It follows the syntax of responses (RFC 9051 §9) only as far as it has to:
+// lines, quoted strings, lists, literals. Where the library could see the end
+// of a response elsewhere than this, it is refused: what hides in a literal is
+// not looked at.
+type limitedConn struct {
+	net.Conn
+
+	mu     sync.Mutex // guards failed
+	failed error
+
+	// Of the responses since the last tagged one:
+	text, content int64
+
+	// Of the response that is being read:
+	place   place
+	line    int64 // its length, with its literals but without content
+	most    int64 // bound of line
+	words   []byte
+	fetch   bool
+	depth   int
+	escape  bool    // in a quoted string, behind a backslash
+	last    [2]byte // before this byte
+	literal int64   // announced, or what is left of it
+	digits  int
+	isOpen  bool // the literal is content
+}
+
+// place says what the next byte belongs to.
+type place int
+
+const (
+	inWords   place = iota // the words that tell what kind of response it is
+	inCodeMay              // of a status response, where a "[" may follow
+	inCode                 // its response code
+	inFree                 // its text
+	inData                 // another response
+	inQuoted               // a quoted string in it
+	inSize                 // the digits of a literal
+	inSizeEnd              // between them and the literal
+	inLiteral
+)
+
+// mostWords is longer than "* 4294967295 ESEARCH" and any tag.
+const mostWords = 64
+
+func limit(c net.Conn) *limitedConn {
+	return &limitedConn{Conn: c, most: mostResponse}
+}
+
+// Read reads from the server, up to the first byte too many.
+func (c *limitedConn) Read(p []byte) (int, error) {
+	if err := c.error(); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p)
+	for i := 0; i < n; {
+		used, ferr := c.take(p[i:n])
+		if ferr != nil {
+			c.mu.Lock()
+			c.failed = ferr
+			c.mu.Unlock()
+			if i == 0 {
+				return 0, ferr
+			}
+			return i, nil
+		}
+		i += used
+	}
+	return n, err
+}
+
+// error is why the connection was ended, nil if it was not.
+func (c *limitedConn) error() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed
+}
+
+func tooMuch(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{errMalformed}, args...)...)
+}
+
+// take follows one byte, or as much of a literal as p holds.
+func (c *limitedConn) take(p []byte) (int, error) {
+	if c.place == inLiteral {
+		n := min(int64(len(p)), c.literal)
+		if c.literal -= n; c.literal == 0 {
+			c.place = inData
+		}
+		return int(n), nil
+	}
+	if err := c.count(1); err != nil {
+		return 0, err
+	}
+	b := p[0]
+	err := c.byte(b)
+	c.last = [2]byte{c.last[1], b}
+	return 1, err
+}
+
+// count adds n bytes to the response.
+func (c *limitedConn) count(n int64) error {
+	c.line += n
+	c.text += n
+	switch {
+	case c.line > c.most:
+		return tooMuch("a response of more than %d bytes", c.most)
+	case c.text > mostText:
+		return tooMuch("more than %d bytes without an end of the answer", mostText)
+	}
+	return nil
+}
+
+func (c *limitedConn) byte(b byte) error {
+	switch c.place {
+	case inWords:
+		return c.word(b)
+	case inCodeMay:
+		c.place = inFree
+		if b == '[' {
+			c.place = inCode
+			return nil
+		}
+		if b == '\n' {
+			c.end()
+		}
+	case inCode:
+		switch b {
+		case ']':
+			c.place = inFree
+		case '\n':
+			return tooMuch("a response code that does not end")
+		}
+	case inFree:
+		if b == '\n' {
+			c.end()
+		}
+	case inData:
+		return c.data(b)
+	case inQuoted:
+		switch {
+		case b == '\n' || b == '\r': // RFC 9051 §9, QUOTED-CHAR
+			return tooMuch("a quoted string with a line end in it")
+		case c.escape:
+			c.escape = false
+		case b == '\\':
+			c.escape = true
+		case b == '"':
+			c.place = inData
+		}
+	case inSize:
+		switch {
+		case b >= '0' && b <= '9' && c.digits < 18:
+			c.literal = c.literal*10 + int64(b-'0')
+			c.digits++
+		case b == '}' && c.digits > 0:
+			c.place = inSizeEnd
+		default:
+			return tooMuch("a literal without a size")
+		}
+	case inSizeEnd:
+		switch b {
+		case ' ', '\r': // so lenient is the library
+		case '\n':
+			return c.openLiteral()
+		default:
+			return tooMuch("a literal that does not begin on a new line")
+		}
+	}
+	return nil
+}
+
+// word follows the beginning of a response: "*", a number maybe, and the kind
+// of the response; "+"; or a tag.
+func (c *limitedConn) word(b byte) error {
+	switch {
+	case b == '+' && len(c.words) == 0:
+		c.place = inFree
+		return nil
+	case b > ' ' && b != '(' && b != '"' && b != '{':
+		if len(c.words) == mostWords {
+			return tooMuch("a word too long at the start of a response")
+		}
+		c.words = append(c.words, b)
+		return nil
+	}
+	words := strings.Fields(strings.ToUpper(string(c.words)))
+	if b == ' ' && len(words) == 1 && words[0] == "*" || b == ' ' && len(words) == 2 && words[1][0] >= '0' && words[1][0] <= '9' {
+		c.words = append(c.words, ' ')
+		return nil
+	}
+	kind := ""
+	if len(words) > 0 {
+		kind = words[len(words)-1]
+	}
+	status := false
+	switch kind {
+	case "OK", "NO", "BAD", "BYE", "PREAUTH":
+		status = true
+	case "FETCH":
+		c.fetch = true
+	case "SEARCH", "ESEARCH":
+		c.most = mostSearch
+	}
+	if len(words) > 0 && words[0] != "*" {
+		if b == ' ' && len(words) == 1 { // the tag; its status follows
+			c.words = append(c.words, ' ')
+			return nil
+		}
+		status = true
+		c.text, c.content = 0, 0
+	}
+	switch {
+	case !status:
+		c.place = inData
+		return c.data(b)
+	case b == '\n':
+		c.end()
+	case b == ' ':
+		c.place = inCodeMay
+	default:
+		c.place = inFree
+	}
+	return nil
+}
+
+// data follows a response that consists of atoms, strings and lists.
+func (c *limitedConn) data(b byte) error {
+	switch b {
+	case '(':
+		if c.depth++; c.depth > mostNesting {
+			return tooMuch("lists more than %d deep", mostNesting)
+		}
+	case ')':
+		c.depth--
+	case '"':
+		c.place, c.escape = inQuoted, false
+	case '{':
+		// BODY[1] {5} and BODY[1]<0> {5}, which the library does not read into
+		// memory. Everything else is as if it stood in the line.
+		c.isOpen = c.fetch && c.depth == 1 && c.last[1] == ' ' && (c.last[0] == ']' || c.last[0] == '>')
+		c.place, c.literal, c.digits = inSize, 0, 0
+	case '\n':
+		c.end()
+	}
+	return nil
+}
+
+func (c *limitedConn) openLiteral() error {
+	c.place = inLiteral
+	if c.literal == 0 {
+		c.place = inData
+	}
+	if !c.isOpen {
+		return c.count(c.literal)
+	}
+	if c.literal > mostLiteral {
+		return fmt.Errorf("%w: %d bytes at once", errTooLarge, c.literal)
+	}
+	if c.content += c.literal; c.content > mostContent {
+		return fmt.Errorf("%w: more than %d bytes without an end of the answer", errTooLarge, mostContent)
+	}
+	return nil
+}
+
+// end ends a response.
+func (c *limitedConn) end() {
+	c.place, c.line, c.most, c.words, c.fetch, c.depth = inWords, 0, mostResponse, c.words[:0], false, 0
+}
+
+// blame returns err, or why the connection was ended, if that caused it.
+func (s *session) blame(err error) error {
+	if s.limits == nil || s.limits.error() == nil {
+		return err
+	}
+	return fmt.Errorf("%s: %w", s.b.cfg.URL.Host, s.limits.error())
+}

@@ -1,0 +1,290 @@
+package imapbackend
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-sasl"
+	"github.com/xdg-go/scram"
+
+	"imapfs/mail"
+)
+
+// Mechanisms that go-sasl does not have, or not as they are needed here.
+const (
+	scramSHA256 = "SCRAM-SHA-256" // RFC 7677
+	xoauth2     = "XOAUTH2"       // Google's, and the only one of Microsoft
+)
+
+// login logs in, unless the server has done so by itself (PREAUTH).
+func (s *session) login(credential string) error {
+	u := s.b.cfg.URL
+	if s.client.State() != imap.ConnStateAuthenticated {
+		caps := s.client.Caps()
+		if caps == nil {
+			return fmt.Errorf("%s broke off before the login; try again later", u.Host)
+		}
+		login := s.passwordLogin
+		if s.b.cfg.Token != nil {
+			login = s.tokenLogin
+		}
+		if err := login(caps, credential); err != nil {
+			return err
+		}
+	}
+	s.caps = s.client.Caps()
+	if s.caps == nil {
+		return fmt.Errorf("%s broke off after the login; try again later", u.Host)
+	}
+	return nil
+}
+
+// passwordLogin uses the best of what the server offers. There is no second
+// try with a weaker mechanism: whoever plays the server could ask for it.
+func (s *session) passwordLogin(caps imap.CapSet, password string) error {
+	u := s.b.cfg.URL
+	var err error
+	switch {
+	case caps.Has(imap.AuthCap(scramSHA256)):
+		return s.scramLogin()
+	case caps.Has(imap.AuthCap(sasl.Plain)):
+		client := sasl.NewPlainClient("", u.User, password)
+		err = s.authenticate(client)
+	case !caps.Has(imap.CapLoginDisabled): // RFC 9051 §6.2.3
+		err = s.client.Login(u.User, password).Wait()
+	case caps.Has(imap.AuthCap(sasl.Login)):
+		err = s.authenticate(&loginClient{answers: []string{u.User, password}})
+	case caps.Has(imap.AuthCap(sasl.OAuthBearer)), caps.Has(imap.AuthCap(xoauth2)):
+		return fmt.Errorf("%s accepts no password, only OAuth2; use --token-command", u.Host)
+	default:
+		return fmt.Errorf("%s does not allow a password login on this connection; use imaps://, or ask the provider how to log in", u.Host)
+	}
+	return s.explainLogin("password", err)
+}
+
+// tokenLogin prefers the mechanism that is a standard. Google offers both,
+// Microsoft only XOAUTH2.
+func (s *session) tokenLogin(caps imap.CapSet, token string) error {
+	u := s.b.cfg.URL
+	client := &bearerClient{}
+	switch {
+	case caps.Has(imap.AuthCap(sasl.OAuthBearer)):
+		port, _ := strconv.Atoi(u.Port) // 0 is left out
+		name := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(u.User)
+		client.Client = sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: name, Token: token, Host: u.Host, Port: port})
+		client.giveUp = []byte{1} // RFC 7628 §3.2.3
+	case caps.Has(imap.AuthCap(xoauth2)):
+		client.Client = xoauth2Client("user=" + u.User + "\x01auth=Bearer " + token + "\x01\x01")
+	default:
+		return fmt.Errorf("%s offers no login with an access token (XOAUTH2 or OAUTHBEARER); use a password instead of --token-command", u.Host)
+	}
+	err := s.authenticate(client)
+	if client.status != "" {
+		s.b.log.Debug("the server refuses the access token", "status", plain(s.b.secrets.hide(client.status)))
+	}
+	return s.explainLogin("access token", err)
+}
+
+// token runs the token command.
+func (b *Backend) token() (string, error) {
+	b.tokens.Lock()
+	defer b.tokens.Unlock()
+	token, err := b.cfg.Token(b.ctx)
+	if err == nil {
+		b.secrets.add(token)
+	}
+	return token, err
+}
+
+// scramLogin fails also if the server accepts the password but has not shown
+// that it knows it.
+func (s *session) scramLogin() error {
+	client := &scramClient{ClientConversation: s.b.scram.NewConversation()}
+	err := s.client.Authenticate(client) // what is sent first is no secret
+	if client.broken || err == nil && !client.Valid() {
+		host := s.b.cfg.URL.Host
+		return fmt.Errorf("%s does not prove that it knows the password (%s); it may be another server than it says: check host and network", host, scramSHA256)
+	}
+	return s.explainLogin("password", err)
+}
+
+// authenticate sends AUTHENTICATE, and keeps what is sent first out of error
+// messages and traces in case that the server repeats it.
+func (s *session) authenticate(client sasl.Client) error {
+	return s.client.Authenticate(secretClient{client, s.b.secrets})
+}
+
+type secretClient struct {
+	sasl.Client
+	secrets *secrets
+}
+
+func (c secretClient) Start() (string, []byte, error) {
+	mechanism, first, err := c.Client.Start()
+	if len(first) > 0 {
+		c.secrets.add(base64.StdEncoding.EncodeToString(first))
+	}
+	return mechanism, first, err
+}
+
+// loginClient is SASL LOGIN, for servers that disable the command LOGIN and
+// offer nothing better. The one of go-sasl needs SASL-IR.
+type loginClient struct{ answers []string }
+
+func (c *loginClient) Start() (string, []byte, error) { return sasl.Login, nil, nil }
+
+func (c *loginClient) Next([]byte) ([]byte, error) {
+	if len(c.answers) == 0 {
+		return nil, sasl.ErrUnexpectedServerChallenge
+	}
+	answer := c.answers[0]
+	c.answers = c.answers[1:]
+	return []byte(answer), nil
+}
+
+type xoauth2Client string
+
+func (c xoauth2Client) Start() (string, []byte, error) { return xoauth2, []byte(c), nil }
+
+func (c xoauth2Client) Next([]byte) ([]byte, error) { return nil, sasl.ErrUnexpectedServerChallenge }
+
+// bearerClient answers the challenge by which OAUTHBEARER and XOAUTH2 say that
+// they refuse the token. Only then the server sends its NO.
+type bearerClient struct {
+	sasl.Client
+	giveUp []byte
+	status string // why the token is refused
+}
+
+func (c *bearerClient) Next(challenge []byte) ([]byte, error) {
+	if c.status != "" {
+		return nil, sasl.ErrUnexpectedServerChallenge
+	}
+	var reason struct{ Status string }
+	if json.Unmarshal(challenge, &reason); reason.Status == "" {
+		reason.Status = "unknown"
+	}
+	c.status = reason.Status
+	return c.giveUp, nil
+}
+
+func newScram(user, password string) *scram.Client {
+	client, err := scram.SHA256.NewClient(user, password, "")
+	if err != nil {
+		// Not in SASLprep's alphabet, and so known to the server as it is.
+		client, _ = scram.SHA256.NewClientUnprepped(user, password, "")
+	}
+	return client
+}
+
+// scramClient is SCRAM-SHA-256 without channel binding (RFC 5802, RFC 7677).
+type scramClient struct {
+	*scram.ClientConversation
+	broken bool // the server does not follow the mechanism, or not know the password
+}
+
+func (c *scramClient) Start() (string, []byte, error) {
+	first, err := c.Step("")
+	return scramSHA256, []byte(first), err
+}
+
+// iterations is the count in the server's first message. A server can ask for
+// so many that computing them takes hours.
+var iterations = regexp.MustCompile(`,i=(\d{1,7})(,|$)`)
+
+func (c *scramClient) Next(challenge []byte) ([]byte, error) {
+	if bytes.HasPrefix(challenge, []byte("e=")) {
+		return nil, nil // a wrong password, mostly: a NO follows
+	}
+	if bytes.HasPrefix(challenge, []byte("r=")) && !iterations.Match(challenge) {
+		c.broken = true
+		return nil, errors.New("iteration count missing or too large")
+	}
+	answer, err := c.Step(string(challenge))
+	c.broken = err != nil
+	return []byte(answer), err
+}
+
+func (s *session) explainLogin(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	u := s.b.cfg.URL
+	status, ok := errors.AsType[*imap.Error](err)
+	if !ok {
+		return fmt.Errorf("%s broke off during the login; try again later", u.Host)
+	}
+	text := plain(s.b.secrets.hide(status.Text))
+	switch status.Code {
+	case imap.ResponseCodeUnavailable:
+		return fmt.Errorf("%s cannot check the %s at the moment; try again later (it says: %s)", u.Host, what, text)
+	case imap.ResponseCodeLimit:
+		return fmt.Errorf("%s allows no more connections; close another mail program or use fewer --connections (it says: %s)", u.Host, text)
+	}
+	return &LoginError{Host: u.Host, User: u.User, Token: s.b.cfg.Token != nil, Text: text}
+}
+
+// LoginError says that the server knows the user but not the password or the
+// token, or not the user.
+type LoginError struct {
+	Host, User string
+	Token      bool // it was an access token
+	Text       string
+}
+
+func (e *LoginError) Error() string {
+	if e.Token {
+		return fmt.Sprintf("%s does not accept the access token for %s; authorize the token command anew, or check the user name (it says: %s)", e.Host, e.User, e.Text)
+	}
+	return fmt.Sprintf("%s does not accept the password for %s; check both; many providers want an app password, or OAuth2 (--token-command) (it says: %s)", e.Host, e.User, e.Text)
+}
+
+// secrets are what no text for a user may hold.
+type secrets struct {
+	mu   sync.Mutex
+	list []string // in lower case, the newest last
+}
+
+// secretsKept is enough for all logins that are under way at once. Tokens
+// expire, and there may be a new one for each login.
+const secretsKept = 64
+
+func (s *secrets) add(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	secret = strings.ToLower(secret)
+	for _, known := range s.list {
+		if known == secret {
+			return
+		}
+	}
+	if secret != "" {
+		s.list = append(s.list, secret)
+	}
+	if len(s.list) > secretsKept {
+		s.list = s.list[1:]
+	}
+}
+
+// hide returns text, or what to show in its place if it repeats a secret. All
+// of it goes: what is left around a short one would give it away.
+func (s *secrets) hide(text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lower := strings.ToLower(text)
+	cleaned := mail.Plain(lower)
+	for _, secret := range s.list {
+		if strings.Contains(lower, secret) || strings.Contains(cleaned, secret) {
+			return "[not shown: it repeats the password or token]"
+		}
+	}
+	return text
+}

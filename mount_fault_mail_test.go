@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"imapfs/internal/dovecot"
+)
+
+// faultMessages is how many faultMail puts into INBOX.
+const faultMessages = 60
+
+const largeFile = "Large/1/attachments/data.bin"
+
+// faultMail starts a server with 60 messages in INBOX, a large one in Large and
+// one in After.
+func faultMail(t *testing.T) *dovecot.Server {
+	t.Helper()
+	s := dovecot.Start(t, dovecot.Options{Extra: "mail_max_userip_connections = 100"})
+	r := rand.New(rand.NewPCG(5, 6))
+	block := func(n int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		return b
+	}
+	message := func(i, size int, name string) []byte {
+		var b bytes.Buffer
+		fmt.Fprintf(&b, "Subject: number %d\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bb\r\n\r\n--bb\r\n\r\n", i)
+		for l := range 40 {
+			fmt.Fprintf(&b, "Line %d of message %d says %x.\r\n", l, i, block(16))
+		}
+		fmt.Fprintf(&b, "--bb\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=%s\r\nContent-Transfer-Encoding: base64\r\n\r\n", name)
+		text := base64.StdEncoding.EncodeToString(block(size))
+		for len(text) > 76 {
+			b.WriteString(text[:76] + "\r\n")
+			text = text[76:]
+		}
+		b.WriteString(text + "\r\n--bb--\r\n")
+		return b.Bytes()
+	}
+	var inbox [][]byte
+	for i := range faultMessages {
+		inbox = append(inbox, message(i+1, 1500, "note.bin"))
+	}
+	for folder, mail := range map[string][][]byte{
+		"INBOX": inbox,
+		"Large": {message(1, 5_000_000, "data.bin")},
+		"After": {message(1, 100, "note.bin")},
+	} {
+		if err := s.DeliverTo(folder, slices.Values(mail)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func serverAccount(s *dovecot.Server) account {
+	return account{s.Addr, dovecot.User, dovecot.Password}
+}
+
+// contents reads every file of a mount, by its path there.
+func contents(t *testing.T, mnt string) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	err := filepath.WalkDir(mnt, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, _ := filepath.Rel(mnt, path)
+		all[rel], err = os.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"imapfs/internal/dovecot"
+)
+
+// TestNoCredentials looks for the password wherever somebody else could see it.
+func TestNoCredentials(t *testing.T) {
+	for _, mechanism := range []string{"plain", "login", "scram-sha-256"} {
+		t.Run(mechanism, func(t *testing.T) {
+			s := dovecot.Start(t, dovecot.Options{Extra: "auth_mechanisms = " + mechanism + "\n"})
+			s.Deliver(t, []byte("Subject: Lanterns\n\nThey are lit at dusk.\n"))
+			trace := filepath.Join(t.TempDir(), "trace")
+			dir, p := mountProcess(t, account{s.Addr, dovecot.User, dovecot.Password}, "-v", "--trace-imap", trace)
+			if got := string(read(t, dir, "INBOX", "1", "body.txt")); got != "They are lit at dusk.\n" {
+				t.Errorf("body %q", got)
+			}
+			places := map[string]string{
+				"process list":   string(read(t, fmt.Sprintf("/proc/%d/cmdline", p.cmd.Process.Pid))),
+				"trace":          string(read(t, trace)),
+				"standard error": p.stderr.String(),
+			}
+			if !strings.Contains(places["trace"], "UID SEARCH") {
+				t.Errorf("nothing is in the trace: %s", places["trace"])
+			}
+			for where, text := range places {
+				for _, secret := range []string{
+					dovecot.Password, base64.StdEncoding.EncodeToString([]byte(dovecot.Password)),
+					base64.StdEncoding.EncodeToString([]byte("\x00" + dovecot.User + "\x00" + dovecot.Password)),
+				} {
+					if strings.Contains(text, secret) {
+						t.Errorf("the %s shows the password: %s", where, text)
+					}
+				}
+			}
+			for _, words := range []string{"Lanterns", "lit at dusk"} {
+				if strings.Contains(places["trace"], words) {
+					t.Errorf("the trace shows mail: %s", places["trace"])
+				}
+			}
+			if info, err := os.Stat(trace); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("mode of the trace: %v, %v", info, err)
+			}
+		})
+	}
+}
+
+// TestTokenDaemon mounts in the background with a token command, which must not
+// be run by the process that returns, and uses the mount after that is gone.
+func TestTokenDaemon(t *testing.T) {
+	s := dovecot.Start(t, dovecot.Options{Extra: dovecot.NoPenalty + dovecot.Tokens(t, "xoauth2", "token-2")})
+	s.Deliver(t, []byte("Subject: x\n\nBy token.\n"))
+	dir, count := t.TempDir(), filepath.Join(t.TempDir(), "count")
+	trace := filepath.Join(t.TempDir(), "trace")
+	// Prints token-1, token-2 and so on.
+	command := "echo >>" + count + "; echo token-$(wc -l <" + count + ")"
+	url := "imap://" + dovecot.User + "@" + s.Addr + "/"
+	p := imapfs(t, nil, "--daemon", "-v", "--connections", "1", "--token-command", command, "--trace-imap", trace, "--insecure", url, dir)
+	if code := p.exit(t); code != 0 {
+		t.Fatalf("exit code %d: %s\n%s", code, p.stderr, s.Log())
+	}
+	t.Cleanup(func() { unmount(t, dir) })
+	if got := string(read(t, dir, "INBOX", "1", "body.txt")); got != "By token.\n" {
+		t.Errorf("body %q", got)
+	}
+	if got := string(read(t, count)); got != "\n\n" {
+		t.Errorf("the token command ran %d times, want 2", len(got))
+	}
+	if !strings.Contains(string(read(t, trace)), "AUTHENTICATE XOAUTH2 [not shown]") {
+		t.Errorf("no XOAUTH2 in the trace:\n%s", read(t, trace))
+	}
+	for where, text := range map[string]string{"trace": string(read(t, trace)), "standard error": p.stderr.String()} {
+		for n := range 3 {
+			token := fmt.Sprintf("token-%d", n)
+			first := "user=" + dovecot.User + "\x01auth=Bearer " + token + "\x01\x01"
+			if strings.Contains(text, token) || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(first))) {
+				t.Errorf("the %s shows a token: %s", where, text)
+			}
+		}
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range processes {
+		if cmdline, err := os.ReadFile(file); err == nil && slices.Contains(strings.Split(string(cmdline), "\x00"), "token-2") {
+			t.Errorf("%s shows the token", file)
+		}
+	}
+}
+
+func TestTokenUsage(t *testing.T) {
+	dir := t.TempDir()
+	open := filepath.Join(t.TempDir(), "open")
+	if err := os.WriteFile(open, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	a := embedded(t)
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--token-command", "echo t", "--password-file", "f", a.url()}, 2, "--token-command"},
+		{[]string{"--token-command", "echo t", "--password-command", "c", a.url()}, 2, "--token-command"},
+		{[]string{"--token-command", "echo t", "--insecure", a.url()}, 1, "no login with an access token"},
+		{[]string{"--token-command", "exit 7", "--insecure", a.url()}, 1, "the token command failed"},
+		{[]string{"--trace-imap", open, "--password-command", "echo x", "--insecure", a.url()}, 1, "others may read"},
+	} {
+		p := imapfs(t, nil, append(slices.Clip(test.args), dir)...)
+		if code := p.exit(t); code != test.code || !strings.Contains(p.stderr.String(), test.want) {
+			t.Errorf("%q: exit code %d, want %d; it said %q, want something with %q", test.args, code, test.code, p.stderr, test.want)
+		}
+	}
+	// The server has logged nothing in, and nothing is mounted.
+	if err := syscall.Rmdir(dir); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,94 @@
+//go:build faults
+
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// TestDeletionsRace deletes messages through the mount while another client
+// delivers, marks and expunges in the same folder. At the end exactly those are
+// gone that one of both has deleted.
+func TestDeletionsRace(t *testing.T) {
+	const (
+		rounds = 12
+		each   = 24 // messages of a round
+	)
+	need(t, "rm")
+	forEachServer(t, func(t *testing.T, a account) {
+		c := a.client(t)
+		if err := c.Create("Race", nil).Wait(); err != nil {
+			t.Fatal(err)
+		}
+		third := a.client(t) // looks at the result
+		if _, err := c.Select("Race", nil).Wait(); err != nil {
+			t.Fatal(err)
+		}
+		folder := filepath.Join(mount(t, a, "--keepalive", "50ms"), "Race")
+		want := map[imap.UID]bool{} // what has to be left, and whether it is marked
+		for round := range uint64(rounds) {
+			r := rand.New(rand.NewPCG(round, 7))
+			var uids []imap.UID
+			for i := range each {
+				uid := deliver(t, c, "Race", letter(fmt.Sprint(round, "-", i)), time.Now())
+				uids = append(uids, uid)
+				want[uid] = false
+			}
+			eventually(t, "the mount lists the messages", func() bool {
+				return slices.Contains(names(t, folder), fmt.Sprint(uids[each-1]))
+			})
+			r.Shuffle(each, func(i, j int) { uids[i], uids[j] = uids[j], uids[i] })
+			// Eight for each, and four that both delete.
+			mine, theirs, marked := uids[:12], uids[8:16], uids[16:]
+
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for _, uid := range mine {
+					// Not os.RemoveAll, which keeps quiet of what does not exist.
+					out, err := exec.Command("rm", "-r", filepath.Join(folder, fmt.Sprint(uid))).CombinedOutput()
+					if err != nil && !slices.Contains(theirs, uid) {
+						t.Errorf("seed %d: deleting %d: %s", round, uid, out)
+					}
+				}
+			}()
+			for i := range 8 {
+				if i%3 == 0 {
+					want[deliver(t, c, "Race", letter("meanwhile"), time.Now())] = false
+				}
+				mark(t, c, marked[i])
+				want[marked[i]] = true
+				expunge(t, c, theirs[i])
+			}
+			<-done
+			for _, uid := range append(slices.Clone(mine), theirs...) {
+				delete(want, uid)
+			}
+			left := map[imap.UID]bool{}
+			for _, m := range messages(t, third, "Race") {
+				left[m.uid] = slices.Contains(m.flags, imap.FlagDeleted)
+			}
+			for uid, deleted := range want {
+				if is, ok := left[uid]; !ok {
+					t.Fatalf("seed %d: message %d is lost", round, uid)
+				} else if is != deleted {
+					t.Errorf("seed %d: message %d is marked as deleted: %t, want %t", round, uid, is, deleted)
+				}
+			}
+			for uid := range left {
+				if _, ok := want[uid]; !ok {
+					t.Errorf("seed %d: message %d is still there (the mount was to delete it: %t, the other client: %t)",
+						round, uid, slices.Contains(mine, uid), slices.Contains(theirs, uid))
+				}
+			}
+		}
+	})
+}

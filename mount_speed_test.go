@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"imapfs/internal/dovecot"
+)
+
+// These tests look at what is asked of the server. How long it takes is the
+// benchmark's subject.
+
+// letters mounts a Dovecot with n letters of about 2 kB each in the inbox.
+func letters(t *testing.T, n int) (p *proxy, mnt string, size int64) {
+	t.Helper()
+	s := dovecot.Start(t, dovecot.Options{})
+	var all [][]byte
+	for i := range n {
+		m := fmt.Appendf(nil, "Subject: letter %d\r\n\r\n%s\r\nend of %d\r\n", i+1, strings.Repeat("All work and no play. ", 90), i+1)
+		all = append(all, m)
+		size += int64(len(m))
+	}
+	s.Deliver(t, all...)
+	p = newProxy(t, account{s.Addr, dovecot.User, dovecot.Password})
+	return p, mount(t, p.account), size
+}
+
+var fetchesContent = regexp.MustCompile(`^UID FETCH (\S+) .*BODY\.PEEK\[`)
+
+// content returns the UIDs whose content was asked for, and with how many
+// commands.
+func (p *proxy) content(t *testing.T) (uids []int, commands int) {
+	t.Helper()
+	for _, c := range p.sent("UID FETCH") {
+		m := fetchesContent.FindStringSubmatch(c)
+		if m == nil {
+			continue
+		}
+		commands++
+		for r := range strings.SplitSeq(m[1], ",") {
+			first, last, ok := strings.Cut(r, ":")
+			if !ok {
+				last = first
+			}
+			a, err1 := strconv.Atoi(first)
+			b, err2 := strconv.Atoi(last)
+			if err1 != nil || err2 != nil {
+				t.Fatalf("a set of UIDs: %s", r)
+			}
+			for ; a <= b; a++ {
+				uids = append(uids, a)
+			}
+		}
+	}
+	return uids, commands
+}
+
+func TestGrepReadsAhead(t *testing.T) {
+	const n = 600
+	p, mnt, size := letters(t, n)
+	start := p.fromServer.Load()
+	if out := run(t, "grep", "-r", "^end of", mnt); strings.Count(out, "\n") != n {
+		t.Errorf("grep finds %d lines, want %d", strings.Count(out, "\n"), n)
+	}
+	uids, commands := p.content(t)
+	slices.Sort(uids)
+	if len(uids) != n || len(slices.Compact(uids)) != n {
+		t.Errorf("%d contents were asked for, want each of %d once", len(uids), n)
+	}
+	if commands > n/10 {
+		t.Errorf("%d commands for the content of %d messages", commands, n)
+	}
+	if took := p.fromServer.Load() - start; took > size*11/10 {
+		t.Errorf("%d bytes from the server for %d of mail", took, size)
+	}
+
+	start = p.fromServer.Load()
+	run(t, "grep", "-r", "^end of", mnt)
+	run(t, "ls", "-lR", mnt)
+	if took := p.fromServer.Load() - start; took > 0 {
+		t.Errorf("once more: %d bytes from the server", took)
+	}
+}
+
+func TestRandomReadsTakeNothingBeside(t *testing.T) {
+	const n = 600
+	p, mnt, _ := letters(t, n)
+	names(t, filepath.Join(mnt, "INBOX"))
+	r := rand.New(rand.NewPCG(3, 4))
+	var want []int
+	for range 60 {
+		uid := r.IntN(n) + 1
+		if body := string(read(t, mnt, "INBOX", fmt.Sprint(uid), "body.txt")); !strings.HasSuffix(body, fmt.Sprintf("end of %d\n", uid)) {
+			t.Errorf("body of %d: %q", uid, body)
+		}
+		want = append(want, uid)
+	}
+	slices.Sort(want)
+	got, _ := p.content(t)
+	slices.Sort(got)
+	if want = slices.Compact(want); !slices.Equal(got, want) {
+		t.Errorf("content of %v was asked for, want %v", got, want)
+	}
+}
+
+// TestNamesOnly lists a folder and walks a path without a question that the
+// answer does not need.
+func TestNamesOnly(t *testing.T) {
+	p, mnt, _ := letters(t, 300)
+	inbox := filepath.Join(mnt, "INBOX")
+	if got := len(names(t, inbox)); got != 300 {
+		t.Errorf("%d names", got)
+	}
+	if got := p.sent("UID FETCH"); len(got) > 0 {
+		t.Errorf("a list of names asked for %q", got)
+	}
+	read(t, inbox, "17", "headers.txt")
+	if got := p.sent("UID FETCH"); len(got) != 1 || !strings.HasPrefix(got[0], "UID FETCH 17 (") {
+		t.Errorf("headers.txt asked for %q, want one command", got)
+	}
+	read(t, inbox, "17", "body.txt")
+	if _, err := os.Stat(filepath.Join(inbox, "17", "headers.txt")); err != nil {
+		t.Error(err)
+	}
+	if got := p.sent("UID FETCH"); len(got) != 1 {
+		t.Errorf("the other files of the message asked for %q", got[1:])
+	}
+
+	// Deleting is STORE and EXPUNGE, and nothing before or after them.
+	before := len(p.sent(""))
+	run(t, "rm", "-r", filepath.Join(inbox, "17"))
+	if sent := p.sent("")[before:]; len(sent) != 2 {
+		t.Errorf("rm -r sent %q", sent)
+	}
+}
