@@ -28,7 +28,7 @@ func ParseURL(s string) (URL, error) {
 		// The error of url.Parse repeats the URL, which may hold a password.
 		return URL{}, errors.New("SOURCE is not an IMAP URL; write it like imaps://user@imap.example.org/")
 	}
-	r := URL{Host: u.Hostname(), Port: u.Port(), Folder: strings.TrimSuffix(strings.TrimPrefix(u.Path, "/"), "/")}
+	r := URL{Host: u.Hostname(), Port: u.Port(), Folder: strings.TrimRight(strings.TrimPrefix(u.Path, "/"), "/")}
 	switch u.Scheme {
 	case "imaps":
 		r.TLS = true
