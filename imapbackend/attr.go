@@ -212,6 +212,7 @@ func (f *folder) setAttr(validity, uid uint32, size int64, date time.Time) {
 	i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid})
 	if err == nil && f.known[i].size < 0 {
 		f.known[i] = known{size: max(size, 0), date: date.Unix()}
+		f.changedAttr(uid)
 	}
 }
 
@@ -222,6 +223,9 @@ func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
 	for range 3 {
 		if root, ok := b.structures.Get(id); ok {
 			return root, nil
+		}
+		if b.recallStructure(id) {
+			continue
 		}
 		asked, err := b.doFor(ctx, "structures "+id.Folder, func() error { return f.loadStructures(id) })
 		if err != nil && asked {
@@ -291,7 +295,9 @@ func (f *folder) loadStructures(id mail.ID) error {
 
 func (f *folder) setStructure(validity, uid uint32, bs imap.BodyStructure) {
 	id := mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}
-	f.b.structures.Add(id, part(bs, "", 0))
+	root := part(bs, "", 0)
+	f.b.structures.Add(id, root)
+	f.b.store.Put(structureKey(id), encode(root))
 }
 
 // goThrough calls each for the messages that a batch did not bring: those that

@@ -1,6 +1,7 @@
 package imapbackend
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -66,6 +67,38 @@ func (p *pool) goAway() {
 		p.away = away{}
 		p.closed = true
 	}
+}
+
+// begin opens the first connection. If the server cannot be reached within
+// patience it is away from the start; the error, of errAway then, says why.
+func (p *pool) begin(ctx context.Context, patience time.Duration) error {
+	dialed := make(chan error, 1)
+	if !p.b.start(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		dialed <- p.dial()
+	}) {
+		return errClosed
+	}
+	var err error
+	select {
+	case err = <-dialed:
+	case <-time.After(patience):
+		err = fmt.Errorf("%w: %w", errAway, errTimeout)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err == nil || !isUnreached(err) {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.been { // or it has come at the last moment
+		p.been = true
+		p.goAway()
+		p.away.since, p.away.err = time.Now().Add(-p.grace), err
+	}
+	return err
 }
 
 func (p *pool) wakeAll() {

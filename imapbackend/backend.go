@@ -41,6 +41,7 @@ type Config struct {
 	Keepalive   time.Duration                         // how often to ask for news
 	ReadOnly    bool                                  // never select a folder for writing
 	Version     string                                // told to the server by ID (RFC 2971)
+	Store       Store                                 // what is known survives a restart here; nil for none
 	Log         *slog.Logger
 	Trace       io.Writer // what is said with the server, without mail and credentials; nil for none
 }
@@ -60,6 +61,8 @@ type Backend struct {
 	scram   *scram.Client // keeps what is expensive to compute; nil with a token
 
 	structures *structures
+	store      Store
+	unsaved    chan struct{} // wakes the saver
 
 	ctx  context.Context // ends when the backend closes
 	stop context.CancelFunc
@@ -72,13 +75,16 @@ type Backend struct {
 	onChange func(mail.Change)
 }
 
-// Connect logs in and lists the folders. Its error is one plain line for the
-// user.
+// Connect logs in and lists the folders. If the server cannot be reached, but
+// the folders are remembered, Connect does without, and goes on trying. Its
+// error is one plain line for the user.
 func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 	b := &Backend{
 		cfg:        cfg,
 		log:        cfg.Log,
 		structures: newStructures(),
+		store:      cfg.Store,
+		unsaved:    make(chan struct{}, 1),
 		folders:    make(map[string]*folder),
 		secrets:    &secrets{},
 	}
@@ -87,15 +93,39 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		b.secrets.add(cfg.Password)
 		b.scram = newScram(cfg.URL.User, cfg.Password)
 	}
+	if b.store == nil {
+		b.store = forgetful{}
+	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.pool = newPool(b)
-	if err := b.listFolders(ctx); err != nil {
+	if err := b.begin(ctx); err != nil {
 		b.stop()
 		b.pool.close()
+		b.wg.Wait()
 		return nil, err
 	}
 	b.start(b.keepalive)
+	b.start(b.saver)
 	return b, nil
+}
+
+// offlineAfter is how long Connect waits for a server that it can do without.
+const offlineAfter = 3 * time.Second
+
+// begin opens the first connection and asks for the folders.
+func (b *Backend) begin(ctx context.Context) error {
+	if !b.recallFolders() {
+		return b.listFolders(ctx)
+	}
+	err := b.pool.begin(ctx, offlineAfter)
+	if err == nil {
+		err = b.listFolders(ctx)
+	}
+	if !isUnreached(err) {
+		return err
+	}
+	b.log.Warn("the server cannot be reached; showing what is remembered", "error", err)
+	return nil
 }
 
 // OnChange sets the function that is told of changes. It is called without any

@@ -162,20 +162,28 @@ func readLine(r io.Reader) (string, error) {
 	return "", errMalformed
 }
 
+// explainDial says why there is no connection. Its errors are errAway.
 func explainDial(u URL, err error) error {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("there is no server named %s; check the spelling, and the network", u.Host)
+		err = fmt.Errorf("there is no server named %s; check the spelling, and the network", u.Host)
 	case errors.As(err, &dns):
-		return fmt.Errorf("cannot look up the address of %s; check the network", u.Host)
+		err = fmt.Errorf("cannot look up the address of %s; check the network", u.Host)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%s refuses connections on port %s; check host and port (993 for imaps://, 143 for imap://)", u.Host, u.Port)
+		err = fmt.Errorf("%s refuses connections on port %s; check host and port (993 for imaps://, 143 for imap://)", u.Host, u.Port)
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
-		return fmt.Errorf("%s does not answer on port %s; check host, port and network: %w", u.Host, u.Port, errTimeout)
+		err = fmt.Errorf("%s does not answer on port %s; check host, port and network: %w", u.Host, u.Port, errTimeout)
+	default:
+		err = fmt.Errorf("cannot connect to %s: %v; check the network", u.Addr(), err)
 	}
-	return fmt.Errorf("cannot connect to %s: %v; check the network", u.Addr(), err)
+	return unreachable{err}
 }
+
+// unreachable is an errAway in words for the user.
+type unreachable struct{ error }
+
+func (u unreachable) Unwrap() []error { return []error{u.error, errAway} }
 
 func explainTLS(u URL, err error) error {
 	var unknown x509.UnknownAuthorityError
@@ -200,9 +208,9 @@ func explainTLS(u URL, err error) error {
 func (s *session) explainGreeting(u URL, err error) error {
 	var status *imap.Error
 	if errors.As(err, &status) {
-		return fmt.Errorf("%s turns the connection down: %s", u.Host, plain(s.b.secrets.hide(status.Text)))
+		return unreachable{fmt.Errorf("%s turns the connection down: %s", u.Host, plain(s.b.secrets.hide(status.Text)))}
 	}
-	return fmt.Errorf("%s does not answer like an IMAP server; check host and port", u.Addr())
+	return unreachable{fmt.Errorf("%s does not answer like an IMAP server; check host and port", u.Addr())}
 }
 
 // plain makes a server's words fit to be shown on a terminal, on one line.

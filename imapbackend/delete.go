@@ -46,6 +46,7 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 		}
 		f.remove(id)
 		b.structures.Remove(id)
+		b.store.Delete(structureKey(id))
 		return nil
 	})
 }

@@ -20,10 +20,10 @@ type folder struct {
 	b    *Backend
 	name string
 
-	mu         sync.Mutex // guards what follows
-	listed     bool
-	validity   uint32 // UIDVALIDITY
-	uidNext    uint32
+	mu         sync.Mutex      // guards what follows
+	source     source          // of uids
+	validity   uint32          // UIDVALIDITY
+	uidNext    uint32          // no message with a UID from here on has been there; 0: not known
 	uids       []uint32        // ascending; handed out in listings, so never changed in place
 	known      []known         // of the message with the UID at the same index
 	unreadable map[uint32]bool // UIDs whose BODYSTRUCTURE the library cannot read
@@ -31,7 +31,20 @@ type folder struct {
 	structures window          // and of BODYSTRUCTUREs
 	refreshing bool            // a refresh is running
 	again      bool            // and has to run once more
+	searches   int             // that fill the listing
+	recalled   bool            // the store was asked
+	dirty      bool            // the listing has to be stored
+	dirtyAttrs map[uint32]bool // and these chunks of attributes
 }
+
+// source is where a folder's listing comes from.
+type source int
+
+const (
+	fromNowhere source = iota // there is none
+	fromStore                 // the server has not been asked since
+	fromServer
+)
 
 // known is what the server has told of a message.
 type known struct {
@@ -88,13 +101,21 @@ func (f *folder) check(id mail.ID) (int, error) {
 // messages: what came raises UIDNEXT, what only went lowers the count.
 func (f *folder) selected(validity, uidNext, count uint32) {
 	f.mu.Lock()
-	renewed := f.listed && f.validity != validity
-	changed := f.listed && (int(count) != len(f.uids) || uidNext != f.uidNext)
-	if renewed {
+	f.recall()
+	renewed := f.source != fromNowhere && f.validity != validity
+	changed := f.source != fromNowhere && (int(count) != len(f.uids) || uidNext != f.uidNext || uidNext == 0)
+	switch {
+	case renewed:
 		f.forget()
 		f.validity = validity // what bears another one is stale, not unknown
+	case f.source == fromStore && !changed:
+		f.source = fromServer
+	case f.source == fromStore && f.searches > 0:
+		changed = false // it is being looked at already
 	}
-	f.uidNext = uidNext
+	if f.source != fromStore {
+		f.uidNext = uidNext
+	}
 	f.mu.Unlock()
 	switch {
 	case renewed:
@@ -107,8 +128,10 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 
 // forget drops all that is known of the messages. It is called with f.mu held.
 func (f *folder) forget() {
-	f.listed, f.uids, f.known, f.unreadable, f.validity = false, nil, nil, nil, 0
+	f.source, f.uids, f.known, f.unreadable, f.validity, f.uidNext = fromNowhere, nil, nil, nil, 0, 0
 	f.attrs, f.structures = window{}, window{}
+	f.dirty, f.dirtyAttrs = false, nil
+	f.forgetStored()
 }
 
 // remove takes a message out after it was deleted from here.
@@ -118,6 +141,7 @@ func (f *folder) remove(id mail.ID) {
 	if i, err := f.check(id); err == nil {
 		f.uids = slices.Concat(f.uids[:i], f.uids[i+1:])
 		f.known = slices.Delete(f.known, i, i+1)
+		f.changed()
 	}
 }
 
@@ -139,10 +163,14 @@ func (f *folder) update(uids []uint32) (added, removed []uint32) {
 			continue
 		}
 		f.known[i].size = -1
-		if f.listed {
+		if f.source != fromNowhere {
 			added = append(added, uid)
 		}
 	}
+	if len(uids) > 0 {
+		f.uidNext = max(f.uidNext, uids[len(uids)-1]+1)
+	}
+	f.changed()
 	return added, append(removed, old[j:]...)
 }
 
@@ -179,6 +207,7 @@ func (b *Backend) listFolders(ctx context.Context) error {
 		changed := b.list != nil && !slices.Equal(b.list, list)
 		b.list = list
 		b.mu.Unlock()
+		b.store.Put(foldersKey, encode(list))
 		if changed {
 			b.notify(mail.Change{})
 		}
@@ -348,9 +377,9 @@ func (b *Backend) askForNews() error {
 // (RFC 9051 §6.3.11).
 func (f *folder) status() error {
 	f.mu.Lock()
-	listed := f.listed
+	source := f.source
 	f.mu.Unlock()
-	if !listed {
+	if source == fromNowhere {
 		return nil
 	}
 	return f.b.pool.with(need{}, func(l *lease) error {

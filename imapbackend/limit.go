@@ -1,6 +1,7 @@
 package imapbackend
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -300,10 +301,14 @@ func (c *limitedConn) end() {
 	c.place, c.line, c.most, c.words, c.fetch, c.depth = inWords, 0, mostResponse, c.words[:0], false, 0
 }
 
-// blame returns err, or why the connection was ended, if that caused it.
+// blame returns err, or what has caused it: why the connection was ended, or
+// that it broke.
 func (s *session) blame(err error) error {
-	if s.limits == nil || s.limits.error() == nil {
-		return err
+	switch {
+	case s.limits != nil && s.limits.error() != nil:
+		return fmt.Errorf("%s: %w", s.b.cfg.URL.Host, s.limits.error())
+	case s.conn.readError() != nil && !isRefusal(err) && !errors.Is(err, errAway):
+		return unreachable{err}
 	}
-	return fmt.Errorf("%s: %w", s.b.cfg.URL.Host, s.limits.error())
+	return err
 }

@@ -3,6 +3,7 @@ package imapbackend
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,30 +13,55 @@ import (
 )
 
 // Messages returns the UIDs of a folder. They are asked for once; what comes
-// and goes later is reported to OnChange.
+// and goes later is reported to OnChange. While the server is away they are
+// those of the last time.
 func (b *Backend) Messages(ctx context.Context, name string) (mail.Listing, error) {
 	f := b.folder(name)
 	for {
 		f.mu.Lock()
-		l, listed := mail.Listing{UIDValidity: f.validity, UIDs: f.uids}, f.listed
+		f.recall()
+		l, source := mail.Listing{UIDValidity: f.validity, UIDs: f.uids}, f.source
 		f.mu.Unlock()
-		if listed {
+		if source == fromServer {
 			return l, nil
 		}
 		if err := b.do(ctx, "list "+name, func() error { return f.search(false) }); err != nil {
+			if source == fromStore && isUnreached(err) {
+				return l, nil
+			}
 			return l, err
 		}
 	}
 }
 
+// isUnreached tells whether err says nothing of what was asked for, but that
+// the server could not be asked.
+func isUnreached(err error) bool {
+	return errors.Is(err, errAway) || errors.Is(err, errBroken) || errors.Is(err, errTimeout)
+}
+
 // search asks for all UIDs of the folder, to fill it, or to find out what has
-// changed. The question goes out behind the SELECT, without waiting for that.
+// changed. The question goes out behind the SELECT, without waiting for that;
+// but where the folder is remembered its answer is awaited first, which tells
+// whether there is anything to ask.
 func (f *folder) search(again bool) error {
+	if !again {
+		f.countSearches(1)
+		defer f.countSearches(-1)
+	}
 	return f.b.pool.with(need{folder: f.name}, func(l *lease) error {
 		f.mu.Lock()
-		listed := f.listed
+		source := f.source
 		f.mu.Unlock()
-		if listed && !again {
+		if source == fromStore {
+			if err := l.confirm(); err != nil {
+				return err
+			}
+			f.mu.Lock()
+			source = f.source
+			f.mu.Unlock()
+		}
+		if source == fromServer && !again {
 			return nil
 		}
 		f.mu.Lock()
@@ -48,21 +74,30 @@ func (f *folder) search(again bool) error {
 		validity := l.sel.data.UIDValidity
 
 		f.mu.Lock()
-		if f.listed && f.validity != validity {
+		if f.source != fromNowhere && f.validity != validity {
 			f.forget()
 		}
 		added, removed := f.update(uids)
-		f.listed, f.validity = true, validity
+		f.source, f.validity = fromServer, validity
 		again := f.again
 		f.mu.Unlock()
 		if again {
 			f.b.refreshSoon(f.name)
+		}
+		for _, uid := range removed {
+			f.b.store.Delete(structureKey(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}))
 		}
 		if len(added)+len(removed) > 0 {
 			f.b.notify(mail.Change{Folder: f.name, Added: added, Removed: removed})
 		}
 		return nil
 	})
+}
+
+func (f *folder) countSearches(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.searches += n
 }
 
 // searchAll is UID SEARCH ALL. With ESEARCH (RFC 4731) the answer is a set of
@@ -114,7 +149,7 @@ func (b *Backend) refreshSoon(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.again = true
-	if !f.listed || f.refreshing {
+	if f.source == fromNowhere || f.refreshing {
 		return // whoever lists it looks at again
 	}
 	f.refreshing = b.start(func() {

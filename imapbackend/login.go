@@ -225,9 +225,9 @@ func (s *session) explainLogin(what string, err error) error {
 	text := plain(s.b.secrets.hide(status.Text))
 	switch status.Code {
 	case imap.ResponseCodeUnavailable:
-		return fmt.Errorf("%s cannot check the %s at the moment; try again later (it says: %s)", u.Host, what, text)
+		return unreachable{fmt.Errorf("%s cannot check the %s at the moment; try again later (it says: %s)", u.Host, what, text)}
 	case imap.ResponseCodeLimit:
-		return fmt.Errorf("%s allows no more connections; close another mail program or use fewer --connections (it says: %s)", u.Host, text)
+		return unreachable{fmt.Errorf("%s allows no more connections; close another mail program or use fewer --connections (it says: %s)", u.Host, text)}
 	}
 	return &LoginError{Host: u.Host, User: u.User, Token: s.b.cfg.Token != nil, Text: text}
 }

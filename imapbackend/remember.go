@@ -1,0 +1,284 @@
+package imapbackend
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/gob"
+	"errors"
+	"slices"
+	"time"
+
+	"imapfs/mail"
+)
+
+// Store keeps byte strings across restarts. It may forget any of them at any
+// time, and never returns a wrong one. It is safe for concurrent use.
+type Store interface {
+	Get(key string) ([]byte, bool)
+	// Put returns before the value is safe.
+	Put(key string, value []byte)
+	// Delete forgets all keys that begin with prefix.
+	Delete(prefix string)
+}
+
+// forgetful is the Store of those who have none.
+type forgetful struct{}
+
+func (forgetful) Get(string) ([]byte, bool) { return nil, false }
+func (forgetful) Put(string, []byte)        {}
+func (forgetful) Delete(string)             {}
+
+// The keys in the store. Names of folders hold no NUL (RFC 9051 §9).
+const foldersKey = "folders"
+
+func listingKey(folder string) string { return "listing\x00" + folder }
+
+func attrsPrefix(folder string) string { return "attrs\x00" + folder + "\x00" }
+
+func attrsKey(folder string, validity, chunk uint32) string {
+	return string(be32(be32([]byte(attrsPrefix(folder)), validity), chunk))
+}
+
+func structurePrefix(folder string) string { return "structure\x00" + folder + "\x00" }
+
+func structureKey(id mail.ID) string {
+	return string(be32(be32([]byte(structurePrefix(id.Folder)), id.UIDValidity), id.UID))
+}
+
+var be32 = binary.BigEndian.AppendUint32
+
+// encode turns v into bytes. gob keeps names in any charset as they are.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(v); err != nil {
+		panic(err) // only for a type that it cannot write
+	}
+	return b.Bytes()
+}
+
+func decode(b []byte, v any) bool { return gob.NewDecoder(bytes.NewReader(b)).Decode(v) == nil }
+
+// recallFolders takes the mailboxes from the store, and tells whether there are
+// some.
+func (b *Backend) recallFolders() bool {
+	var list []mail.Folder
+	if raw, ok := b.store.Get(foldersKey); !ok || !decode(raw, &list) || len(list) == 0 {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.list = list
+	return true
+}
+
+// recallStructure takes a MIME tree from the store.
+func (b *Backend) recallStructure(id mail.ID) bool {
+	root := new(mail.Part)
+	raw, ok := b.store.Get(structureKey(id))
+	if !ok || !decode(raw, root) {
+		return false
+	}
+	b.structures.Add(id, root)
+	return true
+}
+
+// recall takes what was known of the folder when imapfs ran last from the
+// store, once. It is called with f.mu held.
+func (f *folder) recall() {
+	if f.recalled {
+		return
+	}
+	f.recalled = true
+	raw, ok := f.b.store.Get(listingKey(f.name))
+	if !ok || f.source != fromNowhere {
+		return
+	}
+	validity, uidNext, uids, err := decodeListing(raw)
+	if err != nil {
+		return
+	}
+	f.source, f.validity, f.uidNext, f.uids = fromStore, validity, uidNext, uids
+	f.known = make([]known, len(uids))
+	for i := range f.known {
+		f.known[i].size = -1
+	}
+	for i := 0; i < len(uids); {
+		chunk := uids[i] / attrsChunk
+		end := i + after(uids[i:], chunk)
+		if raw, ok := f.b.store.Get(attrsKey(f.name, validity, chunk)); ok {
+			decodeAttrs(raw, uids[i:end], f.known[i:end])
+		}
+		i = end
+	}
+}
+
+// after returns the index of the first UID behind the chunk.
+func after(uids []uint32, chunk uint32) int {
+	i, _ := slices.BinarySearchFunc(uids, chunk, func(uid, chunk uint32) int {
+		if uid/attrsChunk <= chunk {
+			return -1
+		}
+		return 1
+	})
+	return i
+}
+
+// saveEvery is how long changes are collected before they are stored.
+const saveEvery = time.Second
+
+// saver stores what has changed. It ends with the backend, after the last
+// change.
+func (b *Backend) saver() {
+	for closing := false; !closing; {
+		select {
+		case <-b.unsaved:
+			select {
+			case <-time.After(saveEvery):
+			case <-b.ctx.Done():
+			}
+		case <-b.ctx.Done():
+			closing = true
+		}
+		b.mu.Lock()
+		folders := make([]*folder, 0, len(b.folders))
+		for _, f := range b.folders {
+			folders = append(folders, f)
+		}
+		b.mu.Unlock()
+		for _, f := range folders {
+			f.save()
+		}
+	}
+}
+
+// changed notes that the listing has to be stored. It is called with f.mu held.
+func (f *folder) changed() {
+	f.dirty = true
+	f.b.saveSoon()
+}
+
+// changedAttr notes that the attributes of a message have to be stored. It is
+// called with f.mu held.
+func (f *folder) changedAttr(uid uint32) {
+	if f.dirtyAttrs == nil {
+		f.dirtyAttrs = make(map[uint32]bool)
+	}
+	f.dirtyAttrs[uid/attrsChunk] = true
+	f.b.saveSoon()
+}
+
+func (b *Backend) saveSoon() {
+	select {
+	case b.unsaved <- struct{}{}:
+	default:
+	}
+}
+
+// save stores what has changed.
+func (f *folder) save() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.source == fromNowhere {
+		return
+	}
+	// The listing last: attributes without it do no harm.
+	for chunk := range f.dirtyAttrs {
+		i := 0
+		if chunk > 0 {
+			i = after(f.uids, chunk-1)
+		}
+		end := after(f.uids, chunk)
+		f.b.store.Put(attrsKey(f.name, f.validity, chunk), encodeAttrs(f.uids[i:end], f.known[i:end]))
+	}
+	f.dirtyAttrs = nil
+	if f.dirty {
+		f.b.store.Put(listingKey(f.name), encodeListing(f.validity, f.uidNext, f.uids))
+		f.dirty = false
+	}
+}
+
+// forgetStored takes all that is stored of the folder out of the store.
+func (f *folder) forgetStored() {
+	f.b.store.Delete(listingKey(f.name))
+	f.b.store.Delete(attrsPrefix(f.name))
+	f.b.store.Delete(structurePrefix(f.name))
+}
+
+var errStored = errors.New("not as it was stored")
+
+// encodeListing writes UIDs as runs: how many are left out, how many follow.
+func encodeListing(validity, uidNext uint32, uids []uint32) []byte {
+	b := be32(be32(nil, validity), uidNext)
+	for i, end := 0, uint32(0); i < len(uids); {
+		n := 1
+		for i+n < len(uids) && uids[i+n] == uids[i]+uint32(n) {
+			n++
+		}
+		b = binary.AppendUvarint(b, uint64(uids[i]-end))
+		b = binary.AppendUvarint(b, uint64(n))
+		end = uids[i] + uint32(n)
+		i += n
+	}
+	return b
+}
+
+func decodeListing(b []byte) (validity, uidNext uint32, uids []uint32, err error) {
+	if len(b) < 8 {
+		return 0, 0, nil, errStored
+	}
+	validity, uidNext = binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+	b = b[8:]
+	for end := uint64(0); len(b) > 0; {
+		gap, i := binary.Uvarint(b)
+		n, j := binary.Uvarint(b[max(i, 0):])
+		if i <= 0 || j <= 0 || gap > 1<<32 || n > 1<<32 || end+gap+n > 1<<32 {
+			return 0, 0, nil, errStored
+		}
+		b = b[i+j:]
+		uids = slices.Grow(uids, int(n))
+		for uid := end + gap; uid < end+gap+n; uid++ {
+			uids = append(uids, uint32(uid))
+		}
+		end += gap + n
+	}
+	return validity, uidNext, uids, nil
+}
+
+// attrsChunk is for how many UIDs in a row attributes are stored together.
+const attrsChunk = 1024
+
+// encodeAttrs writes what is known of messages: UID and date as difference to
+// the one before, size in bytes.
+func encodeAttrs(uids []uint32, all []known) []byte {
+	var b []byte
+	var uid uint32
+	var date int64
+	for i, k := range all {
+		if k.size < 0 {
+			continue
+		}
+		b = binary.AppendUvarint(b, uint64(uids[i]-uid))
+		b = binary.AppendVarint(b, k.date-date)
+		b = binary.AppendUvarint(b, uint64(k.size))
+		uid, date = uids[i], k.date
+	}
+	return b
+}
+
+// decodeAttrs fills in what is known of the messages with these UIDs.
+func decodeAttrs(b []byte, uids []uint32, all []known) {
+	var uid, date int64
+	for len(b) > 0 {
+		gap, i := binary.Uvarint(b)
+		later, j := binary.Varint(b[max(i, 0):])
+		size, k := binary.Uvarint(b[max(i, 0)+max(j, 0):])
+		if i <= 0 || j <= 0 || k <= 0 || gap > 1<<32 || size > 1<<62 {
+			return
+		}
+		b = b[i+j+k:]
+		uid, date = uid+int64(gap), date+later
+		if at, found := slices.BinarySearchFunc(uids, uid, func(a uint32, uid int64) int { return int(int64(a) - uid) }); found {
+			all[at] = known{size: int64(size), date: date}
+		}
+	}
+}
