@@ -60,7 +60,7 @@ func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.Ent
 	for _, a := range all {
 		if a.Name == name {
 			child := &fileNode{message: n.message, kind: kindAttachment, part: a.Part}
-			return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out), 0
+			return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out)
 		}
 	}
 	return nil, syscall.ENOENT
@@ -79,7 +79,7 @@ func (n *attachmentsNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.Fil
 	l := &listing{}
 	l.lookup = func(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 		child := &fileNode{message: n.message, kind: kindAttachment, part: files[name]}
-		return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out), 0
+		return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out)
 	}
 	for _, a := range all {
 		files[a.Name] = a.Part

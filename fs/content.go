@@ -2,8 +2,9 @@ package fs
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
-	"fmt"
+	"strconv"
 
 	"imapfs/mail"
 )
@@ -29,9 +30,23 @@ func (l loaded) read(_ context.Context, dest []byte, off int64) ([]byte, error) 
 	return l[off:min(off+int64(len(dest)), int64(len(l)))], nil
 }
 
-// messageKey names bytes of a message in the cache.
+// The keys in the cache are made so that all of a folder, and all of a message,
+// have a prefix in common.
+func folderPrefix(folder string) string { return "mail\x00" + folder + "\x00" }
+
+func messagePrefix(id mail.ID) string {
+	b := append(make([]byte, 0, len(id.Folder)+64), folderPrefix(id.Folder)...)
+	b = binary.BigEndian.AppendUint32(b, id.UIDValidity)
+	return string(binary.BigEndian.AppendUint32(b, id.UID))
+}
+
+// messageKey names bytes of a message.
 func messageKey(id mail.ID, section string, off, size int64) string {
-	return fmt.Sprintf("%d/%d/%s/%d/%d/%s", id.UIDValidity, id.UID, section, off, size, id.Folder)
+	b := append([]byte(messagePrefix(id)), section...)
+	b = append(b, '/')
+	b = strconv.AppendInt(b, off, 10)
+	b = append(b, '/')
+	return string(strconv.AppendInt(b, size, 10))
 }
 
 // section returns a section of the message from the cache or the server.
@@ -39,8 +54,18 @@ func (n *messageNode) section(ctx context.Context, section string) ([]byte, erro
 	return n.piece(ctx, section, 0, -1)
 }
 
-// piece is section for size bytes from offset off.
+// piece is section for size bytes from offset off, or to its end if size is
+// negative.
 func (n *messageNode) piece(ctx context.Context, section string, off, size int64) ([]byte, error) {
+	if section != "" {
+		if at, ok := n.kept()[section]; ok {
+			from, to := at[0]+off, at[1]
+			if size >= 0 {
+				to = min(to, from+size)
+			}
+			return n.cut(ctx, min(from, to), to)
+		}
+	}
 	return n.fsys.cache.Get(ctx, messageKey(n.id, section, off, size), func() ([]byte, error) {
 		return n.fsys.mail.Fetch(n.id, section, off, size)
 	})

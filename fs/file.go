@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"encoding/binary"
 	"sync"
 	"syscall"
 
@@ -49,11 +50,47 @@ func (n *fileNode) exactSize() (int64, bool) {
 	}
 	if whole := n.message.fsys.smallNow(n.message.id); whole != nil {
 		if text, ok := whole.text(n.kind); ok {
-			n.setSize(int64(len(text)))
+			n.remember(int64(len(text)))
 			return int64(len(text)), true
 		}
 	}
+	if b, ok := n.message.fsys.cache.Disk().Get(n.sizeKey()); ok && len(b) == 8 {
+		size := int64(binary.BigEndian.Uint64(b))
+		n.remember(size)
+		return size, true
+	}
 	return 0, false
+}
+
+// sizeKey names the file's exact size in the cache on disk.
+func (n *fileNode) sizeKey() string {
+	key := append([]byte(messagePrefix(n.message.id)), "size"...)
+	if n.part != nil {
+		key = append(key, n.part.Section...)
+	}
+	return string(append(key, byte(n.kind)))
+}
+
+// exactly returns the file's size, for which it may have to be loaded.
+func (n *fileNode) exactly(ctx context.Context) (int64, error) {
+	if size, exact := n.exactSize(); exact {
+		return size, nil
+	}
+	c, err := n.load(ctx)
+	if err != nil {
+		return 0, err
+	}
+	size := int64(0)
+	switch c := c.(type) {
+	case loaded:
+		size = int64(len(c))
+	case *stream:
+		if size, err = c.size(ctx); err != nil {
+			return 0, err
+		}
+	}
+	n.setSize(size)
+	return size, nil
 }
 
 // An estimate is never 0: programs do not read files that are empty.
@@ -83,7 +120,9 @@ func (n *fileNode) size(ctx context.Context) (int64, error) {
 		s, open := n.stream, n.opens > 0
 		n.mu.Unlock()
 		var err error
-		if s != nil && open {
+		if n.message.fsys.onlyExact.Load() {
+			size, err = n.exactly(ctx)
+		} else if s != nil && open {
 			if size, err = s.size(ctx); err == nil {
 				n.setSize(size)
 			}
@@ -106,9 +145,15 @@ func (n *fileNode) setTold(size int64) {
 	n.told, n.voided = size, false
 }
 
-// setSize remembers the exact size: here for as long as the kernel knows the
-// node, and in FS.sizes for the next time.
+// setSize remembers the exact size, also for the next mount.
 func (n *fileNode) setSize(size int64) {
+	n.remember(size)
+	n.message.fsys.cache.Disk().Put(n.sizeKey(), binary.BigEndian.AppendUint64(nil, uint64(size)))
+}
+
+// remember keeps the exact size: here for as long as the kernel knows the node,
+// and in FS.sizes for the next time.
+func (n *fileNode) remember(size int64) {
 	n.mu.Lock()
 	n.exact, n.length = true, size
 	n.mu.Unlock()

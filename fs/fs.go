@@ -27,6 +27,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -95,7 +96,11 @@ type FS struct {
 	root   *folderNode
 	notes  notifier
 
+	onlyExact atomic.Bool // no size is an estimate any more (spare.go)
+	noOpen    atomic.Bool // and OPEN is not wanted
+
 	mu      sync.Mutex // guards what follows
+	mirror  *mirror    // nil for none
 	tree    *directory
 	deleted map[mail.ID]bool // from here: false while the server is asked, then true for a short while
 }

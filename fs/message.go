@@ -32,6 +32,7 @@ type messageNode struct {
 	hidden  hidden                    // attachments, after rm -r has emptied it
 	last    atomic.Pointer[mail.Attr] // what was known last, also when the message is gone; nil: nothing
 	tree    atomic.Int32              // where its tree comes from
+	layout  atomic.Pointer[layout]    // once it is known to be kept whole
 }
 
 func (n *messageNode) number() gofs.StableAttr {
@@ -153,19 +154,24 @@ func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 	default:
 		return nil, syscall.ENOENT
 	}
-	return n.newFile(ctx, n.EmbeddedInode(), name, child, out), 0
+	return n.newFile(ctx, n.EmbeddedInode(), name, child, out)
 }
 
 // newFile answers a LOOKUP of a file in the message.
-func (n *messageNode) newFile(ctx context.Context, dir *gofs.Inode, name string, child *fileNode, out *fuse.EntryOut) *gofs.Inode {
+func (n *messageNode) newFile(ctx context.Context, dir *gofs.Inode, name string, child *fileNode, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if known := dir.GetChild(name); known != nil {
 		if file, ok := known.Operations().(*fileNode); ok && file.number() == child.number() {
 			child = file // it may know its size
 		}
 	}
+	if n.fsys.onlyExact.Load() && !n.isDeleted() {
+		if _, err := child.exactly(ctx); err != nil {
+			return nil, n.fsys.errno("size of a file of "+n.id.String(), err)
+		}
+	}
 	size, final := child.sizeNow()
 	n.fillEntry(out, child.number(), size, final)
-	return n.NewInode(ctx, child, child.number())
+	return n.NewInode(ctx, child, child.number()), 0
 }
 
 var _ = (gofs.NodeOpendirHandler)((*messageNode)(nil))
@@ -283,7 +289,7 @@ func (fsys *FS) deleteNow(id mail.ID) error {
 		fsys.mu.Unlock()
 		if errors.Is(err, mail.ErrNotFound) {
 			// Another client was faster, and the report of it passed unheard.
-			fsys.Changed(mail.Change{Folder: id.Folder, Removed: []uint32{id.UID}})
+			fsys.Changed(mail.Change{Folder: id.Folder, UIDValidity: id.UIDValidity, Removed: []uint32{id.UID}})
 		}
 		return err
 	}
@@ -297,7 +303,7 @@ func (fsys *FS) deleteNow(id mail.ID) error {
 		fsys.mu.Lock()
 		delete(fsys.deleted, id)
 		fsys.mu.Unlock()
-		fsys.Changed(mail.Change{Folder: id.Folder, Removed: []uint32{id.UID}})
+		fsys.Changed(mail.Change{Folder: id.Folder, UIDValidity: id.UIDValidity, Removed: []uint32{id.UID}})
 	})
 	return nil
 }

@@ -77,7 +77,7 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 func (fsys *FS) requests() *requests {
 	root := folderNumber(fsys.directory(nil).key)
 	absent := keep
-	return &requests{RawFileSystem: gofs.NewNodeFS(fsys.root, &gofs.Options{
+	return &requests{fsys: fsys, RawFileSystem: gofs.NewNodeFS(fsys.root, &gofs.Options{
 		NullPermissions: true,
 		RootStableAttr:  &root,
 		// What comes is told to the kernel, also where it has asked before.

@@ -38,12 +38,30 @@ const onTheWay = time.Second
 // notification and bring back what that has voided. So everything is told once
 // more a little later.
 func (fsys *FS) Changed(c mail.Change) {
+	fsys.mu.Lock()
+	m := fsys.mirror
+	fsys.mu.Unlock()
+	if m != nil {
+		m.changed(c.Folder)
+	}
+	fsys.forget(c)
 	if c.Folder == "" {
 		fsys.notes.add(fsys.foldersChanged)
 		return
 	}
 	fsys.notes.add(func() { fsys.messagesChanged(c, void) })
 	fsys.notes.later(onTheWay, func() { fsys.messagesChanged(c, (*gofs.Inode).NotifyEntry) })
+}
+
+// forget drops what is cached of messages that are gone for good.
+func (fsys *FS) forget(c mail.Change) {
+	disk := fsys.cache.Disk()
+	if c.Renewed {
+		disk.Delete(folderPrefix(c.Folder))
+	}
+	for _, uid := range c.Removed {
+		disk.Delete(messagePrefix(mail.ID{Folder: c.Folder, UIDValidity: c.UIDValidity, UID: uid}))
+	}
 }
 
 // add has tell called by the notifier's goroutine.
@@ -157,6 +175,11 @@ func (fsys *FS) foldersChanged() {
 	old := fsys.tree
 	fsys.tree = tree
 	fsys.mu.Unlock()
+	for _, mailbox := range old.mailboxes() {
+		if _, there := tree.find(mailbox); !there {
+			fsys.cache.Disk().Delete(folderPrefix(mailbox))
+		}
+	}
 	inode := fsys.root.EmbeddedInode()
 	renew(inode, old, tree, void)
 	fsys.notes.later(onTheWay, func() { renew(inode, old, tree, (*gofs.Inode).NotifyEntry) })

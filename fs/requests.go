@@ -10,6 +10,7 @@ import (
 // would have failed with, READDIR fails with then.
 type requests struct {
 	fuse.RawFileSystem
+	fsys   *FS
 	server *fuse.Server
 }
 

@@ -88,7 +88,7 @@ func (f *folder) search(again bool) error {
 			f.b.store.Delete(structureKey(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}))
 		}
 		if len(added)+len(removed) > 0 {
-			f.b.notify(mail.Change{Folder: f.name, Added: added, Removed: removed})
+			f.b.notify(mail.Change{Folder: f.name, UIDValidity: validity, Added: added, Removed: removed})
 		}
 		return nil
 	})

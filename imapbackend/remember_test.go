@@ -126,7 +126,7 @@ func TestRemountOfAChangedFolder(t *testing.T) {
 	if want := (mail.Listing{UIDValidity: 7, UIDs: []uint32{1, 3, 5}}); err != nil || !reflect.DeepEqual(l, want) {
 		t.Fatalf("got %v, %v", l, err)
 	}
-	if c, want := <-changes, (mail.Change{Folder: "INBOX", Added: []uint32{5}, Removed: []uint32{2}}); !reflect.DeepEqual(c, want) {
+	if c, want := <-changes, (mail.Change{Folder: "INBOX", UIDValidity: 7, Added: []uint32{5}, Removed: []uint32{2}}); !reflect.DeepEqual(c, want) {
 		t.Errorf("got %v, want %v", c, want)
 	}
 	if _, known, err := b.Known(msg(3)); !known || err != nil {

@@ -56,7 +56,7 @@ func FuzzParse(f *testing.F) {
 			}
 			names[a.Name] = true
 		}
-		for _, p := range root.leaves() {
+		for _, p := range root.Leaves() {
 			if seen[p] != 1 {
 				t.Fatalf("section %q is used %d times", p.Section, seen[p])
 			}

@@ -68,10 +68,11 @@ type Attr struct {
 
 // Change is what the server reported of a folder since the last one.
 type Change struct {
-	Folder  string   // "" when the list of folders changed
-	Added   []uint32 // UIDs
-	Removed []uint32 // UIDs
-	Renewed bool     // UIDVALIDITY changed: nothing known before holds
+	Folder      string   // "" when the list of folders changed
+	UIDValidity uint32   // of what follows
+	Added       []uint32 // UIDs
+	Removed     []uint32 // UIDs
+	Renewed     bool     // UIDVALIDITY changed: nothing known before holds
 }
 
 // What can go wrong with a message or folder, beside the network.

@@ -120,7 +120,7 @@ func (root *Part) Attachments() []Attachment {
 	var list []Attachment
 	taken := make(map[string]bool)
 	next := make(map[string]int) // so that many equal names take no quadratic time
-	for _, p := range root.leaves() {
+	for _, p := range root.Leaves() {
 		if s.used[p] {
 			continue
 		}

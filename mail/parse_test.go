@@ -92,7 +92,7 @@ func TestParseBounds(t *testing.T) {
 		t.Errorf("depth %d, want %d", depth, maxDepth-1)
 	}
 	root := Parse([]byte(mixed(strings.Repeat("--x\r\n\r\n", 2*maxParts))))
-	if n := len(root.leaves()); n > maxParts {
+	if n := len(root.Leaves()); n > maxParts {
 		t.Errorf("%d parts, want at most %d", n, maxParts)
 	}
 }

@@ -50,8 +50,12 @@ func (root *Part) Bytes(raw []byte, section string) ([]byte, bool) {
 	return raw[p.start:p.end:p.end], true
 }
 
-// leaves returns the leaves of the tree in order.
-func (root *Part) leaves() []*Part {
+// Range returns where the part's body is in the message that it was parsed
+// from: the offsets of its first byte and of the one behind it.
+func (p *Part) Range() (from, to int, ok bool) { return p.start, p.end, p.start <= p.end && p.end > 0 }
+
+// Leaves returns the leaves of the tree in order.
+func (root *Part) Leaves() []*Part {
 	if root == nil {
 		return nil
 	}
@@ -60,7 +64,7 @@ func (root *Part) leaves() []*Part {
 	}
 	var all []*Part
 	for _, c := range root.Children {
-		all = append(all, c.leaves()...)
+		all = append(all, c.Leaves()...)
 	}
 	return all
 }

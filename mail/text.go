@@ -25,7 +25,7 @@ func (root *Part) HTML() *Part { return root.choose().html }
 
 // choose picks what a mail reader displays.
 func (root *Part) choose() choice {
-	leaves := root.leaves()
+	leaves := root.Leaves()
 	if len(leaves) == 0 {
 		return choice{}
 	}

@@ -1,0 +1,42 @@
+package fs
+
+import (
+	"runtime"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+)
+
+// Where all mail is mirrored each size can be exact at lookup, and nothing is
+// left for OPEN to do. Answered with ENOSYS once, the kernel sends neither OPEN
+// nor RELEASE for as long as the mount lives, and a file that it has read costs
+// no request at all. It keeps to the sizes that it was told; so before that,
+// all estimates are taken back, and none is given out any more: a message that
+// is not there yet is loaded at lookup.
+
+// spareOpen leads to that. It is called whenever the mirror is complete.
+func (fsys *FS) spareOpen() {
+	if runtime.GOOS == "linux" && fsys.onlyExact.CompareAndSwap(false, true) {
+		fsys.notes.add(fsys.voidEstimates)
+		// An answer with an estimate may have been on its way.
+		fsys.notes.later(onTheWay, func() {
+			fsys.voidEstimates()
+			fsys.noOpen.Store(true)
+		})
+	}
+}
+
+// voidEstimates takes back all sizes that are not exact.
+func (fsys *FS) voidEstimates() { voidEstimates(fsys.root.EmbeddedInode()) }
+
+func voidEstimates(inode *gofs.Inode) {
+	for _, child := range inode.Children() {
+		if file, ok := child.Operations().(*fileNode); ok {
+			child.NotifyContent(-1, 0)
+			file.mu.Lock()
+			file.voided = true
+			file.mu.Unlock()
+		} else {
+			voidEstimates(child)
+		}
+	}
+}
