@@ -322,7 +322,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	if err != nil {
 		return err
 	}
-	fsys, err := fs.New(backend, cache.New(int64(s.cacheSize)), fs.Options{
+	fsys, err := fs.New(backend, cache.New(int64(s.cacheSize), nil), fs.Options{
 		Folder:   cfg.URL.Folder,
 		ReadOnly: s.readOnly,
 		ShowRaw:  raw,

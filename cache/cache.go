@@ -1,16 +1,19 @@
-// Package cache keeps byte strings in memory within a budget.
+// Package cache keeps byte strings in memory, and on disk, within a budget for
+// each.
 //
 // Mail never changes: what was fetched once under a key stays true. So the
 // only questions are how much to keep and what to drop first. Cache counts
 // bytes, not entries, because one attachment can weigh as much as ten thousand
 // short notes, and drops what was not used for the longest time. A value that
-// several callers want at once is loaded once.
+// several callers want at once is loaded once. Disk is the second level: what
+// has fallen out of memory, or was fetched before a restart.
 package cache
 
 import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -24,8 +27,9 @@ const overhead = 200
 // is safe for concurrent use. The values are shared: nobody may change them.
 type Cache struct {
 	budget int64
+	disk   *Disk
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards what follows; disk is used without it
 	used  int64
 	lru   *simplelru.LRU[string, []byte]
 	loads map[string]*Load
@@ -45,9 +49,10 @@ type Load struct {
 // errReleased says that whoever waits for a value has to fetch it himself.
 var errReleased = errors.New("the load was released")
 
-// New returns a cache that keeps at most budget bytes.
-func New(budget int64) *Cache {
-	c := &Cache{budget: budget, loads: make(map[string]*Load)}
+// New returns a cache that keeps at most budget bytes in memory, and what disk
+// takes on that; disk may be nil.
+func New(budget int64, disk *Disk) *Cache {
+	c := &Cache{budget: budget, disk: disk, loads: make(map[string]*Load)}
 	lru, err := simplelru.NewLRU(math.MaxInt, func(key string, value []byte) {
 		c.used -= cost(key, value)
 	})
@@ -62,7 +67,7 @@ func cost(key string, value []byte) int64 {
 	return int64(len(key)+cap(value)) + overhead
 }
 
-// Budget returns the bytes that the cache may keep.
+// Budget returns the bytes that the cache may keep in memory.
 func (c *Cache) Budget() int64 { return c.budget }
 
 // Get returns the value of key. If it is not here, load fetches it, once for
@@ -79,7 +84,7 @@ func (c *Cache) Get(ctx context.Context, key string, load func() ([]byte, error)
 		l := c.loads[key]
 		if l == nil {
 			l = c.begin(key)
-			go func() { l.finish(load()) }()
+			go l.load(load)
 		}
 		c.mu.Unlock()
 		select {
@@ -90,6 +95,19 @@ func (c *Cache) Get(ctx context.Context, key string, load func() ([]byte, error)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
+	}
+}
+
+// load looks on the disk, and fetches the value if it is not there.
+func (l *Load) load(load func() ([]byte, error)) {
+	if value, ok := l.cache.disk.Get(l.key); ok {
+		l.finish(value, nil)
+		return
+	}
+	value, err := load()
+	l.finish(value, err)
+	if err == nil {
+		l.cache.disk.Put(l.key, value)
 	}
 }
 
@@ -105,6 +123,9 @@ func (c *Cache) begin(key string) *Load {
 // value is here or on its way. A Load that was claimed has to be ended, by Keep
 // or Release.
 func (c *Cache) Claim(key string) *Load {
+	if c.disk.Has(key) {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.lru.Get(key); ok || c.loads[key] != nil {
@@ -114,7 +135,10 @@ func (c *Cache) Claim(key string) *Load {
 }
 
 // Keep ends the load with the value that it has fetched.
-func (l *Load) Keep(value []byte) { l.finish(value, nil) }
+func (l *Load) Keep(value []byte) {
+	l.finish(value, nil)
+	l.cache.disk.Put(l.key, value)
+}
 
 // Release ends the load without a value. Whoever waits for it loads it himself.
 func (l *Load) Release() { l.finish(nil, errReleased) }
@@ -141,11 +165,34 @@ func (c *Cache) Comes(key string) bool {
 // Peek returns the value of key if it is here, and never loads it.
 func (c *Cache) Peek(key string) ([]byte, bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lru.Get(key)
+	value, ok := c.lru.Get(key)
+	c.mu.Unlock()
+	if ok {
+		return value, true
+	}
+	value, ok = c.disk.Get(key)
+	if ok {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.add(key, value)
+	}
+	return value, ok
 }
 
-// Used returns the bytes that the entries cost now.
+// Forget drops the values of all keys that begin with prefix, in memory and on
+// disk. What is on its way may still come.
+func (c *Cache) Forget(prefix string) {
+	c.mu.Lock()
+	for _, key := range c.lru.Keys() {
+		if strings.HasPrefix(key, prefix) {
+			c.lru.Remove(key)
+		}
+	}
+	c.mu.Unlock()
+	c.disk.Delete(prefix)
+}
+
+// Used returns the bytes that the entries in memory cost now.
 func (c *Cache) Used() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

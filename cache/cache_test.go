@@ -17,7 +17,7 @@ func value(n int) func() ([]byte, error) {
 func TestBudget(t *testing.T) {
 	ctx := context.Background()
 	const budget = 100_000
-	c := New(budget)
+	c := New(budget, nil)
 	for i := range 1000 {
 		if _, err := c.Get(ctx, fmt.Sprint(i), value(i)); err != nil {
 			t.Fatal(err)
@@ -35,7 +35,7 @@ func TestBudget(t *testing.T) {
 }
 
 func TestTinyValuesCostMoreThanTheirBytes(t *testing.T) {
-	c := New(1000 * overhead)
+	c := New(1000*overhead, nil)
 	for i := range 5000 {
 		c.add(fmt.Sprint(i), nil)
 	}
@@ -46,7 +46,7 @@ func TestTinyValuesCostMoreThanTheirBytes(t *testing.T) {
 
 func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 	ctx := context.Background()
-	c := New(3 * (1000 + overhead + 1))
+	c := New(3*(1000+overhead+1), nil)
 	for _, key := range []string{"a", "b", "c"} {
 		c.Get(ctx, key, value(1000))
 	}
@@ -60,7 +60,7 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 }
 
 func TestTooLargeIsReturnedButNotKept(t *testing.T) {
-	c := New(1000)
+	c := New(1000, nil)
 	c.add("small", []byte("x"))
 	got, err := c.Get(context.Background(), "large", value(5000))
 	if err != nil || len(got) != 5000 {
@@ -75,7 +75,7 @@ func TestTooLargeIsReturnedButNotKept(t *testing.T) {
 }
 
 func TestConcurrentCallersShareOneLoad(t *testing.T) {
-	c := New(1 << 20)
+	c := New(1<<20, nil)
 	var loads atomic.Int32
 	release := make(chan struct{})
 	load := func() ([]byte, error) {
@@ -100,7 +100,7 @@ func TestConcurrentCallersShareOneLoad(t *testing.T) {
 }
 
 func TestLoadOutlivesItsCaller(t *testing.T) {
-	c := New(1 << 20)
+	c := New(1<<20, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	started, release := make(chan struct{}), make(chan struct{})
 	load := func() ([]byte, error) {
@@ -128,7 +128,7 @@ func TestLoadOutlivesItsCaller(t *testing.T) {
 }
 
 func TestErrorsAreNotKept(t *testing.T) {
-	c := New(1 << 20)
+	c := New(1<<20, nil)
 	broken := errors.New("broken")
 	if _, err := c.Get(context.Background(), "k", func() ([]byte, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Fatalf("got %v", err)
@@ -140,7 +140,7 @@ func TestErrorsAreNotKept(t *testing.T) {
 
 func TestClaim(t *testing.T) {
 	ctx := context.Background()
-	c := New(1 << 20)
+	c := New(1<<20, nil)
 	never := func() ([]byte, error) { return nil, errors.New("loaded although it was claimed") }
 
 	kept := c.Claim("kept")

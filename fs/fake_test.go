@@ -145,7 +145,7 @@ var inbox = []mail.Folder{{Name: "INBOX", Delim: '/', Selectable: true}}
 // newFS returns a file system of fake mail that is not mounted.
 func newFS(t testing.TB, f Mail, budget int64) *FS {
 	t.Helper()
-	fsys, err := New(f, cache.New(budget), Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
+	fsys, err := New(f, cache.New(budget, nil), Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

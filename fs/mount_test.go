@@ -90,7 +90,7 @@ func serve(scenario, dir string) error {
 			select {}
 		}
 	}
-	fsys, err := New(f, cache.New(4<<20), Options{
+	fsys, err := New(f, cache.New(4<<20, nil), Options{
 		Timeout: timeout, Umask: 0077, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {

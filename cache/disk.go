@@ -1,0 +1,413 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Disk keeps byte strings in a directory, within a budget, across restarts.
+// It may forget any of them at any time, and never returns a wrong one: each has
+// a checksum. When the budget is used up, what was not used for the longest time
+// goes. What is put or deleted is written soon, in order, by a goroutine that
+// ends with Close; until then it is lost when the process dies. A Disk is safe
+// for concurrent use. A nil *Disk is a cache that keeps nothing.
+type Disk struct {
+	budget int64
+	log    *slog.Logger
+	root   *os.Root
+	lock   *os.File
+	tune   tuning
+
+	wake    chan struct{} // something is to be written
+	closing chan struct{} // closed by Close
+	done    chan struct{} // closed when write has ended
+
+	mu      sync.Mutex // guards what follows
+	room    *sync.Cond // pending has shrunk
+	store   *store     // nil if it was given up
+	broken  *store     // the one that was, until the writer has ended it
+	totals  totals
+	queue   []*change            // what is to be written, in order
+	waiting map[string]*change   // the last change of each key in it
+	prefix  []string             // the prefixes in it
+	pending int64                // bytes of it
+	touched map[string]time.Time // what was read lately
+	failing bool                 // writing does not work: nothing is taken
+	said    map[string]bool      // errors that were logged
+	closed  bool
+	damages int // stores given up since OpenDisk
+}
+
+// tuning is how a Disk works; tests have other values.
+type tuning struct {
+	linger  time.Duration // how long to wait for more to write
+	touch   time.Duration // how old a stamp may be
+	touches int           // how many uses to collect
+	pending int64         // bytes that may wait
+	batch   int64         // bytes of one transaction
+	steps   int           // entries deleted in one transaction
+	retry   time.Duration // when to write again after an error
+	noSync  bool          // a power failure may take everything
+}
+
+var usual = tuning{
+	linger:  50 * time.Millisecond,
+	touch:   time.Hour,
+	touches: 1000,
+	pending: 16 << 20,
+	batch:   4 << 20,
+	steps:   2000,
+	retry:   10 * time.Second,
+}
+
+const (
+	// mostDamages is after how many damaged stores a Disk goes on without.
+	mostDamages = 3
+	// mostWaiting is how many changes may wait while writing fails. Then the
+	// store is thrown away, which always works.
+	mostWaiting = 50_000
+)
+
+// change is something to be written.
+type change struct {
+	kind   kind
+	key    string // or prefix
+	value  []byte // of put
+	number uint64 // of drop, see store; 0: whatever it is
+}
+
+type kind int
+
+const (
+	put kind = iota
+	drop
+	dropAll
+)
+
+// OpenDisk opens the cache in dir, and makes dir, for the user alone, if it is
+// not there. budget is how many bytes it may take. A damaged cache is begun
+// anew. The error is ErrInUse if another process has it.
+func OpenDisk(dir string, budget int64, log *slog.Logger) (*Disk, error) {
+	return openDisk(dir, budget, log, usual)
+}
+
+func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, error) {
+	root, err := openDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Disk{
+		budget:  budget,
+		log:     log,
+		root:    root,
+		tune:    tune,
+		wake:    make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
+		waiting: make(map[string]*change),
+		touched: make(map[string]time.Time),
+		said:    make(map[string]bool),
+	}
+	d.room = sync.NewCond(&d.mu)
+	if d.lock, err = lock(root); err != nil {
+		root.Close()
+		return nil, err
+	}
+	if err := d.begin(); err != nil {
+		d.lock.Close()
+		root.Close()
+		return nil, err
+	}
+	go d.write()
+	return d, nil
+}
+
+// openDir opens the directory. What happens to its name later does not matter.
+func openDir(dir string) (*os.Root, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the cache: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err == nil && info.Mode().Perm() != 0o700 {
+		err = os.Chmod(dir, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the cache: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the cache: %w", err)
+	}
+	return root, nil
+}
+
+// begin opens the store; one that cannot be opened, or that has grown far
+// beyond the budget of today, is thrown away.
+func (d *Disk) begin() error {
+	if info, err := d.root.Stat(indexName); err == nil && info.Size() > 2*d.budget+(64<<20) {
+		d.log.Info("beginning the disk cache anew: it is larger than it may be", "bytes", info.Size())
+		removeStore(d.root)
+	}
+	s, err := openStore(d.root, d.tune.noSync)
+	if err != nil && !passing(err) {
+		d.log.Warn("beginning the disk cache anew", "error", err)
+		if err := removeStore(d.root); err != nil {
+			return fmt.Errorf("removing a damaged cache: %w", err)
+		}
+		s, err = openStore(d.root, d.tune.noSync)
+	}
+	if err != nil {
+		return fmt.Errorf("opening the cache: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.store, d.totals = s, s.begun
+	return nil
+}
+
+// Close writes what waits to be written, and gives the directory back.
+func (d *Disk) Close() error {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	d.room.Broadcast()
+	d.mu.Unlock()
+	close(d.closing)
+	<-d.done
+
+	d.mu.Lock()
+	s := d.store
+	d.store = nil
+	d.mu.Unlock()
+	var err error
+	if s != nil {
+		err = s.close()
+	}
+	return errors.Join(err, d.lock.Close(), d.root.Close())
+}
+
+// Budget returns how many bytes may be kept.
+func (d *Disk) Budget() int64 {
+	if d == nil {
+		return 0
+	}
+	return d.budget
+}
+
+// Used returns about how many bytes are taken on the disk.
+func (d *Disk) Used() int64 {
+	if d == nil {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.totals.used
+}
+
+// Len returns how many values are on the disk.
+func (d *Disk) Len() int {
+	if d == nil {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return int(d.totals.count)
+}
+
+// pendingOf returns the change of key that waits to be written, or the store to
+// look in.
+func (d *Disk) pendingOf(key string) (*change, *store) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.waiting[key]; c != nil {
+		return c, nil
+	}
+	for _, prefix := range d.prefix {
+		if strings.HasPrefix(key, prefix) {
+			return &change{kind: drop}, nil
+		}
+	}
+	return nil, d.store
+}
+
+// Get returns the value of key. It is shared: nobody may change it.
+func (d *Disk) Get(key string) ([]byte, bool) {
+	if d == nil {
+		return nil, false
+	}
+	c, s := d.pendingOf(key)
+	if c != nil {
+		return c.value, c.kind == put
+	}
+	if s == nil {
+		return nil, false
+	}
+	e, value, found, err := s.get(key)
+	if err != nil {
+		d.fail(s, err)
+		return nil, false
+	}
+	if found && value == nil {
+		d.bad(key, e.number)
+		return nil, false
+	}
+	if found {
+		d.touch(key, e.stamp)
+	}
+	return value, found
+}
+
+// Has tells whether a value of key is kept, without reading it.
+func (d *Disk) Has(key string) bool {
+	_, found := d.Size(key)
+	return found
+}
+
+// Size returns how long the value of key is, without reading it.
+func (d *Disk) Size(key string) (n int64, ok bool) {
+	if d == nil {
+		return 0, false
+	}
+	c, s := d.pendingOf(key)
+	if c != nil {
+		return int64(len(c.value)), c.kind == put
+	}
+	if s == nil {
+		return 0, false
+	}
+	e, found, err := s.find(key)
+	if err != nil {
+		d.fail(s, err)
+	}
+	return e.size, found
+}
+
+// Put keeps value under key. It returns before it is written, and waits only
+// while much else is. Nobody may change value any more.
+func (d *Disk) Put(key string, value []byte) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.pending > d.tune.pending && !d.closed && !d.failing {
+		d.room.Wait()
+	}
+	c := &change{kind: put, key: key, value: value}
+	e := entry{size: int64(len(value))}
+	if d.failing || e.cost(key) > d.budget || len(key) > bbolt.MaxKeySize || key == "" {
+		if !d.old(key) {
+			return
+		}
+		c = &change{kind: drop, key: key}
+	}
+	d.add(c)
+}
+
+// Delete forgets the values of all keys that begin with prefix.
+func (d *Disk) Delete(prefix string) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for key := range d.waiting {
+		if strings.HasPrefix(key, prefix) {
+			delete(d.waiting, key)
+		}
+	}
+	d.add(&change{kind: dropAll, key: prefix})
+}
+
+// old tells whether there is a value of key that has to go because the new one
+// is not kept. It is called with d.mu held.
+func (d *Disk) old(key string) bool {
+	if d.waiting[key] != nil {
+		return true
+	}
+	if d.store == nil {
+		return false
+	}
+	_, found, err := d.store.find(key)
+	return found || err != nil
+}
+
+// add queues a change. It is called with d.mu held.
+func (d *Disk) add(c *change) {
+	if d.closed || d.store == nil && d.failing {
+		return
+	}
+	if c.kind == dropAll {
+		d.prefix = append(d.prefix, c.key)
+	}
+	d.queue = append(d.queue, c)
+	d.pending += c.weight()
+	if c.kind != dropAll {
+		d.waiting[c.key] = c
+	}
+	d.poke()
+}
+
+func (c *change) weight() int64 { return int64(len(c.key) + len(c.value) + overhead) }
+
+// poke wakes the writer up.
+func (d *Disk) poke() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// bad removes the value with the number, which is not what was written.
+func (d *Disk) bad(key string, number uint64) {
+	d.log.Warn("dropping a damaged value of the disk cache")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waiting[key] == nil {
+		d.add(&change{kind: drop, key: key, number: number})
+	}
+}
+
+// touch notes that key was used, unless its stamp is of late.
+func (d *Disk) touch(key string, stamp int64) {
+	now := time.Now()
+	if now.Sub(time.Unix(0, stamp)) < d.tune.touch {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.touched[key] = now
+	if len(d.touched) == d.tune.touches {
+		d.poke()
+	}
+}
+
+// fail gives a store up that is damaged. The writer begins a new one.
+func (d *Disk) fail(s *store, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.store == s {
+		d.giveUp(err)
+		d.poke()
+	}
+}
+
+// giveUp is fail, called with d.mu held.
+func (d *Disk) giveUp(err error) {
+	d.log.Warn("giving up what is in the disk cache", "error", err)
+	d.store, d.broken, d.totals = nil, d.store, totals{}
+	d.damages++
+}

@@ -1,0 +1,385 @@
+package cache
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// store is what a Disk has on the disk: a database and, for large values, a
+// file each. The database has these buckets:
+//
+//	entries  key → entry: number, size, stamp and checksum of the value
+//	used     stamp, number → key: who was used when
+//	values   number → value
+//	files    number → nothing: the values that are files
+//	meta     one record, see totals
+//
+// A value has a number of its own, counted up, and never changes. So the large
+// bucket only grows at its end, and a use is noted without writing the value
+// again. Only Disk.write changes a store.
+type store struct {
+	root *os.Root
+	file *os.File // of the database
+	db   *bbolt.DB
+
+	begun totals // when it was opened
+}
+
+var (
+	entriesBucket = []byte("entries")
+	usedBucket    = []byte("used")
+	valuesBucket  = []byte("values")
+	filesBucket   = []byte("files")
+	metaBucket    = []byte("meta")
+	totalsKey     = []byte("totals")
+)
+
+const (
+	indexName = "index.db"
+	filesName = "files"
+
+	// largest is up to what size a value is kept in the database, 64 kB.
+	largest = 64 << 10
+
+	// entryCost is what an entry takes on the disk beside its value and twice
+	// its key, and fill how much a value in the database takes: its page is
+	// not full. Both measured (BenchmarkDisk).
+	entryCost = 250
+	blockSize = 4096
+
+	// formatVersion changes when a new program could not read an old store.
+	formatVersion = 1
+)
+
+// errDamaged says that the store is not what was written.
+var errDamaged = errors.New("the cache is damaged")
+
+// guard runs fn, and makes an error of a panic: bbolt believes what it finds in
+// its file, which is mapped into memory, and a damaged one leads it anywhere.
+func guard(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	return fn()
+}
+
+// openStore opens the store in root, or begins one.
+func openStore(root *os.Root, noSync bool) (*store, error) {
+	s := &store{root: root}
+	err := guard(func() (err error) {
+		if err := root.MkdirAll(filesName, 0o700); err != nil {
+			return err
+		}
+		s.db, err = bbolt.Open(indexName, 0o600, &bbolt.Options{
+			Timeout: time.Millisecond, // the lock is ours
+			// The list of free pages is written too: without it the whole file
+			// is read at each start, in goroutines whose panics nobody catches.
+			FreelistType: bbolt.FreelistMapType,
+			NoStatistics: true,
+			NoSync:       noSync,
+			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+				file, err := root.OpenFile(name, flag, mode)
+				s.file = file
+				return file, err
+			},
+		})
+		if err != nil {
+			return err
+		}
+		return s.prepare()
+	})
+	switch {
+	case err == nil:
+		return s, nil
+	case !passing(err):
+		s.abandon()
+	case s.db != nil:
+		s.close()
+	}
+	return nil, err
+}
+
+// prepare makes the buckets of a new store, and looks whether an old one has
+// them.
+func (s *store) prepare() error {
+	begun := false
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(metaBucket)
+		if begun = b != nil; !begun {
+			return nil
+		}
+		for _, name := range [][]byte{entriesBucket, usedBucket, valuesBucket, filesBucket} {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: no %s", errDamaged, name)
+			}
+		}
+		var err error
+		s.begun, err = parseTotals(b.Get(totalsKey))
+		return err
+	})
+	if err != nil || begun {
+		return err
+	}
+	s.begun = totals{next: 1}
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{entriesBucket, usedBucket, valuesBucket, filesBucket, metaBucket} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(metaBucket).Put(totalsKey, s.begun.bytes())
+	})
+}
+
+// isDamage tells whether the error comes from what is in the store, not from
+// the disk that it is on.
+func isDamage(err error) bool {
+	for _, e := range []error{
+		errDamaged, berrors.ErrInvalid, berrors.ErrChecksum, berrors.ErrVersionMismatch, berrors.ErrIncompatibleValue,
+		berrors.ErrBucketNotFound, berrors.ErrKeyRequired, berrors.ErrKeyTooLarge, berrors.ErrFreePagesNotLoaded,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// passing tells whether the error has nothing to do with what is in the store,
+// so that it is not to be thrown away.
+func passing(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, berrors.ErrTimeout} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *store) close() error {
+	return guard(s.db.Close)
+}
+
+// abandon leaves a damaged store. Its database is not closed: after a panic it
+// may hold its own locks. It is cut off, so that neither disk nor memory is
+// taken by what stays mapped; who still reads gets a fault, which guard catches.
+func (s *store) abandon() {
+	if s.file != nil {
+		s.file.Truncate(0)
+		s.file.Close()
+	}
+}
+
+// removeStore removes what is in root but for the lock.
+func removeStore(root *os.Root) error {
+	return errors.Join(root.RemoveAll(indexName), root.RemoveAll(filesName))
+}
+
+// totals is the record of the meta bucket.
+type totals struct {
+	used  int64  // sum of the entries' costs
+	count int64  // of entries
+	next  uint64 // number of the next value
+}
+
+func (t totals) bytes() []byte {
+	b := binary.BigEndian.AppendUint32(nil, formatVersion)
+	b = binary.BigEndian.AppendUint64(b, uint64(t.used))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.count))
+	b = binary.BigEndian.AppendUint64(b, t.next)
+	sum := sha256.Sum256(b)
+	return append(b, sum[:8]...)
+}
+
+func parseTotals(b []byte) (totals, error) {
+	if len(b) != 36 || binary.BigEndian.Uint32(b) != formatVersion {
+		return totals{}, fmt.Errorf("%w, or of another version", errDamaged)
+	}
+	if sum := sha256.Sum256(b[:28]); !bytes.Equal(sum[:8], b[28:]) {
+		return totals{}, fmt.Errorf("%w: totals", errDamaged)
+	}
+	return totals{
+		used:  int64(binary.BigEndian.Uint64(b[4:])),
+		count: int64(binary.BigEndian.Uint64(b[12:])),
+		next:  binary.BigEndian.Uint64(b[20:]),
+	}, nil
+}
+
+// entry is what the entries bucket holds for a key.
+type entry struct {
+	number uint64
+	size   int64
+	stamp  int64    // when it was used, nanoseconds since 1970
+	sum    [16]byte // the start of a SHA-256, see checksum
+}
+
+const entrySize = 40
+
+func (e entry) bytes() []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, entrySize), e.number)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.size))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.stamp))
+	return append(b, e.sum[:]...)
+}
+
+// parseEntry parses b, nil if the key is absent.
+func parseEntry(b []byte) (e entry, found bool, err error) {
+	if b == nil {
+		return e, false, nil
+	}
+	if len(b) != entrySize {
+		return e, false, fmt.Errorf("%w: an entry of %d bytes", errDamaged, len(b))
+	}
+	e.number = binary.BigEndian.Uint64(b)
+	e.size = int64(binary.BigEndian.Uint64(b[8:]))
+	e.stamp = int64(binary.BigEndian.Uint64(b[16:]))
+	copy(e.sum[:], b[24:])
+	if e.size < 0 || e.size > 1<<40 {
+		return e, false, fmt.Errorf("%w: an entry with a size of %d", errDamaged, e.size)
+	}
+	return e, true, nil
+}
+
+// large tells that the value is a file.
+func (e entry) large() bool { return e.size > largest }
+
+// cost is what the entry counts against the budget.
+func (e entry) cost(key string) int64 {
+	cost := int64(2*len(key)) + entryCost
+	if e.large() {
+		return cost + (e.size+blockSize-1)/blockSize*blockSize
+	}
+	return cost + e.size + e.size/4
+}
+
+func (e entry) used() []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(e.stamp))
+	return binary.BigEndian.AppendUint64(b, e.number)
+}
+
+func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
+
+func fileName(number uint64) string {
+	return path.Join(filesName, strconv.FormatUint(number, 10))
+}
+
+func checksum(key string, value []byte) (sum [16]byte) {
+	h := sha256.New()
+	io.WriteString(h, strconv.Itoa(len(key))+" "+key)
+	h.Write(value)
+	copy(sum[:], h.Sum(nil))
+	return sum
+}
+
+// find returns the entry of key.
+func (s *store) find(key string) (e entry, found bool, err error) {
+	err = guard(func() error {
+		return s.db.View(func(tx *bbolt.Tx) (err error) {
+			e, found, err = parseEntry(tx.Bucket(entriesBucket).Get([]byte(key)))
+			return err
+		})
+	})
+	return e, found && err == nil, err
+}
+
+// get returns the entry of key and its value, nil if that is not what was
+// written.
+func (s *store) get(key string) (e entry, value []byte, found bool, err error) {
+	err = guard(func() error {
+		return s.db.View(func(tx *bbolt.Tx) (err error) {
+			e, found, err = parseEntry(tx.Bucket(entriesBucket).Get([]byte(key)))
+			if err != nil || !found || e.large() {
+				return err
+			}
+			// The bytes are gone with the transaction.
+			if b := tx.Bucket(valuesBucket).Get(numberKey(e.number)); int64(len(b)) == e.size {
+				value = append(make([]byte, 0, len(b)), b...)
+			}
+			return nil
+		})
+	})
+	if err != nil || !found {
+		return e, nil, false, err
+	}
+	if e.large() {
+		value = s.readFile(e)
+	}
+	if value != nil && checksum(key, value) != e.sum {
+		value = nil
+	}
+	return e, value, true, nil
+}
+
+// readFile returns the value that is a file, nil if it is not there or of
+// another size.
+func (s *store) readFile(e entry) []byte {
+	file, err := s.root.Open(fileName(e.number))
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err != nil || info.Size() != e.size {
+		return nil
+	}
+	value := make([]byte, e.size)
+	if _, err := io.ReadFull(file, value); err != nil {
+		return nil
+	}
+	return value
+}
+
+// writeFile writes a value that is to be a file. Nothing names it until the
+// database does, and if it is torn its checksum tells: so it is not synced.
+func (s *store) writeFile(number uint64, value []byte) error {
+	name := fileName(number)
+	file, err := s.root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(value)
+	if err = errors.Join(err, file.Close()); err != nil {
+		s.root.Remove(name)
+	}
+	return err
+}
+
+// removeStrays removes the files that no entry names: a crash leaves some.
+func (s *store) removeStrays() error {
+	dir, err := s.root.Open(filesName)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	return guard(func() error {
+		return s.db.View(func(tx *bbolt.Tx) error {
+			files := tx.Bucket(filesBucket)
+			for _, name := range names {
+				number, err := strconv.ParseUint(name, 10, 64)
+				if err != nil || files.Get(numberKey(number)) == nil {
+					s.root.RemoveAll(path.Join(filesName, name))
+				}
+			}
+			return nil
+		})
+	})
+}

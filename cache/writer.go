@@ -1,0 +1,273 @@
+package cache
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// write writes what waits to be written. It runs in a goroutine of its own
+// until Close.
+func (d *Disk) write() {
+	defer close(d.done)
+	d.mu.Lock()
+	s := d.store
+	d.mu.Unlock()
+	if s != nil {
+		if err := s.removeStrays(); err != nil {
+			d.log.Info("cleaning the disk cache", "error", err)
+		}
+	}
+	for {
+		select {
+		case <-d.wake:
+			d.pause(d.tune.linger)
+		case <-d.closing:
+		}
+		for d.commit() {
+		}
+		select {
+		case <-d.closing:
+			for d.commit() { // what came meanwhile
+			}
+			d.end()
+			return
+		default:
+		}
+		if d.failed() {
+			d.pause(d.tune.retry)
+			d.poke()
+		}
+	}
+}
+
+func (d *Disk) pause(t time.Duration) {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-d.closing:
+	}
+}
+
+func (d *Disk) failed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failing && d.damages <= mostDamages
+}
+
+// end leaves nothing behind that should be gone.
+func (d *Disk) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) > 0 && d.store != nil {
+		d.throwAway()
+	}
+	d.endBroken()
+}
+
+// throwAway removes the store, which also works on a full disk. It is called
+// with d.mu held.
+func (d *Disk) throwAway() {
+	d.log.Warn("emptying the disk cache: what is to be deleted from it cannot be written")
+	d.store, d.broken, d.totals = nil, d.store, totals{}
+	d.endBroken()
+	d.forget()
+}
+
+// endBroken ends the store that was given up. It is called with d.mu held.
+func (d *Disk) endBroken() {
+	if d.broken == nil {
+		return
+	}
+	d.broken.abandon()
+	d.broken = nil
+	if err := removeStore(d.root); err != nil {
+		d.log.Warn("removing the disk cache", "error", err)
+	}
+}
+
+// forget empties the queue. It is called with d.mu held.
+func (d *Disk) forget() {
+	d.queue, d.prefix, d.pending = nil, nil, 0
+	clear(d.waiting)
+	clear(d.touched)
+	d.room.Broadcast()
+}
+
+// commit writes one batch, and tells whether there is more to do.
+func (d *Disk) commit() bool {
+	d.mu.Lock()
+	if d.store == nil && !d.renew() {
+		d.mu.Unlock()
+		return false
+	}
+	s := d.store
+	batch := d.batch()
+	touched := d.touched
+	uses := len(touched) >= d.tune.touches || len(touched) > 0 && d.closed
+	if len(batch) == 0 && !uses && d.totals.used <= d.budget && !d.failing {
+		d.mu.Unlock()
+		return false
+	}
+	d.touched = make(map[string]time.Time)
+	// A change that another one has made vain is not written.
+	vain := make([]bool, len(batch))
+	for i, c := range batch {
+		vain[i] = c.kind != dropAll && d.waiting[c.key] != c
+	}
+	d.mu.Unlock()
+
+	done := 0
+	t, err := s.update(func(c *changes) error {
+		keys := slices.SortedFunc(maps.Keys(touched), func(a, b string) int { return touched[a].Compare(touched[b]) })
+		for _, key := range keys {
+			if err := c.touch(key, touched[key].UnixNano()); err != nil {
+				return err
+			}
+		}
+		steps := d.tune.steps
+		for i, ch := range batch {
+			if !vain[i] {
+				n, err := c.apply(ch, steps)
+				if err != nil {
+					return err
+				}
+				if steps -= n; steps <= 0 && ch.kind == dropAll {
+					break // there may be more of it
+				}
+			}
+			done++
+		}
+		return c.evict(d.budget, d.tune.steps)
+	})
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.store != s { // a reader has found it damaged
+		return true
+	}
+	if err != nil && isDamage(err) {
+		d.giveUp(err)
+		return true
+	}
+	if err != nil {
+		d.writeFailed(err)
+		return false
+	}
+	if d.failing {
+		d.log.Info("the disk cache can be written again")
+		d.failing = false
+	}
+	d.totals = t
+	d.took(done)
+	return true
+}
+
+// batch returns the first changes of the queue, up to the size of a
+// transaction. It is called with d.mu held.
+func (d *Disk) batch() []*change {
+	var bytes int64
+	for i, c := range d.queue {
+		if bytes += c.weight(); bytes > d.tune.batch && i > 0 {
+			return d.queue[:i:i]
+		}
+	}
+	return d.queue[:len(d.queue):len(d.queue)]
+}
+
+// apply makes one change, and returns how many entries that has removed.
+func (c *changes) apply(ch *change, steps int) (int, error) {
+	switch {
+	case ch.kind == put:
+		return 0, c.put(ch.key, ch.value, time.Now().UnixNano())
+	case ch.kind == dropAll:
+		return c.removeAll(ch.key, steps)
+	case ch.number != 0:
+		return 1, c.removeBad(ch.key, ch.number)
+	}
+	_, err := c.remove(ch.key)
+	return 1, err
+}
+
+// took takes the first n changes out of the queue. It is called with d.mu held.
+func (d *Disk) took(n int) {
+	for _, c := range d.queue[:n] {
+		d.pending -= c.weight()
+		if c.kind == dropAll {
+			i := slices.Index(d.prefix, c.key)
+			d.prefix = slices.Delete(d.prefix, i, i+1)
+		} else if d.waiting[c.key] == c {
+			delete(d.waiting, c.key)
+		}
+	}
+	d.queue = slices.Clone(d.queue[n:])
+	d.room.Broadcast()
+}
+
+// writeFailed drops the values that could not be written. That old ones are gone
+// is written later, if there is room then. It is called with d.mu held.
+func (d *Disk) writeFailed(err error) {
+	if kind := errorKind(err); !d.said[kind] {
+		d.said[kind] = true
+		d.log.Warn("the disk cache cannot be written; going on without what is new", "error", err)
+	}
+	d.failing = true
+	queue := d.queue
+	d.queue = nil
+	d.pending = 0
+	for _, c := range queue {
+		last := d.waiting[c.key] == c
+		if c.kind != dropAll && last {
+			delete(d.waiting, c.key)
+		}
+		switch {
+		case c.kind == dropAll:
+		case !last || !d.old(c.key):
+			continue
+		default:
+			c = &change{kind: drop, key: c.key, number: c.number}
+			d.waiting[c.key] = c
+		}
+		d.queue = append(d.queue, c)
+		d.pending += c.weight()
+	}
+	d.room.Broadcast()
+	if len(d.queue) > mostWaiting {
+		d.throwAway()
+	}
+}
+
+// errorKind is what kind of error it is.
+func errorKind(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	return "other"
+}
+
+// renew begins a store anew after one was given up, some times. It is called
+// with d.mu held.
+func (d *Disk) renew() bool {
+	d.endBroken()
+	if d.damages <= mostDamages {
+		s, err := openStore(d.root, d.tune.noSync)
+		if err == nil {
+			d.store, d.totals, d.failing = s, s.begun, false
+			return true
+		}
+		if !passing(err) {
+			d.damages++
+		}
+		if kind := errorKind(err); !d.said[kind] {
+			d.said[kind] = true
+			d.log.Warn("going on without a disk cache", "error", err)
+		}
+	}
+	d.failing = true // nothing is taken
+	d.forget()
+	return false
+}
