@@ -65,6 +65,8 @@ type settings struct {
 	daemon          bool
 	forceUnmount    bool
 	cacheSize       byteSize
+	diskCacheSize   byteSize
+	mirror          []string
 	connections     int
 	keepalive       time.Duration
 	timeout         time.Duration
@@ -77,7 +79,7 @@ type settings struct {
 }
 
 func command() *cobra.Command {
-	s := &settings{cacheSize: 256 << 20, umask: 0o077}
+	s := &settings{cacheSize: 256 << 20, diskCacheSize: 2 << 30, umask: 0o077}
 	root := &cobra.Command{
 		Use:   "imapfs [flags] SOURCE MOUNTPOINT",
 		Short: "Mount an IMAP mailbox as a file system",
@@ -116,6 +118,9 @@ Unmount with: fusermount3 -u MOUNTPOINT (or Ctrl-C).`,
 	f.StringVar(&s.tlsCA, "tls-ca", "", "file with the certificates (PEM) of a private CA to trust")
 	f.BoolVar(&s.insecure, "insecure", false, "allow a login without encryption")
 	f.IntVar(&s.connections, "connections", 4, "use at most this many connections to the server")
+	f.Var(&s.diskCacheSize, "disk-cache-size", "keep up to this much mail on disk, for the next mount; 0 for none")
+	f.StringSliceVar(&s.mirror, "mirror", nil, "keep a complete copy on disk, of all folders or of those named: --mirror=INBOX,'Archive/*'")
+	f.Lookup("mirror").NoOptDefVal = "*"
 	s.shared(f)
 
 	demonstration := &cobra.Command{
@@ -168,12 +173,13 @@ func version() string {
 	return "(unknown)"
 }
 
-func (s *settings) logger() *slog.Logger {
+func (s *settings) logger() (*slog.Logger, *lastErrors) {
 	level := slog.LevelWarn
 	if s.verbose {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	last := &lastErrors{Handler: slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}), kept: new(keptErrors)}
+	return slog.New(last), last
 }
 
 // mountServer mounts the account that source names.
@@ -187,6 +193,9 @@ func (s *settings) mountServer(ctx context.Context, source, dir string) error {
 	}
 	if u.User == "" {
 		return usageError{errors.New("no user name; put it into SOURCE (imaps://user@host/) or use --user")}
+	}
+	if len(s.mirror) > 0 && s.diskCacheSize == 0 {
+		return usageError{errors.New("--mirror keeps the copy in the cache on disk; leave out --disk-cache-size 0")}
 	}
 	if s.tokenCommand != "" && (s.passwordCommand != "" || s.passwordFile != "") {
 		return usageError{errors.New("--token-command takes the place of a password; leave out --password-command and --password-file")}
@@ -261,7 +270,9 @@ func (s *settings) mountDemo(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return s.serve(ctx, imapbackend.Config{URL: u, Password: server.Password, Insecure: true, Connections: 4}, "demo", dir, d)
+	cfg := imapbackend.Config{URL: u, Password: server.Password, Insecure: true, Connections: 4}
+	s.diskCacheSize = 0 // nothing of it is there the next time
+	return s.serve(ctx, cfg, "demo", dir, d)
 }
 
 func (s *settings) fill(server *demo.Server) error {
@@ -302,8 +313,11 @@ func (s *settings) rootCAs() (*x509.CertPool, error) {
 // serve connects, mounts, and serves until the mount goes away or ctx ends.
 func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, dir string, d *daemon) error {
 	leaveProcessors()
-	log := s.logger()
+	log, errors := s.logger()
 	cfg.Timeout, cfg.Keepalive, cfg.ReadOnly, cfg.Version, cfg.Log = s.timeout, s.keepalive, s.readOnly, version(), log
+	disk := s.openDisk(cfg.URL, log)
+	defer disk.Close()
+	cfg.Store = disk
 	if s.traceIMAP != "" {
 		file, err := traceFile(s.traceIMAP)
 		if err != nil {
@@ -322,7 +336,10 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	if err != nil {
 		return err
 	}
-	fsys, err := fs.New(backend, cache.New(int64(s.cacheSize), nil), fs.Options{
+	memory := cache.New(int64(s.cacheSize), disk)
+	status := &status{source: source, begun: time.Now(), backend: backend, cache: memory, errors: errors}
+	fsys, err := fs.New(backend, memory, fs.Options{
+		Status:   status.json,
 		Folder:   cfg.URL.Folder,
 		ReadOnly: s.readOnly,
 		ShowRaw:  raw,
@@ -336,6 +353,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	if err != nil {
 		return err
 	}
+	status.fsys = fsys
 	backend.OnChange(fsys.Changed)
 	mounted, err := fsys.Mount(source, dir, s.mountOptions)
 	if err != nil {
@@ -344,6 +362,9 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	defer mounted.Close()
 	fmt.Fprintf(os.Stderr, "imapfs: mounted %s at %s\n", source, dir)
 	d.ready()
+	if len(s.mirror) > 0 && disk != nil {
+		defer s.startMirror(fsys)()
+	}
 
 	gone := make(chan struct{})
 	go func() {

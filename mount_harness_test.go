@@ -210,7 +210,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// imapfs runs the program.
+// imapfs runs the program, with a cache on disk of its own.
 func imapfs(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
@@ -218,7 +218,7 @@ func imapfs(t *testing.T, env []string, args ...string) *process {
 		t.Fatal(err)
 	}
 	p := &process{cmd: exec.Command(self, args...), stderr: &lines{more: make(chan struct{}, 1)}, done: make(chan struct{})}
-	p.cmd.Env = append(append(os.Environ(), runMain+"=1"), env...)
+	p.cmd.Env = append(append(os.Environ(), runMain+"=1", "XDG_CACHE_HOME="+t.TempDir()), env...)
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -421,6 +421,13 @@ func (p *proxy) sent(word string) []string {
 		}
 	}
 	return list
+}
+
+// forget forgets the commands so far.
+func (p *proxy) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.commands = nil
 }
 
 func firstUID(t *testing.T, folder string) string {

@@ -18,6 +18,7 @@ import (
 // mount is a mounted tree with the process that serves it.
 type mount struct {
 	dir    string
+	cache  string // directory of the cache on disk, which goes with the mount; "" for none
 	cmd    *exec.Cmd
 	log    *readyLog
 	exited chan struct{}
@@ -33,8 +34,13 @@ func (b *bench) mountMail(ctx context.Context, n *network, flags ...string) (*mo
 	}
 	args := append([]string{"--insecure"}, flags...)
 	cmd := exec.Command(b.imapfs, append(args, "imap://"+dovecot.User+"@"+n.relay.addr+"/", dir)...)
-	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password)
-	return startMount(ctx, cmd, dir, "imapfs: mounted ")
+	cache := dir + ".cache"
+	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "XDG_CACHE_HOME="+cache)
+	m, err := startMount(ctx, cmd, dir, "imapfs: mounted ")
+	if err == nil {
+		m.cache = cache
+	}
+	return m, err
 }
 
 // mountMemory mounts a tree that another process of this program serves from
@@ -79,6 +85,9 @@ func startMount(ctx context.Context, cmd *exec.Cmd, dir, ready string) (*mount, 
 
 // close unmounts and waits for the process.
 func (m *mount) close() error {
+	if m.cache != "" {
+		defer os.RemoveAll(m.cache)
+	}
 	m.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-m.exited:

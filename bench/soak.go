@@ -95,7 +95,7 @@ func soak(args []string) (err error) {
 	}
 	cmd := exec.Command(b.imapfs, "--insecure", "--timeout", soakTimeout.String(), "--keepalive", "1s", "--cache-size", soakCache,
 		"imap://"+dovecot.User+"@"+s.proxy.Listen+"/", dir)
-	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password)
+	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "XDG_CACHE_HOME="+dir+".cache")
 	if s.mount, err = startMount(ctx, cmd, dir, "imapfs: mounted "); err != nil {
 		return err
 	}

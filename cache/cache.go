@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strings"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -33,6 +32,8 @@ type Cache struct {
 	used  int64
 	lru   *simplelru.LRU[string, []byte]
 	loads map[string]*Load
+
+	hits, misses int64 // of Get
 }
 
 // Load is a value on its way.
@@ -70,6 +71,9 @@ func cost(key string, value []byte) int64 {
 // Budget returns the bytes that the cache may keep in memory.
 func (c *Cache) Budget() int64 { return c.budget }
 
+// Disk returns the second level, nil if there is none.
+func (c *Cache) Disk() *Disk { return c.disk }
+
 // Get returns the value of key. If it is not here, load fetches it, once for
 // all callers that wait for it. When ctx ends first, Get returns its error and
 // the load goes on for whoever asks next. An error of load is returned to all
@@ -78,11 +82,13 @@ func (c *Cache) Get(ctx context.Context, key string, load func() ([]byte, error)
 	for {
 		c.mu.Lock()
 		if value, ok := c.lru.Get(key); ok {
+			c.hits++
 			c.mu.Unlock()
 			return value, nil
 		}
 		l := c.loads[key]
 		if l == nil {
+			c.misses++
 			l = c.begin(key)
 			go l.load(load)
 		}
@@ -140,6 +146,18 @@ func (l *Load) Keep(value []byte) {
 	l.cache.disk.Put(l.key, value)
 }
 
+// KeepOnDisk is Keep for a value that nobody is known to want soon: whoever
+// waits for it gets it, and memory is left to others.
+func (l *Load) KeepOnDisk(value []byte) {
+	c := l.cache
+	l.value = value
+	c.disk.Put(l.key, value)
+	c.mu.Lock()
+	delete(c.loads, l.key)
+	c.mu.Unlock()
+	close(l.done)
+}
+
 // Release ends the load without a value. Whoever waits for it loads it himself.
 func (l *Load) Release() { l.finish(nil, errReleased) }
 
@@ -179,17 +197,20 @@ func (c *Cache) Peek(key string) ([]byte, bool) {
 	return value, ok
 }
 
-// Forget drops the values of all keys that begin with prefix, in memory and on
-// disk. What is on its way may still come.
-func (c *Cache) Forget(prefix string) {
+// Stats counts what a cache has done and what it has.
+type Stats struct {
+	Hits    int64 `json:"hits"`
+	Misses  int64 `json:"misses"`
+	Entries int   `json:"entries"`
+	Bytes   int64 `json:"bytes"`
+	Budget  int64 `json:"budget"` // in bytes
+}
+
+// Stats tells of the first level, in memory.
+func (c *Cache) Stats() Stats {
 	c.mu.Lock()
-	for _, key := range c.lru.Keys() {
-		if strings.HasPrefix(key, prefix) {
-			c.lru.Remove(key)
-		}
-	}
-	c.mu.Unlock()
-	c.disk.Delete(prefix)
+	defer c.mu.Unlock()
+	return Stats{Hits: c.hits, Misses: c.misses, Entries: c.lru.Len(), Bytes: c.used, Budget: c.budget}
 }
 
 // Used returns the bytes that the entries in memory cost now.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -28,6 +29,8 @@ type Disk struct {
 	wake    chan struct{} // something is to be written
 	closing chan struct{} // closed by Close
 	done    chan struct{} // closed when write has ended
+
+	hits, misses atomic.Int64 // of Get
 
 	mu      sync.Mutex // guards what follows
 	room    *sync.Cond // pending has shrunk
@@ -227,6 +230,14 @@ func (d *Disk) Len() int {
 	return int(d.totals.count)
 }
 
+// Stats tells of the disk.
+func (d *Disk) Stats() Stats {
+	if d == nil {
+		return Stats{}
+	}
+	return Stats{Hits: d.hits.Load(), Misses: d.misses.Load(), Entries: d.Len(), Bytes: d.Used(), Budget: d.budget}
+}
+
 // pendingOf returns the change of key that waits to be written, or the store to
 // look in.
 func (d *Disk) pendingOf(key string) (*change, *store) {
@@ -244,10 +255,17 @@ func (d *Disk) pendingOf(key string) (*change, *store) {
 }
 
 // Get returns the value of key. It is shared: nobody may change it.
-func (d *Disk) Get(key string) ([]byte, bool) {
+func (d *Disk) Get(key string) (value []byte, found bool) {
 	if d == nil {
 		return nil, false
 	}
+	defer func() {
+		if found {
+			d.hits.Add(1)
+		} else {
+			d.misses.Add(1)
+		}
+	}()
 	c, s := d.pendingOf(key)
 	if c != nil {
 		return c.value, c.kind == put

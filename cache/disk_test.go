@@ -327,11 +327,4 @@ func TestSecondLevel(t *testing.T) {
 	if loads != len(keys) {
 		t.Errorf("%d loads for %d values", loads, len(keys))
 	}
-	c.Forget("m")
-	if _, ok := c.Peek("m3"); ok {
-		t.Error("what was forgotten is there")
-	}
-	if _, ok := c.Peek("claimed"); !ok {
-		t.Error("what was not forgotten is gone")
-	}
 }

@@ -81,6 +81,12 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 		out.SetEntryTimeout(keep) // and no attribute timeout: see Getattr
 		return n.NewInode(ctx, child, id), 0
 	}
+	if name == controlName && len(n.path) == 0 {
+		child := &controlNode{fsys: n.fsys}
+		n.fsys.fill(&out.Attr, child.number(), n.fsys.start, 0)
+		out.SetEntryTimeout(keep)
+		return n.NewInode(ctx, child, child.number()), 0
+	}
 	uid, ok := parseUID(name)
 	if !ok || d.mailbox == "" {
 		return nil, syscall.ENOENT

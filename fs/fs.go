@@ -79,6 +79,7 @@ type Options struct {
 	UID, GID uint32 // owner of everything
 	Umask    uint32 // permission bits to take away
 	Timeout  time.Duration
+	Status   func() []byte // what .imapfs/status holds; nil for no such file
 	Log      *slog.Logger
 }
 
@@ -96,8 +97,9 @@ type FS struct {
 	root   *folderNode
 	notes  notifier
 
-	onlyExact atomic.Bool // no size is an estimate any more (spare.go)
-	noOpen    atomic.Bool // and OPEN is not wanted
+	snapshots atomic.Uint32 // of the status, so far
+	onlyExact atomic.Bool   // no size is an estimate any more (spare.go)
+	noOpen    atomic.Bool   // and OPEN is not wanted
 
 	mu      sync.Mutex // guards what follows
 	mirror  *mirror    // nil for none

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -48,11 +49,12 @@ func (b *Backend) open(credential string) (*session, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.Timeout)
 	defer cancel()
 
+	begun := time.Now()
 	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Addr())
 	if err != nil {
 		return nil, explainDial(u, err)
 	}
-	s := &session{b: b, conn: &watchedConn{Conn: raw, timeout: b.cfg.Timeout}}
+	s := &session{b: b, roundTrip: time.Since(begun), conn: &watchedConn{Conn: raw, timeout: b.cfg.Timeout}}
 	s.conn.expect(1) // the greeting, and all until the login is done
 	defer s.conn.expect(-1)
 	// A server that sends a byte now and then is not silent, and the library

@@ -45,6 +45,10 @@ type session struct {
 	// command that waits for one.
 	searching sync.Mutex
 
+	doing doing
+
+	roundTrip time.Duration // of the TCP handshake
+
 	// Guarded by pool.mu:
 	sel    *selection // the folder that is selected, or on the way to be; nil for none
 	users  int
@@ -52,6 +56,18 @@ type session struct {
 	ahead  int       // users that read ahead; they count as bulk too
 	used   time.Time // by the last request
 	moving bool      // SELECT is being sent
+}
+
+// doing is the commands that wait for their answers.
+type doing struct {
+	mu       sync.Mutex // guards commands
+	commands []string
+}
+
+func (d *doing) list() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string{}, d.commands...)
 }
 
 // selection is one SELECT or EXAMINE. Commands on the folder are sent behind it
@@ -165,13 +181,26 @@ func (s *session) search(what string, criteria *imap.SearchCriteria, options *im
 // command runs f, which sends a command and waits for its answer, under the
 // connection's watch, and turns its error into one of this package's.
 func (s *session) command(what string, f func() error) error {
-	s.conn.expect(1)
+	s.begin(what)
 	return s.settle(what, f())
 }
 
-// settle ends a command that was begun with conn.expect(1).
+// begin notes that a command is under way.
+func (s *session) begin(what string) {
+	s.conn.expect(1)
+	s.doing.mu.Lock()
+	defer s.doing.mu.Unlock()
+	s.doing.commands = append(s.doing.commands, what)
+}
+
+// settle ends what begin has begun.
 func (s *session) settle(what string, err error) error {
 	s.conn.expect(-1)
+	s.doing.mu.Lock()
+	if i := slices.Index(s.doing.commands, what); i >= 0 {
+		s.doing.commands = slices.Delete(s.doing.commands, i, i+1)
+	}
+	s.doing.mu.Unlock()
 	if err == nil {
 		return nil
 	}
@@ -239,7 +268,7 @@ func (s *session) unilateral() *imapclient.UnilateralDataHandler {
 // pool.close waits for.
 func (s *session) selectFolder(sel *selection) {
 	what := "open folder " + sel.folder
-	s.conn.expect(1)
+	s.begin(what)
 	cmd := s.client.Select(sel.folder, &imap.SelectOptions{ReadOnly: s.b.cfg.ReadOnly})
 	s.b.pool.selecting.Go(func() {
 		data, err := cmd.Wait()

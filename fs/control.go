@@ -1,0 +1,86 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// The hidden directory of the mount's own files. It is not listed, so that
+// grep -r and tar do not see it.
+const (
+	controlName = ".imapfs"
+	statusName  = "status"
+)
+
+// controlNode is that directory.
+type controlNode struct {
+	gofs.Inode
+	unchangeableDir
+	fsys *FS
+}
+
+func (n *controlNode) number() gofs.StableAttr {
+	return numbersOf("control", 0).of(0, kindMessage, syscall.S_IFDIR)
+}
+
+var _ = (gofs.NodeGetattrer)((*controlNode)(nil))
+
+func (n *controlNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	n.fsys.fill(&out.Attr, n.number(), n.fsys.start, 0)
+	return 0
+}
+
+var _ = (gofs.NodeLookuper)((*controlNode)(nil))
+
+// Lookup makes a new file each time, with what is so at this moment: the kernel
+// can keep it like any other file, and nobody reads half of the old one.
+func (n *controlNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if name != statusName || n.fsys.opt.Status == nil {
+		return nil, syscall.ENOENT
+	}
+	file := &statusNode{fsys: n.fsys, text: n.fsys.opt.Status(), at: time.Now()}
+	id := numbersOf("status", 0).of(n.fsys.snapshots.Add(1), kindRaw, syscall.S_IFREG)
+	n.fsys.fill(&out.Attr, id, file.at, int64(len(file.text)))
+	return n.NewInode(ctx, file, id), 0
+}
+
+var _ = (gofs.NodeOpendirHandler)((*controlNode)(nil))
+
+func (n *controlNode) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	return &listing{named: []fuse.DirEntry{{Name: statusName, Mode: syscall.S_IFREG}}}, 0, 0
+}
+
+// statusNode is what the mount had to say of itself at one moment.
+type statusNode struct {
+	gofs.Inode
+	unchangeable
+	fsys *FS
+	text []byte
+	at   time.Time
+}
+
+var _ = (gofs.NodeGetattrer)((*statusNode)(nil))
+
+func (n *statusNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	n.fsys.fill(&out.Attr, n.StableAttr(), n.at, int64(len(n.text)))
+	return 0
+}
+
+var _ = (gofs.NodeOpener)((*statusNode)(nil))
+
+func (n *statusNode) Open(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	return &statusHandle{n.text}, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
+}
+
+type statusHandle struct{ text loaded }
+
+var _ = (gofs.FileReader)((*statusHandle)(nil))
+
+func (h *statusHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	b, _ := h.text.read(ctx, dest, off)
+	return fuse.ReadResultData(b), 0
+}

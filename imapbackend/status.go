@@ -1,0 +1,77 @@
+package imapbackend
+
+import (
+	"slices"
+	"time"
+)
+
+// Status is what the backend is doing at one moment.
+type Status struct {
+	Server       string        `json:"server"`
+	User         string        `json:"user"`
+	Away         string        `json:"away,omitempty"` // why there is no connection; "" if there is one
+	Capabilities []string      `json:"capabilities"`   // of the server, after login
+	RoundTrip    float64       `json:"round_trip_ms"`  // of the TCP handshake of the newest connection, in milliseconds
+	Connections  []Connection  `json:"connections"`
+	Folders      []KnownFolder `json:"folders"` // that were looked into
+}
+
+// Connection is what one connection is doing.
+type Connection struct {
+	Folder string   `json:"folder,omitempty"` // selected
+	Doing  []string `json:"doing"`            // commands that wait for their answers; empty: it is idle
+	Quiet  float64  `json:"quiet_s"`          // for how long nothing has come, in seconds
+}
+
+// KnownFolder is what is known of one folder.
+type KnownFolder struct {
+	Folder      string `json:"folder"`
+	UIDValidity uint32 `json:"uidvalidity"`
+	Messages    int    `json:"messages"`
+	FromServer  bool   `json:"from_server"` // false: as remembered, not compared yet
+}
+
+// Status returns what the backend is doing now, without waiting for the server.
+func (b *Backend) Status() Status {
+	s := Status{Server: b.cfg.URL.Addr(), User: b.cfg.URL.User}
+	p := b.pool
+	p.mu.Lock()
+	if p.away.err != nil && !p.away.since.IsZero() {
+		s.Away = p.away.err.Error()
+	}
+	for _, session := range p.sessions {
+		c := Connection{Doing: session.doing.list(), Quiet: session.conn.silentFor().Seconds()}
+		if session.sel != nil && !session.sel.failed {
+			c.Folder = session.sel.folder
+		}
+		s.Connections = append(s.Connections, c)
+		s.RoundTrip = float64(session.roundTrip) / float64(time.Millisecond)
+		s.Capabilities = nil
+		for c := range session.caps {
+			s.Capabilities = append(s.Capabilities, string(c))
+		}
+	}
+	p.mu.Unlock()
+	slices.Sort(s.Capabilities)
+
+	b.mu.Lock()
+	folders := make([]*folder, 0, len(b.folders))
+	for _, f := range b.folders {
+		folders = append(folders, f)
+	}
+	b.mu.Unlock()
+	for _, f := range folders {
+		f.mu.Lock()
+		if f.source != fromNowhere {
+			s.Folders = append(s.Folders, KnownFolder{f.name, f.validity, len(f.uids), f.source == fromServer})
+		}
+		f.mu.Unlock()
+	}
+	slices.SortFunc(s.Folders, func(a, b KnownFolder) int {
+		if a.Folder < b.Folder {
+			return -1
+		}
+		return 1
+	})
+	return s
+}
