@@ -101,6 +101,7 @@ func (fsys *FS) MirrorProgress() (Progress, bool) {
 // changed notes that a folder, or with "" the list of folders, has changed.
 func (m *mirror) changed(folder string) {
 	m.mu.Lock()
+	m.progress.Complete = false // until it was looked at
 	if folder != "" {
 		m.dirty[folder] = true
 	} else {
