@@ -95,7 +95,7 @@ func TestDiskKilled(t *testing.T) {
 		cmd, out := start(t, dir)
 		lines := bufio.NewScanner(out)
 		lines.Buffer(nil, 1<<20)
-		most := 1 + rand.Intn(40)
+		most := 1 + rand.Intn(12)
 		var killer *time.Timer
 		for n := 0; lines.Scan(); n++ {
 			what, list, _ := strings.Cut(lines.Text(), " ")
