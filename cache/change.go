@@ -33,6 +33,7 @@ func (s *store) update(fn func(*changes) error) (totals, error) {
 			if err := fn(c); err != nil {
 				return err
 			}
+			s.unmap(tx)
 			return meta.Put(totalsKey, c.totals.bytes())
 		})
 	})

@@ -24,9 +24,9 @@ func TestDiskDamage(t *testing.T) {
 	}
 	d.Close()
 
-	trials := 300
+	trials := 60
 	if testing.Short() {
-		trials = 50
+		trials = 10
 	}
 	if n, err := fmt.Sscan(os.Getenv("IMAPFS_DAMAGE_TRIALS"), &trials); n > 0 && err != nil {
 		t.Fatal(err)

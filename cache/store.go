@@ -11,11 +11,13 @@ import (
 	"path"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 // store is what a Disk has on the disk: a database and, for large values, a
@@ -35,7 +37,8 @@ type store struct {
 	file *os.File // of the database
 	db   *bbolt.DB
 
-	begun totals // when it was opened
+	begun totals       // when it was opened
+	views atomic.Int64 // see view
 }
 
 var (
@@ -59,6 +62,9 @@ const (
 	// not full. Both measured (BenchmarkDisk).
 	entryCost = 250
 	blockSize = 4096
+
+	// databasePage is the size of the database's pages, wherever it is made.
+	databasePage = 4096
 
 	// formatVersion changes when a new program could not read an old store.
 	formatVersion = 1
@@ -87,15 +93,24 @@ func openStore(root *os.Root, noSync bool) (*store, error) {
 			return err
 		}
 		s.db, err = bbolt.Open(indexName, 0o600, &bbolt.Options{
-			Timeout: time.Millisecond, // the lock is ours
+			Timeout:  time.Millisecond, // the lock is ours
+			PageSize: databasePage,
 			// The list of free pages is written too: without it the whole file
 			// is read at each start, in goroutines whose panics nobody catches.
 			FreelistType: bbolt.FreelistMapType,
 			NoStatistics: true,
 			NoSync:       noSync,
+			NoGrowSync:   noSync,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				file, err := root.OpenFile(name, flag, mode)
+				if err != nil {
+					return nil, err
+				}
 				s.file = file
+				info, err := file.Stat()
+				if err == nil {
+					err = checkPages(file, info.Size())
+				}
 				return file, err
 			},
 		})
@@ -287,13 +302,36 @@ func checksum(key string, value []byte) (sum [16]byte) {
 	return sum
 }
 
-// find returns the entry of key.
-func (s *store) find(key string) (e entry, found bool, err error) {
-	err = guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) (err error) {
-			e, found, err = parseEntry(tx.Bucket(entriesBucket).Get([]byte(key)))
+// viewsMapped is after how many transactions the database's pages are unmapped.
+const viewsMapped = 256
+
+// view runs fn in a transaction that reads. Each page that it looks at is mapped
+// then, with its neighbours, 64 kB: what stays mapped counts as memory of this
+// program, although the kernel can take it back. So it is given back now and
+// then; it stays in the kernel's cache.
+func (s *store) view(fn func(*bbolt.Tx) error) error {
+	return guard(func() error {
+		return s.db.View(func(tx *bbolt.Tx) error {
+			err := fn(tx)
+			if s.views.Add(1)%viewsMapped == 0 {
+				s.unmap(tx)
+			}
 			return err
 		})
+	})
+}
+
+// unmap gives the mapped pages back. The mapping itself stays, as long as the
+// transaction lasts.
+func (s *store) unmap(tx *bbolt.Tx) {
+	unix.Syscall(unix.SYS_MADVISE, s.db.Info().Data, uintptr(tx.Size()), unix.MADV_DONTNEED)
+}
+
+// find returns the entry of key.
+func (s *store) find(key string) (e entry, found bool, err error) {
+	err = s.view(func(tx *bbolt.Tx) (err error) {
+		e, found, err = parseEntry(tx.Bucket(entriesBucket).Get([]byte(key)))
+		return err
 	})
 	return e, found && err == nil, err
 }
@@ -301,18 +339,16 @@ func (s *store) find(key string) (e entry, found bool, err error) {
 // get returns the entry of key and its value, nil if that is not what was
 // written.
 func (s *store) get(key string) (e entry, value []byte, found bool, err error) {
-	err = guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) (err error) {
-			e, found, err = parseEntry(tx.Bucket(entriesBucket).Get([]byte(key)))
-			if err != nil || !found || e.large() {
-				return err
-			}
-			// The bytes are gone with the transaction.
-			if b := tx.Bucket(valuesBucket).Get(numberKey(e.number)); int64(len(b)) == e.size {
-				value = append(make([]byte, 0, len(b)), b...)
-			}
-			return nil
-		})
+	err = s.view(func(tx *bbolt.Tx) (err error) {
+		e, found, err = parseEntry(tx.Bucket(entriesBucket).Get([]byte(key)))
+		if err != nil || !found || e.large() {
+			return err
+		}
+		// The bytes are gone with the transaction.
+		if b := tx.Bucket(valuesBucket).Get(numberKey(e.number)); int64(len(b)) == e.size {
+			value = append(make([]byte, 0, len(b)), b...)
+		}
+		return nil
 	})
 	if err != nil || !found {
 		return e, nil, false, err
@@ -370,16 +406,14 @@ func (s *store) removeStrays() error {
 	if err != nil {
 		return err
 	}
-	return guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) error {
-			files := tx.Bucket(filesBucket)
-			for _, name := range names {
-				number, err := strconv.ParseUint(name, 10, 64)
-				if err != nil || files.Get(numberKey(number)) == nil {
-					s.root.RemoveAll(path.Join(filesName, name))
-				}
+	return s.view(func(tx *bbolt.Tx) error {
+		files := tx.Bucket(filesBucket)
+		for _, name := range names {
+			number, err := strconv.ParseUint(name, 10, 64)
+			if err != nil || files.Get(numberKey(number)) == nil {
+				s.root.RemoveAll(path.Join(filesName, name))
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 }

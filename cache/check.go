@@ -1,0 +1,190 @@
+package cache
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"io"
+)
+
+// checkPages looks whether the pages of a bbolt database are a tree, and none of
+// those is in its list of free pages. A page that is its own ancestor, or comes
+// to be that by a wrong list, makes bbolt call itself until the program dies,
+// and no recover helps. Leaves are not read: a store of 2 GiB takes some
+// thousand small reads. What else may be wrong costs values at the most. The
+// format is that of bbolt's internal/common: page.go, meta.go.
+func checkPages(file io.ReaderAt, size int64) error {
+	c := &checker{file: file}
+	root, free, found := c.meta()
+	if !found {
+		return nil // bbolt says so itself
+	}
+	if size/c.pageSize < c.pages {
+		return fmt.Errorf("%w: it was cut off", errDamaged)
+	}
+	c.seen = make([]uint64, c.pages/64+1)
+	if err := c.claim(root); err != nil {
+		return err
+	}
+	if err := c.walk(root, 0, true); err != nil {
+		return err
+	}
+	return c.free(free)
+}
+
+type checker struct {
+	file     io.ReaderAt
+	pageSize int64
+	pages    int64
+	seen     []uint64 // a bit for each page
+}
+
+// native is what bbolt uses.
+var native = binary.NativeEndian
+
+const (
+	pageHeader   = 16
+	element      = 16 // of a branch or a leaf
+	branchPage   = 1
+	leafPage     = 2
+	freelistPage = 16
+	deepest      = 20
+)
+
+// meta finds the newer meta page that is whole.
+func (c *checker) meta() (root, free uint64, found bool) {
+	var newest uint64
+	for _, off := range []int64{0, databasePage} {
+		b := make([]byte, pageHeader+64)
+		if _, err := c.file.ReadAt(b, off); err != nil {
+			continue
+		}
+		b = b[pageHeader:]
+		sum := fnv.New64a()
+		sum.Write(b[:56])
+		pageSize := int64(native.Uint32(b[8:]))
+		if native.Uint32(b) != 0xED0CDAED || native.Uint64(b[56:]) != sum.Sum64() || pageSize < 512 {
+			continue
+		}
+		if txid := native.Uint64(b[48:]); !found || txid > newest {
+			newest, found = txid, true
+			root, free = native.Uint64(b[16:]), native.Uint64(b[32:])
+			c.pageSize, c.pages = pageSize, int64(min(native.Uint64(b[40:]), 1<<40))
+		}
+	}
+	return root, free, found
+}
+
+// claim notes that a page is used.
+func (c *checker) claim(id uint64) error {
+	if id < 2 || id >= uint64(c.pages) || c.seen[id/64]&(1<<(id%64)) != 0 {
+		return fmt.Errorf("%w: page %d is used twice, or is not there", errDamaged, id)
+	}
+	c.seen[id/64] |= 1 << (id % 64)
+	return nil
+}
+
+// header returns the header of a page.
+func (c *checker) header(id uint64) (flags, count int, overflow int64, err error) {
+	var b [pageHeader]byte
+	if _, err := c.file.ReadAt(b[:], int64(id)*c.pageSize); err != nil {
+		return 0, 0, 0, err
+	}
+	overflow = int64(native.Uint32(b[12:]))
+	if native.Uint64(b[:]) != id || int64(id)+overflow >= c.pages {
+		return 0, 0, 0, fmt.Errorf("%w: page %d", errDamaged, id)
+	}
+	return int(native.Uint16(b[8:])), int(native.Uint16(b[10:])), overflow, nil
+}
+
+// walk claims what is below a page, which is claimed.
+func (c *checker) walk(id uint64, depth int, buckets bool) error {
+	flags, count, overflow, err := c.header(id)
+	if err != nil {
+		return err
+	}
+	if flags == leafPage && !buckets {
+		return nil
+	}
+	b := make([]byte, (1+overflow)*c.pageSize)
+	if _, err := c.file.ReadAt(b, int64(id)*c.pageSize); err != nil {
+		return err
+	}
+	wrong := fmt.Errorf("%w: page %d", errDamaged, id)
+	if b = b[pageHeader:]; count*element > len(b) || depth > deepest {
+		return wrong
+	}
+	switch flags {
+	case leafPage: // with buckets
+		for i := range count {
+			e := b[i*element:]
+			isBucket := native.Uint32(e)&1 != 0
+			at := int64(native.Uint32(e[4:])) + int64(native.Uint32(e[8:]))
+			if !isBucket {
+				continue
+			}
+			if at+16 > int64(len(e)) {
+				return wrong
+			}
+			if root := native.Uint64(e[at:]); root != 0 { // 0: the bucket is in this page
+				if err := c.claim(root); err != nil {
+					return err
+				}
+				if err := c.walk(root, depth+1, false); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	case branchPage:
+		if count == 0 {
+			return wrong
+		}
+		for i := range count {
+			if err := c.claim(native.Uint64(b[i*element+8:])); err != nil {
+				return err
+			}
+		}
+		// All leaves are at the same depth.
+		first, _, _, err := c.header(native.Uint64(b[8:]))
+		if err != nil {
+			return err
+		}
+		for i := 0; i < count && (first != leafPage || buckets); i++ {
+			if err := c.walk(native.Uint64(b[i*element+8:]), depth+1, buckets); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return wrong
+}
+
+// free claims the pages in the list of free ones.
+func (c *checker) free(id uint64) error {
+	if err := c.claim(id); err != nil {
+		return err
+	}
+	flags, count, overflow, err := c.header(id)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, (1+overflow)*c.pageSize)
+	if _, err := c.file.ReadAt(b, int64(id)*c.pageSize); err != nil {
+		return err
+	}
+	b = b[pageHeader:]
+	n := uint64(count)
+	if count == 0xFFFF { // too many for the header
+		n, b = native.Uint64(b), b[8:]
+	}
+	if flags != freelistPage || n > uint64(len(b))/8 {
+		return fmt.Errorf("%w: the list of free pages", errDamaged)
+	}
+	for i := range n {
+		if err := c.claim(native.Uint64(b[i*8:])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
