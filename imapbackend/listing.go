@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -22,16 +23,17 @@ func (b *Backend) Messages(ctx context.Context, name string) (mail.Listing, erro
 		if listed {
 			return l, nil
 		}
-		if err := b.do(ctx, "list "+name, func() error { return f.search(false) }); err != nil {
+		if err := b.do(ctx, "list "+name, func() error { _, err := f.search(false); return err }); err != nil {
 			return l, err
 		}
 	}
 }
 
 // search asks for all UIDs of the folder, to fill it, or to find out what has
-// changed. The question goes out behind the SELECT, without waiting for that.
-func (f *folder) search(again bool) error {
-	return f.b.pool.with(need{folder: f.name}, func(l *lease) error {
+// changed, and tells whether it found a change. The question goes out behind
+// the SELECT, without waiting for that.
+func (f *folder) search(again bool) (changed bool, err error) {
+	err = f.b.pool.with(need{folder: f.name}, func(l *lease) error {
 		f.mu.Lock()
 		listed := f.listed
 		f.mu.Unlock()
@@ -58,11 +60,12 @@ func (f *folder) search(again bool) error {
 		if again {
 			f.b.refreshSoon(f.name)
 		}
-		if len(added)+len(removed) > 0 {
+		if changed = len(added)+len(removed) > 0; changed {
 			f.b.notify(mail.Change{Folder: f.name, Added: added, Removed: removed})
 		}
 		return nil
 	})
+	return changed, err
 }
 
 // searchAll is UID SEARCH ALL. With ESEARCH (RFC 4731) the answer is a set of
@@ -108,6 +111,10 @@ func (l *lease) searchAll() ([]uint32, error) {
 	return slices.Clip(slices.Compact(uids)), nil
 }
 
+// mostRefreshPause is the longest pause between two refreshes of a folder, and
+// so about how late a change may show on a server that reports what is none.
+const mostRefreshPause = 10 * time.Second
+
 // refreshSoon looks at a folder again, in a goroutine that Close waits for.
 func (b *Backend) refreshSoon(name string) {
 	f := b.folder(name)
@@ -117,19 +124,34 @@ func (b *Backend) refreshSoon(name string) {
 	if !f.listed || f.refreshing {
 		return // whoever lists it looks at again
 	}
-	f.refreshing = b.start(func() {
-		for {
-			f.mu.Lock()
-			if !f.again || b.ctx.Err() != nil {
-				f.refreshing = false
-				f.mu.Unlock()
-				return
-			}
-			f.again = false
+	f.refreshing = b.start(f.refresh)
+}
+
+// refresh looks at the folder until nothing more is reported. It pauses after
+// each look, longer if there was nothing new: some servers report the number of
+// messages with every answer, and would be asked for ever.
+func (f *folder) refresh() {
+	pauses := newBackOff()
+	pauses.MaxInterval = mostRefreshPause
+	for {
+		f.mu.Lock()
+		if !f.again || f.b.ctx.Err() != nil {
+			f.refreshing = false
 			f.mu.Unlock()
-			if err := f.search(true); err != nil {
-				b.log.Warn("cannot list the folder again", "folder", name, "error", err)
-			}
+			return
 		}
-	})
+		f.again = false
+		f.mu.Unlock()
+		changed, err := f.search(true)
+		if err != nil {
+			f.b.log.Warn("cannot list the folder again", "folder", f.name, "error", err)
+		}
+		if changed {
+			pauses.Reset()
+		}
+		select {
+		case <-time.After(pauses.NextBackOff()):
+		case <-f.b.ctx.Done():
+		}
+	}
 }
