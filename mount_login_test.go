@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -49,6 +50,72 @@ func TestNoCredentials(t *testing.T) {
 			}
 			if info, err := os.Stat(trace); err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("mode of the trace: %v, %v", info, err)
+			}
+		})
+	}
+}
+
+// TestScramFallback has a Dovecot that offers SCRAM-SHA-256 but keeps the
+// password in a form that does not fit. PLAIN follows over TLS only, and only
+// where the password has not been refused already.
+func TestScramFallback(t *testing.T) {
+	cert, key := certificate(t, "127.0.0.1")
+	hash := sha256.Sum256([]byte(dovecot.Password))
+	extra := dovecot.NoPenalty + "auth_mechanisms = plain scram-sha-256\n"
+	hashed := dovecot.Start(t, dovecot.Options{CertFile: cert, KeyFile: key, Extra: extra, Stored: "{SHA256}" + base64.StdEncoding.EncodeToString(hash[:])})
+	fits := dovecot.Start(t, dovecot.Options{CertFile: cert, KeyFile: key, Extra: extra})
+	hashed.Deliver(t, []byte("Subject: x\n\nBy a hash.\n"), []byte("Subject: y\n\nAgain.\n"))
+	fits.Deliver(t, []byte("Subject: x\n\nBy proof.\n"), []byte("Subject: y\n\nAgain.\n"))
+	for _, test := range []struct {
+		name, url, password string
+		insecure            bool
+		want                string // body, "" if the login fails
+		scram, plain        int    // how often each is tried
+	}{
+		{"TLS", "imaps://anna@" + hashed.TLS, dovecot.Password, false, "By a hash.\n", 1, 2},
+		{"STARTTLS", "imap://anna@" + hashed.Addr, dovecot.Password, false, "By a hash.\n", 1, 2},
+		{"wrong password", "imaps://anna@" + hashed.TLS, "wrong", false, "", 1, 1},
+		{"not encrypted", "imap://anna@" + hashed.Addr, dovecot.Password, true, "", 1, 0},
+		{"not encrypted, PLAIN asked for", "imap://anna;AUTH=PLAIN@" + hashed.Addr, dovecot.Password, true, "By a hash.\n", 0, 2},
+		{"SCRAM asked for", "imaps://anna;AUTH=SCRAM-SHA-256@" + hashed.TLS, dovecot.Password, false, "", 1, 0},
+		{"SCRAM works", "imaps://anna@" + fits.TLS, dovecot.Password, false, "By proof.\n", 2, 0},
+		{"SCRAM works, wrong password", "imaps://anna@" + fits.TLS, "wrong", false, "", 1, 0},
+		{"SCRAM works, PLAIN asked for", "imaps://anna;AUTH=PLAIN@" + fits.TLS, dovecot.Password, false, "By proof.\n", 0, 2},
+		{"not offered", "imaps://anna;AUTH=LOGIN@" + fits.TLS, dovecot.Password, false, "", 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir, trace := t.TempDir(), filepath.Join(t.TempDir(), "trace")
+			args := []string{"--connections", "1", "--tls-ca", cert, "--trace-imap", trace, test.url + "/INBOX", dir}
+			if test.insecure {
+				args = slices.Insert(args, 0, "--insecure")
+			}
+			p := imapfs(t, []string{"IMAPFS_PASSWORD=" + test.password}, args...)
+			if test.want == "" {
+				if code := p.exit(t); code != 1 {
+					t.Errorf("exit code %d: %s", code, p.stderr)
+				}
+			} else {
+				p.waitMounted(t)
+				t.Cleanup(func() { unmount(t, dir) })
+				if got := string(read(t, dir, "1", "body.txt")); got != test.want {
+					t.Errorf("body %q, want %q", got, test.want)
+				}
+				// The next login goes straight to what has worked.
+				server := hashed
+				if test.want == "By proof.\n" {
+					server = fits
+				}
+				if err := server.Kick(); err != nil {
+					t.Fatal(err)
+				}
+				if got := string(read(t, dir, "2", "body.txt")); got != "Again.\n" {
+					t.Errorf("body %q", got)
+				}
+			}
+			said := string(read(t, trace))
+			scram, plain := strings.Count(said, "AUTHENTICATE SCRAM-SHA-256"), strings.Count(said, "AUTHENTICATE PLAIN")
+			if scram != test.scram || plain != test.plain {
+				t.Errorf("%d times SCRAM-SHA-256 and %d times PLAIN, want %d and %d; imapfs said %s", scram, plain, test.scram, test.plain, p.stderr)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ package dovecot
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,6 +42,7 @@ type Server struct {
 // Options for Start and Run.
 type Options struct {
 	CertFile, KeyFile string // PEM files; "" for no TLS
+	Stored            string // User's password as the server keeps it, like {SHA256}...; "" for Password itself
 	Extra             string // lines for the end of the configuration
 }
 
@@ -172,7 +174,7 @@ func (s *Server) start(binary string, o Options) error {
 	}
 	s.Addr, s.TLS = "127.0.0.1:"+port, "127.0.0.1:"+tlsPort
 	data := map[string]any{
-		"Dir": s.dir, "Password": Password, "Port": port, "TLSPort": tlsPort,
+		"Dir": s.dir, "Password": cmp.Or(o.Stored, Password), "Port": port, "TLSPort": tlsPort,
 		"CertFile": o.CertFile, "KeyFile": o.KeyFile, "Extra": o.Extra,
 		// As root, Dovecot serves no mail of root's.
 		"MailUser": "nobody", "MailGroup": "nogroup", "InternalUser": "dovecot", "InternalGroup": "dovecot", "LoginUser": "dovenull", "RunAsUser": false,
