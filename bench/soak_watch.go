@@ -106,7 +106,8 @@ func statusField(pid int, field string) (int64, error) {
 }
 
 // soakGrowth compares the minute around the second with the last one: memory by
-// its average, what comes and goes with the requests by the most that there was.
+// its average, what comes and goes with the requests by the least that there was,
+// which a leak raises, and a stalled connection with many waiting for it does not.
 func soakGrowth(samples []sample) error {
 	if len(samples) == 0 || samples[len(samples)-1].at < 4*time.Minute {
 		fmt.Println("growth: too short a run to compare")
@@ -117,7 +118,7 @@ func soakGrowth(samples []sample) error {
 	for _, c := range []struct {
 		what  string
 		of    func(sample) int64
-		most  bool  // compare the greatest values
+		least bool  // compare the least values
 		slack int64 // that may be added to 10 %
 		show  func(int64) string
 	}{
@@ -132,8 +133,10 @@ func soakGrowth(samples []sample) error {
 			for _, m := range samples {
 				switch {
 				case m.at < from || m.at > to:
-				case c.most:
-					v, n = max(v, c.of(m)), 1
+				case c.least && n == 0:
+					v, n = c.of(m), 1
+				case c.least:
+					v = min(v, c.of(m))
 				default:
 					v, n = v+c.of(m), n+1
 				}
