@@ -87,7 +87,8 @@ func command() *cobra.Command {
 message a directory in it with headers.txt, body.txt and attachments/.
 
 SOURCE is imaps://user@host/ (TLS) or imap://user@host/ (STARTTLS); a folder
-after the slash mounts only that one. Write an @ in the user name as %40, or use
+after the slash mounts only that one. user;AUTH=PLAIN allows only that login
+mechanism. Write an @ in the user name as %40, or use
 --user. The password comes from --password-command, --password-file, the
 environment variable IMAPFS_PASSWORD, or a prompt; never from the URL. Where only
 OAuth2 is accepted, --token-command gets an access token from another program.

@@ -160,7 +160,7 @@ func run(ctx context.Context, short, verbose bool, filter *regexp.Regexp) (err e
 }
 
 // build makes the temporary directory and builds imapfs there.
-func (b *bench) build(ctx context.Context) error {
+func (b *bench) build(ctx context.Context, flags ...string) error {
 	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return fmt.Errorf("go env GOMOD: %v", err)
@@ -170,7 +170,7 @@ func (b *bench) build(ctx context.Context) error {
 		return err
 	}
 	b.imapfs = filepath.Join(b.dir, "imapfs")
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.imapfs, ".")
+	build := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", b.imapfs}, flags, []string{"."})...)
 	build.Dir = b.module
 	if out, err := build.CombinedOutput(); err != nil {
 		os.RemoveAll(b.dir)

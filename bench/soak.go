@@ -45,12 +45,9 @@ type soaking struct {
 	calls     map[int]time.Time // system calls under way, by worker
 	delivered map[imap.UID]bool // what the server has confirmed
 	deleted   map[imap.UID]bool // false: the deletion failed, so nobody knows
-	memory    []sample
-}
 
-type sample struct {
-	at  time.Duration
-	rss int64
+	socket  string // of the mount, which tells of itself there (watched.go)
+	samples []sample
 }
 
 // soak runs readers, a writer, a deleter and faults for some minutes.
@@ -65,7 +62,7 @@ func soak(args []string) (err error) {
 
 	b := &bench{}
 	progress("building imapfs, filling Dovecot")
-	if err := b.build(ctx); err != nil {
+	if err := b.build(ctx, "-tags", "soak"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
@@ -95,7 +92,8 @@ func soak(args []string) (err error) {
 	}
 	cmd := exec.Command(b.imapfs, "--insecure", "--timeout", soakTimeout.String(), "--keepalive", "1s", "--cache-size", soakCache,
 		"imap://"+dovecot.User+"@"+s.proxy.Listen+"/", dir)
-	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "XDG_CACHE_HOME="+dir+".cache")
+	s.socket = filepath.Join(b.dir, "socket")
+	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "IMAPFS_SOAK="+s.socket, "XDG_CACHE_HOME="+dir+".cache")
 	if s.mount, err = startMount(ctx, cmd, dir, "imapfs: mounted "); err != nil {
 		return err
 	}
@@ -392,57 +390,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// report prints a line every ten seconds until the end.
-func (s *soaking) report(ctx context.Context, began time.Time) {
-	fmt.Printf("%8s %8s %5s %8s %9s %8s %7s %6s %6s %10s %8s\n", "time", "RSS", "files", "threads", "reads", "errors", "faults", "wrong", "hangs", "delivered", "deleted")
-	pid := s.mount.cmd.Process.Pid
-	for second := 1; pause(ctx, time.Second); second++ {
-		select {
-		case <-s.mount.exited:
-			progress("imapfs has ended: %v: %s", s.mount.err, s.mount.log)
-			s.hangs.Add(1)
-			return
-		default:
-		}
-		rss, _ := statusField(pid, "VmRSS:")
-		s.mu.Lock()
-		s.memory = append(s.memory, sample{time.Since(began), rss << 10})
-		delivered, deleted := len(s.delivered), 0
-		for _, sure := range s.deleted {
-			if sure {
-				deleted++
-			}
-		}
-		for worker, since := range s.calls {
-			if time.Since(since) > soakHang {
-				s.hangs.Add(1)
-				progress("worker %d is in a system call since %v", worker, time.Since(since).Round(time.Second))
-			}
-		}
-		s.mu.Unlock()
-		if second%10 == 0 {
-			threads, _ := statusField(pid, "Threads:")
-			files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-			fmt.Printf("%8s %8s %5d %8d %9d %8d %7d %6d %6d %10d %8d\n", time.Since(began).Round(time.Second), size(rss<<10), len(files), threads,
-				s.reads.Load(), s.errors.Load(), s.faults.Load(), s.wrong.Load(), s.hangs.Load(), delivered, deleted)
-		}
-	}
-}
-
-// statusField is a number in /proc/PID/status.
-func statusField(pid int, field string) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, field); ok {
-			return strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-		}
-	}
-	return 0, fmt.Errorf("no %s in the status of process %d", field, pid)
-}
-
 // verdict compares the server's messages and the memory with what they should
 // be.
 func (s *soaking) verdict() error {
@@ -473,34 +420,10 @@ func (s *soaking) verdict() error {
 		}
 	}
 	fmt.Printf("%d messages lost, %d left that were reported as deleted\n", lost, left)
-	fmt.Println(memoryVerdict(s.memory))
-	if wrong, hangs := s.wrong.Load(), s.hangs.Load(); wrong+hangs > 0 || lost+left > 0 {
-		return fmt.Errorf("%d wrong reads, %d hangs, %d messages lost, %d not deleted", wrong, hangs, lost, left)
+	grown := soakGrowth(s.samples)
+	if wrong, hangs := s.wrong.Load(), s.hangs.Load(); wrong+hangs > 0 || lost+left > 0 || grown != nil {
+		return errors.Join(grown, fmt.Errorf("FAILED: %d wrong reads, %d hangs, %d messages lost, %d not deleted", wrong, hangs, lost, left))
 	}
+	fmt.Println("passed")
 	return nil
-}
-
-// memoryVerdict compares the minute around the second with the last one.
-func memoryVerdict(samples []sample) string {
-	average := func(from, to time.Duration) (sum int64) {
-		n := int64(0)
-		for _, m := range samples {
-			if m.at >= from && m.at < to {
-				sum += m.rss
-				n++
-			}
-		}
-		return sum / max(n, 1)
-	}
-	if len(samples) == 0 || samples[len(samples)-1].at < 4*time.Minute {
-		return "memory: too short a run to compare"
-	}
-	end := samples[len(samples)-1].at
-	first, last := average(90*time.Second, 150*time.Second), average(end-time.Minute, end+1)
-	growth := 100 * (float64(last)/float64(max(first, 1)) - 1)
-	verdict := "fine"
-	if growth > 10 {
-		verdict = "MORE THAN 10 %"
-	}
-	return fmt.Sprintf("memory: %s after two minutes, %s at the end: %+.1f %%, %s", size(first), size(last), growth, verdict)
 }

@@ -228,13 +228,17 @@ func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint3
 		flags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
 	}
 	void := !n.voided && (!exact || n.told != size)
-	n.voided = n.voided || void
-	n.opens++
+	n.opens++ // before the notification: no estimate is given out to keep behind it
 	n.mu.Unlock()
 	if void {
 		// This takes no lock that a request could hold: it is about attributes
 		// only, not pages.
 		n.NotifyContent(-1, 0)
+		// Only now, so that whoever opens the file meanwhile does not read by
+		// the estimate that the kernel still has.
+		n.mu.Lock()
+		n.voided = true
+		n.mu.Unlock()
 	}
 	return h, flags, 0
 }

@@ -51,9 +51,12 @@ func (p *pool) isAway() (yes bool, err error) {
 	return true, nil
 }
 
-// goAway begins to look for the server, when there is no connection left. It is
-// called with p.mu held.
-func (p *pool) goAway() {
+// goAway begins to look for the server, when there is no connection left. It
+// fails if the backend is closing. It is called with p.mu held.
+func (p *pool) goAway() error {
+	if !p.b.start(p.comeBack) { // which waits for p.mu before it looks at p.away
+		return errClosed
+	}
 	wait := p.grace
 	p.away = away{since: time.Now(), err: errBroken}
 	if p.silent {
@@ -63,10 +66,7 @@ func (p *pool) goAway() {
 	}
 	// Whoever waits then looks at the time again.
 	time.AfterFunc(wait, p.wakeAll)
-	if !p.b.start(p.comeBack) {
-		p.away = away{}
-		p.closed = true
-	}
+	return nil
 }
 
 // begin opens the first connection. If the server cannot be reached within

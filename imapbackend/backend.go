@@ -21,6 +21,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/xdg-go/scram"
@@ -59,6 +60,7 @@ type Backend struct {
 	tokens  sync.Mutex // held while a token is fetched: helpers rewrite a file
 	secrets *secrets
 	scram   *scram.Client // keeps what is expensive to compute; nil with a token
+	noScram atomic.Bool   // PLAIN worked where SCRAM-SHA-256 did not
 
 	structures *structures
 	store      Store

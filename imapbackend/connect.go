@@ -90,7 +90,7 @@ func (s *session) start(ctx context.Context, u URL) error {
 		}
 		wire.greeting = []byte("* OK STARTTLS done\r\n")
 	}
-	if u.TLS || !s.b.cfg.Insecure {
+	if s.encrypted() {
 		if u.TLS {
 			config.NextProtos = []string{"imap"}
 		}
@@ -114,6 +114,9 @@ func (s *session) start(ctx context.Context, u URL) error {
 	}
 	return nil
 }
+
+// encrypted tells whether nobody on the line can read along.
+func (s *session) encrypted() bool { return s.b.cfg.URL.TLS || !s.b.cfg.Insecure }
 
 // startTLS speaks with the server up to the point where TLS begins
 // (RFC 9051 §6.2.1). The library could do that, but would then keep the

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -25,7 +26,7 @@ func (b *Backend) Messages(ctx context.Context, name string) (mail.Listing, erro
 		if source == fromServer {
 			return l, nil
 		}
-		if err := b.do(ctx, "list "+name, func() error { return f.search(false) }); err != nil {
+		if err := b.do(ctx, "list "+name, func() error { _, err := f.search(false); return err }); err != nil {
 			if source == fromStore && isUnreached(err) {
 				return l, nil
 			}
@@ -41,15 +42,15 @@ func isUnreached(err error) bool {
 }
 
 // search asks for all UIDs of the folder, to fill it, or to find out what has
-// changed. The question goes out behind the SELECT, without waiting for that;
-// but where the folder is remembered its answer is awaited first, which tells
-// whether there is anything to ask.
-func (f *folder) search(again bool) error {
+// changed, and tells whether it found a change. The question goes out behind
+// the SELECT, without waiting for that; but where the folder is remembered its
+// answer is awaited first, which tells whether there is anything to ask.
+func (f *folder) search(again bool) (changed bool, err error) {
 	if !again {
 		f.countSearches(1)
 		defer f.countSearches(-1)
 	}
-	return f.b.pool.with(need{folder: f.name}, func(l *lease) error {
+	err = f.b.pool.with(need{folder: f.name}, func(l *lease) error {
 		f.mu.Lock()
 		source := f.source
 		f.mu.Unlock()
@@ -87,11 +88,12 @@ func (f *folder) search(again bool) error {
 		for _, uid := range removed {
 			f.b.store.Delete(structureKey(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}))
 		}
-		if len(added)+len(removed) > 0 {
+		if changed = len(added)+len(removed) > 0; changed {
 			f.b.notify(mail.Change{Folder: f.name, UIDValidity: validity, Added: added, Removed: removed})
 		}
 		return nil
 	})
+	return changed, err
 }
 
 func (f *folder) countSearches(n int) {
@@ -143,6 +145,10 @@ func (l *lease) searchAll() ([]uint32, error) {
 	return slices.Clip(slices.Compact(uids)), nil
 }
 
+// mostRefreshPause is the longest pause between two refreshes of a folder, and
+// so about how late a change may show on a server that reports what is none.
+const mostRefreshPause = 10 * time.Second
+
 // refreshSoon looks at a folder again, in a goroutine that Close waits for.
 func (b *Backend) refreshSoon(name string) {
 	f := b.folder(name)
@@ -152,19 +158,34 @@ func (b *Backend) refreshSoon(name string) {
 	if f.source == fromNowhere || f.refreshing {
 		return // whoever lists it looks at again
 	}
-	f.refreshing = b.start(func() {
-		for {
-			f.mu.Lock()
-			if !f.again || b.ctx.Err() != nil {
-				f.refreshing = false
-				f.mu.Unlock()
-				return
-			}
-			f.again = false
+	f.refreshing = b.start(f.refresh)
+}
+
+// refresh looks at the folder until nothing more is reported. It pauses after
+// each look, longer if there was nothing new: some servers report the number of
+// messages with every answer, and would be asked for ever.
+func (f *folder) refresh() {
+	pauses := newBackOff()
+	pauses.MaxInterval = mostRefreshPause
+	for {
+		f.mu.Lock()
+		if !f.again || f.b.ctx.Err() != nil {
+			f.refreshing = false
 			f.mu.Unlock()
-			if err := f.search(true); err != nil {
-				b.log.Warn("cannot list the folder again", "folder", name, "error", err)
-			}
+			return
 		}
-	})
+		f.again = false
+		f.mu.Unlock()
+		changed, err := f.search(true)
+		if err != nil {
+			f.b.log.Warn("cannot list the folder again", "folder", f.name, "error", err)
+		}
+		if changed {
+			pauses.Reset()
+		}
+		select {
+		case <-time.After(pauses.NextBackOff()):
+		case <-f.b.ctx.Done():
+		}
+	}
 }

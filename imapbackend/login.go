@@ -24,6 +24,9 @@ const (
 	xoauth2     = "XOAUTH2"       // Google's, and the only one of Microsoft
 )
 
+// mechanisms are those that SOURCE can ask for.
+var mechanisms = []string{scramSHA256, sasl.Plain, sasl.Login, sasl.OAuthBearer, xoauth2}
+
 // login logs in, unless the server has done so by itself (PREAUTH).
 func (s *session) login(credential string) error {
 	u := s.b.cfg.URL
@@ -47,21 +50,45 @@ func (s *session) login(credential string) error {
 	return nil
 }
 
-// passwordLogin uses the best of what the server offers. There is no second
-// try with a weaker mechanism: whoever plays the server could ask for it.
+// offers tells whether a mechanism can be used: the server has it, and SOURCE
+// does not ask for another one.
+func (s *session) offers(caps imap.CapSet, mechanism string) bool {
+	auth := s.b.cfg.URL.Auth
+	return caps.Has(imap.AuthCap(mechanism)) && (auth == "" || auth == mechanism)
+}
+
+// passwordLogin uses the best of what the server offers. A server that offers
+// SCRAM-SHA-256 but keeps this password in a form that does not fit refuses
+// before it has asked for the proof, and so has not looked at the password.
+// Only then, and only over TLS, PLAIN is tried behind it: a wrong password
+// counts once, and nobody learns it who could not have left SCRAM out of the
+// offer.
 func (s *session) passwordLogin(caps imap.CapSet, password string) error {
 	u := s.b.cfg.URL
 	var err error
 	switch {
-	case caps.Has(imap.AuthCap(scramSHA256)):
-		return s.scramLogin()
-	case caps.Has(imap.AuthCap(sasl.Plain)):
-		client := sasl.NewPlainClient("", u.User, password)
-		err = s.authenticate(client)
-	case !caps.Has(imap.CapLoginDisabled): // RFC 9051 §6.2.3
+	case s.offers(caps, scramSHA256) && !s.b.noScram.Load():
+		asked, err := s.scramLogin()
+		_, refused := errors.AsType[*LoginError](err)
+		if !refused || asked || !s.offers(caps, sasl.Plain) {
+			return err
+		}
+		if !s.encrypted() {
+			s.b.log.Info("the server cannot use SCRAM-SHA-256 for this user, it seems; ;AUTH=PLAIN behind the user name sends the password itself")
+			return err
+		}
+		s.b.log.Info("the server cannot use SCRAM-SHA-256 for this user, trying PLAIN")
+		err = s.explainLogin("password", s.authenticate(sasl.NewPlainClient("", u.User, password)))
+		s.b.noScram.Store(err == nil)
+		return err
+	case s.offers(caps, sasl.Plain):
+		err = s.authenticate(sasl.NewPlainClient("", u.User, password))
+	case u.Auth == "" && !caps.Has(imap.CapLoginDisabled): // RFC 9051 §6.2.3
 		err = s.client.Login(u.User, password).Wait()
-	case caps.Has(imap.AuthCap(sasl.Login)):
+	case s.offers(caps, sasl.Login):
 		err = s.authenticate(&loginClient{answers: []string{u.User, password}})
+	case u.Auth != "":
+		return s.notOffered("--token-command is missing")
 	case caps.Has(imap.AuthCap(sasl.OAuthBearer)), caps.Has(imap.AuthCap(xoauth2)):
 		return fmt.Errorf("%s accepts no password, only OAuth2; use --token-command", u.Host)
 	default:
@@ -76,13 +103,15 @@ func (s *session) tokenLogin(caps imap.CapSet, token string) error {
 	u := s.b.cfg.URL
 	client := &bearerClient{}
 	switch {
-	case caps.Has(imap.AuthCap(sasl.OAuthBearer)):
+	case s.offers(caps, sasl.OAuthBearer):
 		port, _ := strconv.Atoi(u.Port) // 0 is left out
 		name := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(u.User)
 		client.Client = sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: name, Token: token, Host: u.Host, Port: port})
 		client.giveUp = []byte{1} // RFC 7628 §3.2.3
-	case caps.Has(imap.AuthCap(xoauth2)):
+	case s.offers(caps, xoauth2):
 		client.Client = xoauth2Client("user=" + u.User + "\x01auth=Bearer " + token + "\x01\x01")
+	case u.Auth != "":
+		return s.notOffered("it needs a password instead of --token-command")
 	default:
 		return fmt.Errorf("%s offers no login with an access token (XOAUTH2 or OAUTHBEARER); use a password instead of --token-command", u.Host)
 	}
@@ -91,6 +120,12 @@ func (s *session) tokenLogin(caps imap.CapSet, token string) error {
 		s.b.log.Debug("the server refuses the access token", "status", plain(s.b.secrets.hide(client.status)))
 	}
 	return s.explainLogin("access token", err)
+}
+
+// notOffered is the error for a mechanism that SOURCE asks for.
+func (s *session) notOffered(or string) error {
+	u := s.b.cfg.URL
+	return fmt.Errorf("cannot log in to %s with ;AUTH=%s as SOURCE asks: the server does not offer it on this connection, or %s; leave it out, and imapfs chooses", u.Host, u.Auth, or)
 }
 
 // token runs the token command.
@@ -105,15 +140,15 @@ func (b *Backend) token() (string, error) {
 }
 
 // scramLogin fails also if the server accepts the password but has not shown
-// that it knows it.
-func (s *session) scramLogin() error {
+// that it knows it. asked tells whether the server has asked for the proof.
+func (s *session) scramLogin() (asked bool, err error) {
 	client := &scramClient{ClientConversation: s.b.scram.NewConversation()}
-	err := s.client.Authenticate(client) // what is sent first is no secret
+	err = s.client.Authenticate(client) // what is sent first is no secret
 	if client.broken || err == nil && !client.Valid() {
 		host := s.b.cfg.URL.Host
-		return fmt.Errorf("%s does not prove that it knows the password (%s); it may be another server than it says: check host and network", host, scramSHA256)
+		return true, fmt.Errorf("%s does not prove that it knows the password (%s); it may be another server than it says: check host and network", host, scramSHA256)
 	}
-	return s.explainLogin("password", err)
+	return client.asked, s.explainLogin("password", err)
 }
 
 // authenticate sends AUTHENTICATE, and keeps what is sent first out of error
@@ -188,6 +223,7 @@ func newScram(user, password string) *scram.Client {
 // scramClient is SCRAM-SHA-256 without channel binding (RFC 5802, RFC 7677).
 type scramClient struct {
 	*scram.ClientConversation
+	asked  bool // the server has asked for the proof
 	broken bool // the server does not follow the mechanism, or not know the password
 }
 
@@ -204,6 +240,7 @@ func (c *scramClient) Next(challenge []byte) ([]byte, error) {
 	if bytes.HasPrefix(challenge, []byte("e=")) {
 		return nil, nil // a wrong password, mostly: a NO follows
 	}
+	c.asked = true
 	if bytes.HasPrefix(challenge, []byte("r=")) && !iterations.Match(challenge) {
 		c.broken = true
 		return nil, errors.New("iteration count missing or too large")

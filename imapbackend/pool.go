@@ -137,7 +137,9 @@ func (p *pool) acquire(n need) (*lease, error) {
 			return l, nil
 		case dial:
 			if p.been && len(p.sessions) == 0 {
-				p.goAway()
+				if err := p.goAway(); err != nil {
+					return nil, err
+				}
 			} else if err := p.dial(); err != nil {
 				return nil, err
 			}

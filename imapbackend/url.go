@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,6 +17,7 @@ import (
 type URL struct {
 	TLS    bool // imaps
 	User   string
+	Auth   string // the only SASL mechanism to use, in capitals; "" for the best one
 	Host   string
 	Port   string
 	Folder string // "" for all
@@ -54,11 +56,14 @@ func ParseURL(s string) (URL, error) {
 	if u.RawQuery != "" || u.Fragment != "" {
 		return URL{}, errors.New("SOURCE can name a server and a folder, nothing after them; write ? and # as %3F and %23")
 	}
-	// RFC 5092 allows ;AUTH= after the user name; the mechanism is chosen
-	// from what the server offers, so only * can be honoured.
+	// RFC 5092 section 3.2: ;AUTH= after the user name.
 	user, auth, _ := strings.Cut(u.User.Username(), ";")
-	if auth != "" && !strings.EqualFold(auth, "AUTH=*") {
-		return URL{}, fmt.Errorf("SOURCE asks for %s; imapfs chooses the login method itself, leave it out", auth)
+	auth = strings.ToUpper(auth)
+	if auth != "" && auth != "AUTH=*" {
+		r.Auth = strings.TrimPrefix(auth, "AUTH=")
+		if r.Auth == auth || !slices.Contains(mechanisms, r.Auth) {
+			return URL{}, fmt.Errorf("SOURCE has ;%s behind the user name; imapfs knows ;AUTH= with %s there; leave it out, and imapfs chooses", auth, strings.Join(mechanisms, ", "))
+		}
 	}
 	r.User = user
 	return r, nil
@@ -99,8 +104,12 @@ func (u URL) String() string {
 	if u.Port != standard {
 		r.Host = u.Addr()
 	}
-	if u.User != "" {
-		r.User = url.User(u.User)
+	user := u.User
+	if u.Auth != "" {
+		user += ";AUTH=" + u.Auth
+	}
+	if user != "" {
+		r.User = url.User(user)
 	}
 	return r.String()
 }

@@ -11,14 +11,15 @@ func TestParseURL(t *testing.T) {
 		want URL
 		out  string
 	}{
-		{"imaps://anna@mail.example.org/", URL{true, "anna", "mail.example.org", "993", ""}, "imaps://anna@mail.example.org/"},
-		{"imap://anna@mail.example.org", URL{false, "anna", "mail.example.org", "143", ""}, "imap://anna@mail.example.org/"},
-		{"imaps://mail.example.org:1993/", URL{true, "", "mail.example.org", "1993", ""}, "imaps://mail.example.org:1993/"},
-		{"imaps://anna%40example.org@mail.example.org/", URL{true, "anna@example.org", "mail.example.org", "993", ""}, "imaps://anna%40example.org@mail.example.org/"},
-		{"imaps://anna@mail.example.org/INBOX/Re%20ceipts/", URL{true, "anna", "mail.example.org", "993", "INBOX/Re ceipts"}, "imaps://anna@mail.example.org/INBOX/Re%20ceipts"},
-		{"imap://anna@[::1]:1143/", URL{false, "anna", "::1", "1143", ""}, "imap://anna@[::1]:1143/"},
-		{"imaps://anna@[::1]/", URL{true, "anna", "::1", "993", ""}, "imaps://anna@[::1]/"},
-		{"imaps://anna;AUTH=*@mail.example.org/", URL{true, "anna", "mail.example.org", "993", ""}, "imaps://anna@mail.example.org/"},
+		{"imaps://anna@mail.example.org/", URL{true, "anna", "", "mail.example.org", "993", ""}, "imaps://anna@mail.example.org/"},
+		{"imap://anna@mail.example.org", URL{false, "anna", "", "mail.example.org", "143", ""}, "imap://anna@mail.example.org/"},
+		{"imaps://mail.example.org:1993/", URL{true, "", "", "mail.example.org", "1993", ""}, "imaps://mail.example.org:1993/"},
+		{"imaps://anna%40example.org@mail.example.org/", URL{true, "anna@example.org", "", "mail.example.org", "993", ""}, "imaps://anna%40example.org@mail.example.org/"},
+		{"imaps://anna@mail.example.org/INBOX/Re%20ceipts/", URL{true, "anna", "", "mail.example.org", "993", "INBOX/Re ceipts"}, "imaps://anna@mail.example.org/INBOX/Re%20ceipts"},
+		{"imap://anna@[::1]:1143/", URL{false, "anna", "", "::1", "1143", ""}, "imap://anna@[::1]:1143/"},
+		{"imaps://anna@[::1]/", URL{true, "anna", "", "::1", "993", ""}, "imaps://anna@[::1]/"},
+		{"imaps://anna;AUTH=*@mail.example.org/", URL{true, "anna", "", "mail.example.org", "993", ""}, "imaps://anna@mail.example.org/"},
+		{"imaps://anna;auth=plain@mail.example.org/", URL{true, "anna", "PLAIN", "mail.example.org", "993", ""}, "imaps://anna;AUTH=PLAIN@mail.example.org/"},
 	} {
 		got, err := ParseURL(c.in)
 		if err != nil || got != c.want {
@@ -38,6 +39,7 @@ func TestParseURLRefuses(t *testing.T) {
 		"anna@mail.example.org":                      "must begin with",
 		"imaps:///INBOX":                             "names no host",
 		"imaps://anna;AUTH=GSSAPI@mail.example.org/": "AUTH=GSSAPI",
+		"imaps://anna;PLAIN@mail.example.org/":       "knows ;AUTH= with SCRAM-SHA-256, PLAIN",
 		"imaps://mail.example.org/INBOX?SUBJECT%20x": "nothing after them",
 		"imaps://mail.example.org/INBOX#1":           "nothing after them",
 	} {

@@ -7,16 +7,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"text/template"
-	"time"
+
+	"imapfs/internal/process"
 )
 
 // User and Password are accepted by every server.
@@ -112,12 +111,9 @@ func (s *Server) start(root string) error {
 	if me.Uid == "0" {
 		name = "nobody" // Cyrus does not serve mail as root
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if s.Addr, err = process.FreeAddr(); err != nil {
 		return err
 	}
-	s.Addr = l.Addr().String()
-	l.Close()
 	data := map[string]string{"Dir": s.dir, "User": name, "Addr": s.Addr, "Bin": filepath.Join(root, "usr/lib/cyrus/bin")}
 	for file, t := range map[string]*template.Template{"imapd.conf": imapdConf, "cyrus.conf": cyrusConf} {
 		var text bytes.Buffer
@@ -159,37 +155,14 @@ func (s *Server) start(root string) error {
 	s.cmd = exec.Command(filepath.Join(root, "usr/lib/cyrus/bin/master"),
 		"-C", filepath.Join(s.dir, "imapd.conf"), "-M", filepath.Join(s.dir, "cyrus.conf"), "-p", filepath.Join(s.dir, "pid"), "-D")
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = env, &s.out, &s.out
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.cmd.Start(); err != nil {
-		return err
+	if err := process.Start(s.cmd, s.Addr); err != nil {
+		return fmt.Errorf("cyrus does not start (%v); its log is in syslog", err)
 	}
-	return s.waitReady()
-}
-
-// waitReady waits for the greeting: master accepts connections before it can
-// serve them.
-func (s *Server) waitReady() error {
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for range 200 {
-		if c, err := net.Dial("tcp", s.Addr); err == nil {
-			c.SetDeadline(time.Now().Add(5 * time.Second))
-			n, _ := c.Read(make([]byte, 4))
-			c.Close()
-			if n > 0 {
-				return nil
-			}
-		}
-		<-ticker.C
-	}
-	return errors.New("cyrus does not start; its log is in syslog")
+	return nil
 }
 
 // Close stops the server and removes its mail.
 func (s *Server) Close() error {
-	if s.cmd != nil && s.cmd.Process != nil {
-		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // master and its children
-		s.cmd.Wait()
-	}
+	process.Kill(s.cmd)
 	return os.RemoveAll(s.dir)
 }

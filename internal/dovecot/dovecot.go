@@ -5,6 +5,7 @@ package dovecot
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +22,8 @@ import (
 	"testing"
 	"text/template"
 	"time"
+
+	"imapfs/internal/process"
 )
 
 // User and Password are accepted by every server.
@@ -41,6 +44,7 @@ type Server struct {
 // Options for Start and Run.
 type Options struct {
 	CertFile, KeyFile string // PEM files; "" for no TLS
+	Stored            string // User's password as the server keeps it, like {SHA256}...; "" for Password itself
 	Extra             string // lines for the end of the configuration
 }
 
@@ -172,7 +176,7 @@ func (s *Server) start(binary string, o Options) error {
 	}
 	s.Addr, s.TLS = "127.0.0.1:"+port, "127.0.0.1:"+tlsPort
 	data := map[string]any{
-		"Dir": s.dir, "Password": Password, "Port": port, "TLSPort": tlsPort,
+		"Dir": s.dir, "Password": cmp.Or(o.Stored, Password), "Port": port, "TLSPort": tlsPort,
 		"CertFile": o.CertFile, "KeyFile": o.KeyFile, "Extra": o.Extra,
 		// As root, Dovecot serves no mail of root's.
 		"MailUser": "nobody", "MailGroup": "nogroup", "InternalUser": "dovecot", "InternalGroup": "dovecot", "LoginUser": "dovenull", "RunAsUser": false,
@@ -206,30 +210,20 @@ func (s *Server) start(binary string, o Options) error {
 	return s.run()
 }
 
-// run starts the process and waits until it accepts connections.
+// run starts the process and waits until it serves.
 func (s *Server) run() error {
 	cmd := exec.Command(s.args[0], s.args[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return err
-	}
 	s.cmd = cmd
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for range 500 {
-		if c, err := net.Dial("tcp", s.Addr); err == nil {
-			c.Close()
-			return nil
-		}
-		<-ticker.C
+	if err := process.Start(cmd, s.Addr); err != nil {
+		return fmt.Errorf("dovecot does not start (%v); its log:\n%s", err, s.Log())
 	}
-	return fmt.Errorf("dovecot does not start; its log:\n%s", s.Log())
+	return nil
 }
 
 // Stop ends the server, with its connections.
 func (s *Server) Stop() {
-	if s.cmd != nil && s.cmd.ProcessState == nil {
+	if s.cmd != nil && s.cmd.Process != nil && s.cmd.ProcessState == nil {
 		s.cmd.Process.Signal(syscall.SIGTERM)
 		s.cmd.Wait()
 	}
@@ -237,10 +231,7 @@ func (s *Server) Stop() {
 
 // Kill ends the server at once, as a crash of its machine does.
 func (s *Server) Kill() {
-	if s.cmd != nil && s.cmd.ProcessState == nil {
-		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // the whole process group
-		s.cmd.Wait()
-	}
+	process.Kill(s.cmd)
 }
 
 // Kick ends all sessions of the user with BYE, whatever they are doing.
@@ -362,11 +353,10 @@ func (s *Server) Log() string {
 }
 
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := process.FreeAddr()
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	_, port, err := net.SplitHostPort(addr)
 	return port, err
 }

@@ -1,0 +1,39 @@
+package imapbackend
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestServerThatCountsAlways has servers that report the number of messages
+// with each SEARCH, which means that something came. Looking again must not
+// take the connection away from the other commands.
+func TestServerThatCountsAlways(t *testing.T) {
+	for name, where := range map[string]func(count, usual string) string{
+		"before OK": func(count, usual string) string { return count + usual },
+		"after OK":  func(count, usual string) string { return usual + count },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &script{}
+			s.answer = func(tag, command string) string {
+				if strings.HasPrefix(command, "UID SEARCH") {
+					return where("* 3 EXISTS\r\n", s.usual(tag, command))
+				}
+				return ""
+			}
+			b := listed(t, s.start(t))
+			const fetches = 300
+			for range fetches {
+				if _, err := b.Fetch(msg(2), "", 0, -1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// The first look, and one to three behind it; without a pause there
+			// are as many as fetches.
+			if n := s.count("UID SEARCH"); n > fetches/4 {
+				t.Errorf("%d times UID SEARCH beside %d fetches", n, fetches)
+			}
+			eventually(t, "the folder is looked at again", func() bool { return s.count("UID SEARCH") > 1 })
+		})
+	}
+}
