@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -213,14 +215,21 @@ func TestNoServerAndNothingRemembered(t *testing.T) {
 	}
 }
 
-// mirrored tells whether the mount says that its mirror is complete.
-func mirrored(t *testing.T, dir string) bool {
+type mirrorStatus struct{ Complete, Spared bool }
+
+func mirrorOf(t *testing.T, dir string) mirrorStatus {
 	t.Helper()
-	var status struct{ Mirror struct{ Complete bool } }
+	var status struct{ Mirror mirrorStatus }
 	if err := json.Unmarshal(read(t, dir, ".imapfs/status"), &status); err != nil {
 		t.Fatal(err)
 	}
-	return status.Mirror.Complete
+	return status.Mirror
+}
+
+// mirrored tells whether the mount says that its mirror is complete.
+func mirrored(t *testing.T, dir string) bool {
+	t.Helper()
+	return mirrorOf(t, dir).Complete
 }
 
 func TestMirror(t *testing.T) {
@@ -260,4 +269,59 @@ func TestMirror(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	third.unmount(t)
+}
+
+// TestMirrorSparesOpen looks at a mount that has told the kernel to send no
+// OPEN: what was there before, and what comes later, is as on any other mount.
+func TestMirrorSparesOpen(t *testing.T) {
+	_, p := inbox(t, 20)
+	r := newRemounter(t, p.account, "--mirror", "--keepalive", "300ms")
+	process := r.mount(t)
+	// The kernel knows estimates, and files are open, before it is told.
+	run(t, "ls", "-lR", r.dir)
+	open, err := os.Open(filepath.Join(r.dir, "INBOX/3/body.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	eventually(t, "OPEN is spared", func() bool { return mirrorOf(t, r.dir).Spared })
+
+	plain := mount(t, p.account, "--keepalive", "300ms")
+	same := func(what string) {
+		t.Helper()
+		tree(t, plain)
+		want := tree(t, plain)
+		sameTree(t, what, tree(t, r.dir), want)
+		sameTree(t, what+", again", tree(t, r.dir), want)
+	}
+	same("after OPEN is spared")
+	if b, err := io.ReadAll(open); err != nil || !strings.HasSuffix(string(b), "end of 3\n") {
+		t.Errorf("a file that was open before: %q, %v", b, err)
+	}
+
+	c := p.client(t)
+	deliver(t, c, "INBOX", oneLetter(1000), time.Now())
+	deliver(t, c, "INBOX", largeLetter(), time.Now())
+	for _, dir := range []string{r.dir, plain} {
+		eventually(t, "new mail shows", func() bool { return len(names(t, filepath.Join(dir, "INBOX"))) == 23 })
+	}
+	same("new mail")
+
+	for _, how := range []int{os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_TRUNC} {
+		f, err := os.OpenFile(filepath.Join(r.dir, "INBOX/3/body.txt"), how, 0)
+		if err == nil {
+			_, err = f.WriteString("overwritten")
+			f.Close()
+		}
+		if !errors.Is(err, syscall.EPERM) {
+			t.Errorf("writing with %x: got %v, want %v", how, err, syscall.EPERM)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(r.dir, "INBOX/3")); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(r.dir, "INBOX/3/body.txt")); err == nil {
+		t.Error("a deleted message is there")
+	}
+	process.unmount(t)
 }

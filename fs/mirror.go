@@ -38,6 +38,7 @@ type Progress struct {
 	BytesHere    int64  // fetched
 	NotAvailable int    // messages that the server does not give
 	Complete     bool   // nothing is missing
+	Spared       bool   // so that the kernel is told to spare OPEN (spare.go)
 	Error        string // why it rests; "" for no reason
 }
 
@@ -95,7 +96,9 @@ func (fsys *FS) MirrorProgress() (Progress, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.progress, true
+	p := m.progress
+	p.Spared = fsys.noOpen.Load()
+	return p, true
 }
 
 // changed notes that a folder, or with "" the list of folders, has changed.

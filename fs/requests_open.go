@@ -30,8 +30,8 @@ func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fu
 	return r.RawFileSystem.Read(cancel, &withHandle, buf)
 }
 
-// Write implements fuse.RawFileSystem. Without OPEN nobody else can say no.
-func (r *requests) Write(<-chan struct{}, *fuse.WriteIn, []byte) (uint32, fuse.Status) {
+// Writev implements fuse.RawFileSystem. Without OPEN nobody else can say no.
+func (r *requests) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, fuse.Status) {
 	return 0, fuse.EPERM
 }
 
