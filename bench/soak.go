@@ -93,7 +93,7 @@ func soak(args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(b.imapfs, "--insecure", "--timeout", soakTimeout.String(), "--keepalive", "1s", "--cache-size", soakCache,
+	cmd := exec.Command(b.imapfs, "--insecure", "--timeout", soakTimeout.String(), "--poll", "1s", "--cache-size", soakCache,
 		"imap://"+dovecot.User+"@"+s.proxy.Listen+"/", dir)
 	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password)
 	if s.mount, err = startMount(ctx, cmd, dir, "imapfs: mounted "); err != nil {
