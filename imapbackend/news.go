@@ -121,7 +121,8 @@ var statusItems = &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValid
 
 // news takes in the state of a folder (RFC 9051 §6.3.11).
 func (f *folder) news(status *imap.StatusData) {
-	if status.NumMessages != nil {
+	// Of a folder that is being deleted a server may tell a part, or zeros.
+	if status.NumMessages != nil && status.UIDValidity != 0 {
 		f.selected(status.UIDValidity, uint32(status.UIDNext), *status.NumMessages)
 	}
 }
