@@ -68,7 +68,7 @@ type settings struct {
 	diskCacheSize   byteSize
 	mirror          []string
 	connections     int
-	keepalive       time.Duration
+	poll            time.Duration
 	timeout         time.Duration
 	umask           fileMode
 	show            []string
@@ -150,7 +150,7 @@ func (s *settings) shared(f *pflag.FlagSet) {
 	f.BoolVar(&s.daemon, "daemon", false, "return once mounted, and serve in the background")
 	f.BoolVar(&s.forceUnmount, "force-unmount", false, "clear the mount point first of a mount whose program has died")
 	f.Var(&s.cacheSize, "cache-size", "keep up to this much mail in memory")
-	f.DurationVar(&s.keepalive, "keepalive", 4*time.Minute, "ask the server for news this often")
+	f.DurationVar(&s.poll, "poll", time.Minute, "ask the server this often for news that it does not tell by itself")
 	f.DurationVar(&s.timeout, "timeout", 30*time.Second, "give up a request that the server does not answer for so long")
 	f.Var(&s.umask, "umask", "permission bits to take from files and directories")
 	f.StringSliceVar(&s.show, "show", nil, "list more files of a message: raw (message.eml), html (body.html)")
@@ -315,7 +315,7 @@ func (s *settings) rootCAs() (*x509.CertPool, error) {
 func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, dir string, d *daemon) error {
 	leaveProcessors()
 	log, errors := s.logger()
-	cfg.Timeout, cfg.Keepalive, cfg.ReadOnly, cfg.Version, cfg.Log = s.timeout, s.keepalive, s.readOnly, version(), log
+	cfg.Timeout, cfg.Poll, cfg.ReadOnly, cfg.Version, cfg.Log = s.timeout, s.poll, s.readOnly, version(), log
 	disk := s.openDisk(cfg.URL, log)
 	defer disk.Close()
 	cfg.Store = disk
@@ -449,6 +449,9 @@ func (s *settings) applyMountOptions(flags *pflag.FlagSet) error {
 		}
 	}
 	s.mountOptions = kernel
+	if s.poll <= 0 {
+		return usageError{errors.New("--poll needs a time above zero, like 1m or 10s")}
+	}
 	_, _, err := s.shown()
 	return err
 }

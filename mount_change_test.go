@@ -176,49 +176,6 @@ func TestReadOnlyMount(t *testing.T) {
 	})
 }
 
-// TestSecondClient has another client deliver and expunge while the mount is
-// up. What the kernel has cached follows.
-func TestSecondClient(t *testing.T) {
-	forEachServer(t, func(t *testing.T, a account) {
-		mnt := mount(t, a, "--keepalive", "200ms")
-		inbox := filepath.Join(mnt, "INBOX")
-		before := names(t, inbox)
-		c := a.client(t)
-
-		uid := deliver(t, c, "INBOX", []byte("Subject: new\r\n\r\nFresh.\r\n"), time.Now())
-		path := filepath.Join(inbox, fmt.Sprint(uid))
-		os.Stat(path) // not there yet, which the kernel may remember
-		eventually(t, "the new message is listed", func() bool { return slices.Contains(names(t, inbox), fmt.Sprint(uid)) })
-		if got := string(read(t, path, "body.txt")); got != "Fresh.\n" {
-			t.Errorf("body %q", got)
-		}
-
-		if _, err := c.Select("INBOX", nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
-		set := imap.UIDSetNum(uid)
-		if err := c.Store(set, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}, nil).Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.UIDExpunge(set).Close(); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the expunged message goes from the listing", func() bool { return slices.Equal(names(t, inbox), before) })
-		if _, err := os.ReadFile(filepath.Join(path, "body.txt")); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("reading the expunged message: %v", err)
-		}
-
-		if err := c.Create("Fresh folder", nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the new folder is listed", func() bool { return slices.Contains(names(t, mnt), "Fresh folder") })
-		if err := c.Delete("Fresh folder").Wait(); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the deleted folder goes", func() bool { return !slices.Contains(names(t, mnt), "Fresh folder") })
-	})
-}
-
 // TestExpungedUnnoticed reads a message that another client has expunged, before
 // the mount has heard of it.
 func TestExpungedUnnoticed(t *testing.T) {

@@ -64,6 +64,7 @@ func TestFailures(t *testing.T) {
 		{"not a URL", []string{"example.org"}, empty, 2, "imaps://"},
 		{"unknown flag", []string{"--nonsense", a.url()}, empty, 2, "--nonsense"},
 		{"unknown option", []string{"-o", "nonsense", a.url()}, empty, 2, "nonsense"},
+		{"no time to poll", []string{"--poll", "0s", a.url()}, empty, 2, "--poll"},
 		{"no arguments", nil, "", 2, "SOURCE"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -410,13 +410,14 @@ func (c countReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// sent returns the commands that hold a word, without their tags.
+// sent returns the commands that hold a word, without their tags, and without
+// IDLE, which may come at any time.
 func (p *proxy) sent(word string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var list []string
 	for _, c := range p.commands {
-		if _, command, _ := strings.Cut(c, " "); strings.Contains(command, word) {
+		if _, command, _ := strings.Cut(c, " "); strings.Contains(command, word) && command != "IDLE" && c != "DONE" {
 			list = append(list, command)
 		}
 	}

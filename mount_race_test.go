@@ -32,7 +32,7 @@ func TestDeletionsRace(t *testing.T) {
 		if _, err := c.Select("Race", nil).Wait(); err != nil {
 			t.Fatal(err)
 		}
-		folder := filepath.Join(mount(t, a, "--keepalive", "50ms"), "Race")
+		folder := filepath.Join(mount(t, a, "--poll", "50ms"), "Race")
 		want := map[imap.UID]bool{} // what has to be left, and whether it is marked
 		for round := range uint64(rounds) {
 			r := rand.New(rand.NewPCG(round, 7))

@@ -238,7 +238,7 @@ func TestMirror(t *testing.T) {
 	tree(t, plain)
 	want := tree(t, plain)
 
-	r := newRemounter(t, p.account, "--mirror", "--keepalive", "300ms")
+	r := newRemounter(t, p.account, "--mirror", "--poll", "300ms")
 	first := r.mount(t)
 	eventually(t, "the mirror is complete", func() bool { return mirrored(t, r.dir) })
 	s.Kill()
@@ -275,7 +275,7 @@ func TestMirror(t *testing.T) {
 // OPEN: what was there before, and what comes later, is as on any other mount.
 func TestMirrorSparesOpen(t *testing.T) {
 	_, p := inbox(t, 20)
-	r := newRemounter(t, p.account, "--mirror", "--keepalive", "300ms")
+	r := newRemounter(t, p.account, "--mirror", "--poll", "300ms")
 	process := r.mount(t)
 	// The kernel knows estimates, and files are open, before it is told.
 	run(t, "ls", "-lR", r.dir)
@@ -286,7 +286,7 @@ func TestMirrorSparesOpen(t *testing.T) {
 	defer open.Close()
 	eventually(t, "OPEN is spared", func() bool { return mirrorOf(t, r.dir).Spared })
 
-	plain := mount(t, p.account, "--keepalive", "300ms")
+	plain := mount(t, p.account, "--poll", "300ms")
 	same := func(what string) {
 		t.Helper()
 		tree(t, plain)

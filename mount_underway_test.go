@@ -115,7 +115,7 @@ func largeRead(t *testing.T, change func(t *testing.T, c *imapclient.Client, mnt
 	t.Helper()
 	s := faultMail(t)
 	want := contents(t, filepath.Join(mount(t, serverAccount(s)), "Large"))["1/attachments/data.bin"]
-	mnt := mount(t, serverAccount(s), "--keepalive", "200ms")
+	mnt := mount(t, serverAccount(s), "--poll", "200ms")
 	f, err := os.Open(filepath.Join(mnt, largeFile))
 	if err != nil {
 		t.Fatal(err)

@@ -90,7 +90,7 @@ func soak(args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(b.imapfs, "--insecure", "--timeout", soakTimeout.String(), "--keepalive", "1s", "--cache-size", soakCache,
+	cmd := exec.Command(b.imapfs, "--insecure", "--timeout", soakTimeout.String(), "--poll", "1s", "--cache-size", soakCache,
 		"imap://"+dovecot.User+"@"+s.proxy.Listen+"/", dir)
 	s.socket = filepath.Join(b.dir, "socket")
 	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "IMAPFS_SOAK="+s.socket, "XDG_CACHE_HOME="+dir+".cache")

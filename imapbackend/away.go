@@ -122,6 +122,7 @@ func (p *pool) comeBack() {
 			p.sessions = append(p.sessions, s)
 			p.b.log.Info("the server is back", "after", time.Since(p.away.since).Round(time.Millisecond))
 			p.away, p.silent = away{}, false
+			p.signal()
 			p.wake.Broadcast()
 			p.mu.Unlock()
 			// What happened meanwhile.

@@ -11,7 +11,8 @@
 //
 // Backend is the whole of it: it keeps a few connections (pool.go, session.go,
 // connect.go, login.go), what is known of each folder (folder.go, listing.go, attr.go),
-// and fetches and deletes (fetch.go, delete.go). It knows nothing of the kernel.
+// hears what changes there (idle.go, news.go), and fetches and deletes (fetch.go,
+// delete.go). It knows nothing of the kernel.
 package imapbackend
 
 import (
@@ -39,7 +40,7 @@ type Config struct {
 	RootCAs     *x509.CertPool                        // nil: the system's
 	Connections int                                   // at most this many connections
 	Timeout     time.Duration                         // a server that is silent for so long is given up
-	Keepalive   time.Duration                         // how often to ask for news
+	Poll        time.Duration                         // how often to ask for news that IDLE does not bring
 	ReadOnly    bool                                  // never select a folder for writing
 	Version     string                                // told to the server by ID (RFC 2971)
 	Store       Store                                 // what is known survives a restart here; nil for none
@@ -66,9 +67,11 @@ type Backend struct {
 	store      Store
 	unsaved    chan struct{} // wakes the saver
 
+	polling sync.Mutex // held by askForNews
+
 	ctx  context.Context // ends when the backend closes
 	stop context.CancelFunc
-	wg   sync.WaitGroup // keepalive and refreshes; Close waits for it
+	wg   sync.WaitGroup // poll, watch, IDLE and refreshes; Close waits for it
 
 	mu       sync.Mutex // guards what follows
 	closed   bool       // no goroutine may start any more
@@ -106,7 +109,8 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		b.wg.Wait()
 		return nil, err
 	}
-	b.start(b.keepalive)
+	b.start(b.poll)
+	b.start(b.watch)
 	b.start(b.saver)
 	return b, nil
 }
@@ -117,11 +121,11 @@ const offlineAfter = 3 * time.Second
 // begin opens the first connection and asks for the folders.
 func (b *Backend) begin(ctx context.Context) error {
 	if !b.recallFolders() {
-		return b.listFolders(ctx)
+		return b.listFolders(ctx, nil)
 	}
 	err := b.pool.begin(ctx, offlineAfter)
 	if err == nil {
-		err = b.listFolders(ctx)
+		err = b.listFolders(ctx, nil)
 	}
 	if !isUnreached(err) {
 		return err

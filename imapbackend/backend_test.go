@@ -26,7 +26,7 @@ func config(addr, user, password string) Config {
 	host, port, _ := net.SplitHostPort(addr)
 	return Config{
 		URL: URL{User: user, Host: host, Port: port}, Password: password, Insecure: true,
-		Connections: 4, Timeout: 10 * time.Second, Keepalive: time.Hour,
+		Connections: 4, Timeout: 10 * time.Second, Poll: time.Hour,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }
@@ -272,7 +272,7 @@ func TestDeleteWithoutUIDPlus(t *testing.T) {
 
 func TestChanges(t *testing.T) {
 	both(t, func(t *testing.T, cfg Config) {
-		cfg.Keepalive = 50 * time.Millisecond
+		cfg.Poll = 50 * time.Millisecond
 		b := connect(t, cfg)
 		changes := make(chan mail.Change, 100)
 		b.OnChange(func(c mail.Change) { changes <- c })
@@ -295,7 +295,7 @@ func TestChanges(t *testing.T) {
 
 func TestRenewed(t *testing.T) {
 	both(t, func(t *testing.T, cfg Config) {
-		cfg.Connections, cfg.Keepalive = 1, 50*time.Millisecond
+		cfg.Connections, cfg.Poll = 1, 50*time.Millisecond
 		c := second(t, cfg)
 		c.Create("Other", nil).Wait()
 		appendMail(t, c, "Other", letter(1))
@@ -339,7 +339,7 @@ func TestCloseEndsGoroutines(t *testing.T) {
 	s := startDemo(t, demo.Options{})
 	s.Append("INBOX", letter(1), time.Time{})
 	cfg := config(s.Addr, s.User, s.Password)
-	cfg.Keepalive = time.Millisecond
+	cfg.Poll = time.Millisecond
 	before := runtime.NumGoroutine()
 	b, err := Connect(context.Background(), cfg)
 	if err != nil {

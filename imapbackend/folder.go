@@ -103,7 +103,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 	f.mu.Lock()
 	f.recall()
 	renewed := f.source != fromNowhere && f.validity != validity
-	changed := f.source != fromNowhere && (int(count) != len(f.uids) || uidNext != f.uidNext || uidNext == 0)
+	changed := f.source != fromNowhere && (int(count) != len(f.uids) || uidNext > f.uidNext || uidNext == 0)
 	switch {
 	case renewed:
 		f.forget()
@@ -114,7 +114,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 		changed = false // it is being looked at already
 	}
 	if f.source != fromStore {
-		f.uidNext = uidNext
+		f.uidNext = max(f.uidNext, uidNext)
 	}
 	f.mu.Unlock()
 	switch {
@@ -184,12 +184,13 @@ func (b *Backend) Folders() []mail.Folder {
 // listFolders asks for the mailboxes (RFC 9051 §6.3.9) and tells of a change.
 // NAMESPACE (§6.3.10) leads to those that LIST "" "*" leaves out: some servers
 // keep shared and other users' mailboxes apart.
-func (b *Backend) listFolders(ctx context.Context) error {
+func (b *Backend) listFolders(ctx context.Context, statuses map[string]*imap.StatusData) error {
 	return b.do(ctx, "folders", func() error {
 		var found map[string]mail.Folder
 		err := b.pool.with(need{}, func(l *lease) error {
 			found = make(map[string]mail.Folder)
-			return l.listAll(found)
+			clear(statuses)
+			return l.listAll(found, statuses)
 		})
 		if err != nil {
 			return err
@@ -224,12 +225,13 @@ func hasPrefix(found map[string]mail.Folder, prefix string) bool {
 	return false
 }
 
-// listAll asks for all mailboxes. NAMESPACE goes out together with the first
-// LIST.
-func (l *lease) listAll(found map[string]mail.Folder) error {
-	options := &imap.ListOptions{ReturnSpecialUse: true}
-	if !l.can(imap.CapSpecialUse) || !l.can(imap.CapListExtended) {
-		options = nil
+// listAll asks for all mailboxes, and for their state in the same command if
+// statuses is not nil and the server can do that (LIST-STATUS, RFC 5819).
+// NAMESPACE goes out together with the first LIST.
+func (l *lease) listAll(found map[string]mail.Folder, statuses map[string]*imap.StatusData) error {
+	options := &imap.ListOptions{ReturnSpecialUse: l.can(imap.CapSpecialUse) && l.can(imap.CapListExtended)}
+	if statuses != nil && l.can(imap.CapListStatus) {
+		options.ReturnStatus = statusItems
 	}
 	var spaces imap.NamespaceData
 	err := l.command("list folders", func() error {
@@ -238,7 +240,7 @@ func (l *lease) listAll(found map[string]mail.Folder) error {
 		if l.can(imap.CapNamespace) {
 			namespaces = l.client.Namespace()
 		}
-		err := l.collectFolders(list, found)
+		err := l.collectFolders(list, found, statuses)
 		if namespaces == nil {
 			return err
 		}
@@ -257,7 +259,7 @@ func (l *lease) listAll(found map[string]mail.Folder) error {
 			continue
 		}
 		err := l.command("list folders", func() error {
-			return l.collectFolders(l.client.List("", space.Prefix+"*", options), found)
+			return l.collectFolders(l.client.List("", space.Prefix+"*", options), found, statuses)
 		})
 		if err != nil {
 			return err
@@ -276,7 +278,7 @@ const (
 
 // collectFolders adds what LIST brings to found. What exceeds the bounds is
 // left out.
-func (l *lease) collectFolders(cmd *imapclient.ListCommand, found map[string]mail.Folder) error {
+func (l *lease) collectFolders(cmd *imapclient.ListCommand, found map[string]mail.Folder, statuses map[string]*imap.StatusData) error {
 	left := mostLevels
 	for _, f := range found {
 		left -= levels(f)
@@ -294,6 +296,9 @@ func (l *lease) collectFolders(cmd *imapclient.ListCommand, found map[string]mai
 		}
 		left -= cost
 		found[f.Name] = f
+		if m.Status != nil && statuses != nil {
+			statuses[f.Name] = m.Status
+		}
 	}
 	if skipped > 0 {
 		l.b.log.Warn("too many or too long folder names; some are left out", "count", skipped)
@@ -320,75 +325,4 @@ func newFolder(m *imap.ListData) mail.Folder {
 		}
 	}
 	return f
-}
-
-// keepalive asks for news now and then, which also keeps idle connections from
-// being closed (RFC 9051 §5.4 allows that after 30 minutes; routers forget
-// them sooner). It ends with the backend.
-func (b *Backend) keepalive() {
-	ticker := time.NewTicker(b.cfg.Keepalive)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-b.ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if err := b.askForNews(); err != nil {
-			b.log.Warn("no news from the server", "error", err)
-		}
-	}
-}
-
-// askForNews sends NOOP on each connection, which reports what happened in the
-// folder that it has selected, and STATUS for the other folders that are known.
-func (b *Backend) askForNews() error {
-	b.pool.mu.Lock()
-	b.pool.most = max(b.cfg.Connections, 1) // the server may have room again
-	b.pool.mu.Unlock()
-
-	for _, s := range b.pool.open() {
-		err := s.command("NOOP", func() error { return s.client.Noop().Wait() })
-		if err != nil {
-			b.log.Info("a connection is gone", "error", err)
-		}
-	}
-	if err := b.listFolders(b.ctx); err != nil {
-		return err
-	}
-	selected := b.pool.selectedBy()
-	b.mu.Lock()
-	var others []*folder
-	for name, f := range b.folders {
-		if selected[name] == nil {
-			others = append(others, f)
-		}
-	}
-	b.mu.Unlock()
-	for _, f := range others {
-		if err := f.status(); err != nil {
-			b.log.Info("cannot ask for news", "folder", f.name, "error", err)
-		}
-	}
-	return nil
-}
-
-// status compares a folder that no connection has selected with the server
-// (RFC 9051 §6.3.11).
-func (f *folder) status() error {
-	f.mu.Lock()
-	source := f.source
-	f.mu.Unlock()
-	if source == fromNowhere {
-		return nil
-	}
-	return f.b.pool.with(need{}, func(l *lease) error {
-		return l.command("ask for the state of "+f.name, func() error {
-			data, err := l.client.Status(f.name, &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true}).Wait()
-			if err == nil && data.NumMessages != nil {
-				f.selected(data.UIDValidity, uint32(data.UIDNext), *data.NumMessages)
-			}
-			return err
-		})
-	})
 }

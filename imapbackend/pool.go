@@ -1,6 +1,7 @@
 package imapbackend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -15,18 +16,21 @@ import (
 type pool struct {
 	b *Backend
 
-	mu       sync.Mutex // guards what follows, and the pool's fields of each session
-	wake     *sync.Cond // a session became free, or went
-	sessions []*session
-	waiting  []*waiter
-	dialing  int
-	most     int  // connections; falls when the server allows no more
-	been     bool // connected before
-	silent   bool // the last connection went without a word
-	away     away
-	closed   bool
+	mu        sync.Mutex // guards what follows, and the pool's fields of each session
+	wake      *sync.Cond // a session became free, or went
+	sessions  []*session
+	waiting   []*waiter
+	dialing   int
+	most      int  // connections; falls when the server allows no more
+	been      bool // connected before
+	silent    bool // the last connection went without a word
+	away      away
+	closed    bool
+	idleFails int // connections in a row that ended with their first IDLE
 
-	grace time.Duration // how long requests wait for a server that is away
+	watched string        // the folder that shall always have a session
+	lost    chan struct{} // see signal
+	grace   time.Duration // how long requests wait for a server that is away
 
 	selecting sync.WaitGroup // goroutines that wait for the answer to SELECT
 }
@@ -44,12 +48,14 @@ type need struct {
 	validity uint32 // this UIDVALIDITY
 	bulk     bool   // moves much data, so that others should not wait behind it
 	ahead    bool   // reads ahead: bulk, of which all of a folder goes through one session
+	watch    bool   // to hear of news only: takes what nobody else has used for a while
 }
 
 var errClosed = errors.New("imapfs is ending")
 
 func newPool(b *Backend) *pool {
-	p := &pool{b: b, most: max(b.cfg.Connections, 1), grace: grace}
+	p := &pool{b: b, most: max(b.cfg.Connections, 1), grace: grace, lost: make(chan struct{}, 1)}
+	p.watched = cmp.Or(b.cfg.URL.Folder, "INBOX")
 	p.wake = sync.NewCond(&p.mu)
 	return p
 }
@@ -144,6 +150,9 @@ func (p *pool) acquire(n need) (*lease, error) {
 				return nil, err
 			}
 		case wait:
+			if n.watch {
+				return nil, errNoRoom
+			}
 			if w == nil {
 				w = &waiter{folder: n.folder, since: time.Now()}
 				p.waiting = append(p.waiting, w)
@@ -158,8 +167,16 @@ func (s *session) lease(n need, sel *selection) *lease {
 	s.users++
 	s.bulk += count(n.bulk || n.ahead)
 	s.ahead += count(n.ahead)
-	s.used = time.Now()
+	s.touch(n)
+	s.endIdle()
 	return &lease{session: s, need: n, sel: sel}
+}
+
+// touch notes that somebody uses the folder. It is called with pool.mu held.
+func (s *session) touch(n need) {
+	if n.folder != "" && !n.watch {
+		s.used = time.Now()
+	}
 }
 
 // selected tells whether the session has the folder selected, or will have.
@@ -211,7 +228,11 @@ const busyFor = 10 * time.Second
 func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 	// A server that restarts ends all connections at once; the next request
 	// would run into one after the other.
+	before := len(p.sessions)
 	p.sessions = slices.DeleteFunc(p.sessions, (*session).ended)
+	if len(p.sessions) < before {
+		p.signal()
+	}
 	full := len(p.sessions)+p.dialing >= p.most
 	mustWait := n.folder != "" && full && p.mustWait(n, self)
 	if n.ahead {
@@ -222,12 +243,14 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 		}
 	}
 	var idle, shared *session
+	soon := false
 	for _, s := range p.sessions {
 		switch {
-		case s.moving:
+		case s.moving || s.beginning:
 			if s.selected(n.folder) {
 				return nil, wait // rather than select the folder twice
 			}
+			soon = soon || s.beginning && n.folder == ""
 		case s.fits(n):
 			if mustWait {
 				return nil, wait
@@ -239,8 +262,8 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 				shared = s
 			}
 		case s.users > 0:
-		case s.sel == nil || s.sel.failed || full || time.Since(s.used) > busyFor:
-			if idle == nil || s.used.Before(idle.used) {
+		case s.sel == nil || s.sel.failed || full && !n.watch || time.Since(s.used) > busyFor:
+			if idle == nil || p.better(s, idle) {
 				idle = s
 			}
 		}
@@ -248,12 +271,23 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 	switch {
 	case idle != nil:
 		return idle, move
+	case soon:
+		return nil, wait // rather than connect
 	case !full && p.dialing == 0:
 		return nil, dial
 	case shared != nil:
 		return shared, use
 	}
 	return nil, wait
+}
+
+// better tells whether s should get another folder rather than t: the watched
+// folder keeps its session, and then whatever was used last.
+func (p *pool) better(s, t *session) bool {
+	if a, b := s.selected(p.watched), t.selected(p.watched); a != b {
+		return b
+	}
+	return s.used.Before(t.used)
 }
 
 // move selects another folder on a session that nobody else uses. It is called
@@ -268,6 +302,7 @@ func (p *pool) move(s *session, sel *selection) {
 	s.selectFolder(sel)
 	p.mu.Lock()
 	s.moving = false
+	p.signal()
 	p.wake.Broadcast()
 }
 
@@ -315,6 +350,10 @@ func (p *pool) release(s *session, n need) {
 	s.users--
 	s.bulk -= count(n.bulk || n.ahead)
 	s.ahead -= count(n.ahead)
+	s.touch(n)
+	if s.users == 0 {
+		s.rest()
+	}
 	p.wake.Broadcast()
 }
 
@@ -327,6 +366,7 @@ func (p *pool) drop(s *session) {
 	if len(p.sessions) == 0 {
 		p.most = max(p.b.cfg.Connections, 1)
 	}
+	p.signal()
 	p.wake.Broadcast()
 	p.mu.Unlock()
 	s.client.Close()
@@ -359,13 +399,6 @@ func (p *pool) selectedBy() map[string]*session {
 	return all
 }
 
-// open returns all sessions.
-func (p *pool) open() []*session {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.sessions)
-}
-
 // logoutTime is how long LOGOUT may take when the mount ends.
 const logoutTime = 2 * time.Second
 
@@ -375,6 +408,9 @@ func (p *pool) close() {
 	p.closed = true
 	sessions := p.sessions
 	p.sessions = nil
+	for _, s := range sessions {
+		s.endIdle()
+	}
 	p.wake.Broadcast()
 	p.mu.Unlock()
 

@@ -78,7 +78,7 @@ func TestRefusedSelectDeletesNothing(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					b.pool.open()
+					b.pool.selectedBy()
 				}
 			}
 		})

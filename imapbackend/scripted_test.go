@@ -8,6 +8,7 @@ import (
 	"net"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,10 +24,11 @@ type script struct {
 	more     func(w io.Writer, tag string)    // what follows flooding
 	caps     string
 
-	mu  sync.Mutex
-	n   int      // connections so far
-	log []string // commands without their tags
-	raw []string // all lines
+	mu     sync.Mutex
+	n      int      // connections so far
+	log    []string // commands without their tags
+	raw    []string // all lines
+	idling net.Conn // on which IDLE came last
 }
 
 const (
@@ -77,10 +79,16 @@ func (s *script) serve(c net.Conn) {
 
 // talk answers the commands.
 func (s *script) talk(c net.Conn) {
-	lines := bufio.NewScanner(c)
+	lines, idle := bufio.NewScanner(c), ""
 	for lines.Scan() {
 		tag, command, _ := strings.Cut(lines.Text(), " ")
 		s.mu.Lock()
+		switch {
+		case command == "IDLE":
+			idle, s.idling = tag, c
+		case tag == "DONE":
+			tag, command = idle, tag
+		}
 		s.log = append(s.log, command)
 		s.raw = append(s.raw, lines.Text())
 		answer := ""
@@ -111,6 +119,8 @@ func (s *script) usual(tag, command string) string {
 	switch word, _, _ := strings.Cut(strings.TrimPrefix(command, "UID "), " "); word {
 	case "CAPABILITY":
 		return "* CAPABILITY " + s.caps + "\r\n" + ok
+	case "IDLE":
+		return "+ idling\r\n"
 	case "LIST":
 		return "* LIST () \"/\" INBOX\r\n" + ok
 	case "SELECT", "EXAMINE":
@@ -125,6 +135,28 @@ func (s *script) usual(tag, command string) string {
 		return fetched(command, func(uid int) string { return line(uid, goodStructure, goodDate) }) + ok
 	}
 	return ok
+}
+
+// tell says something on the connection that idles.
+func (s *script) tell(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text, end := strings.CutSuffix(text, cut)
+	fmt.Fprint(s.idling, text)
+	if end {
+		s.idling.Close()
+	}
+}
+
+// since returns the commands from the first one with a prefix on.
+func (s *script) since(prefix string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.log, func(c string) bool { return strings.HasPrefix(c, prefix) })
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(s.log[i:])
 }
 
 func (s *script) count(prefix string) int {

@@ -54,8 +54,14 @@ type session struct {
 	users  int
 	bulk   int       // users that move much data
 	ahead  int       // users that read ahead; they count as bulk too
-	used   time.Time // by the last request
+	used   time.Time // when a request for the folder came or ended
 	moving bool      // SELECT is being sent
+
+	resting    *time.Timer   // begins IDLE
+	idling     chan struct{} // closed to end IDLE; nil if there is none
+	beginning  bool          // IDLE is sent, and no other command may be before the server listens
+	idled      bool          // an IDLE has ended well
+	cannotIdle bool          // the server has refused it
 }
 
 // doing is the commands that wait for their answers.

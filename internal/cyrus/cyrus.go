@@ -54,6 +54,7 @@ delete_mode: immediate
 
 var cyrusConf = template.Must(template.New("").Parse(`START {
   recover cmd="{{.Bin}}/ctl_cyrusdb -C {{.Dir}}/imapd.conf -r"
+  idled cmd="{{.Bin}}/idled -C {{.Dir}}/imapd.conf"
 }
 SERVICES {
   imap cmd="{{.Bin}}/imapd -C {{.Dir}}/imapd.conf" listen="{{.Addr}}" prefork=0 proto="tcp4"
