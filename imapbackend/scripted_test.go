@@ -22,6 +22,7 @@ type script struct {
 	greeting func(n int) string               // of the nth connection, from 1
 	more     func(w io.Writer, tag string)    // what follows flooding
 	caps     string
+	idle     time.Duration // a client that says nothing for so long is sent away; 0: never
 
 	mu  sync.Mutex
 	n   int      // connections so far
@@ -78,7 +79,13 @@ func (s *script) serve(c net.Conn) {
 // talk answers the commands.
 func (s *script) talk(c net.Conn) {
 	lines := bufio.NewScanner(c)
-	for lines.Scan() {
+	next := func() bool {
+		if s.idle > 0 {
+			c.SetReadDeadline(time.Now().Add(s.idle))
+		}
+		return lines.Scan()
+	}
+	for next() {
 		tag, command, _ := strings.Cut(lines.Text(), " ")
 		s.mu.Lock()
 		s.log = append(s.log, command)

@@ -58,7 +58,7 @@ func ParseURL(s string) (URL, error) {
 	// from what the server offers, so only * can be honoured.
 	user, auth, _ := strings.Cut(u.User.Username(), ";")
 	if auth != "" && !strings.EqualFold(auth, "AUTH=*") {
-		return URL{}, fmt.Errorf("SOURCE asks for %s; imapfs chooses the login method itself, leave it out", auth)
+		return URL{}, fmt.Errorf("SOURCE asks for %s; imapfs chooses the login method itself, leave it out", plain(auth))
 	}
 	r.User = user
 	return r, nil
