@@ -3,6 +3,7 @@ package imapbackend
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -154,5 +155,39 @@ func TestMoreThanWasAskedFor(t *testing.T) {
 		if want := sections == 1; (err == nil) != want || want && string(got) != "Subject: " {
 			t.Errorf("%d sections: %q, %v", sections, got, err)
 		}
+	}
+}
+
+// TestStartThatCannotBeRead has one message among others end the connection.
+// That happens once only.
+func TestStartThatCannotBeRead(t *testing.T) {
+	for name, bad := range map[string]string{
+		"unreadable": "* 2 FETCH (UID 2 BODY[]<0> oops)\r\n",
+		"too large":  "* 2 FETCH (UID 2 BODY[]<0> {200}\r\n" + strings.Repeat("x", 200) + ")\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &script{}
+			s.answer = func(tag, command string) string {
+				answer := s.usual(tag, command)
+				if strings.Contains(command, "BODY.PEEK[]<0.100>") {
+					answer = strings.Replace(answer, body(2, rawMail), bad, 1)
+				}
+				return answer
+			}
+			b := listed(t, s.start(t))
+			starts := func() ([]uint32, error) {
+				var got []uint32
+				err := b.FetchStarts("INBOX", mail.Listing{UIDValidity: 7, UIDs: []uint32{1, 2, 3}}, 100, func(uid uint32, _ []byte) { got = append(got, uid) })
+				return got, err
+			}
+			if got, err := starts(); err == nil || !slices.Equal(got, []uint32{1}) {
+				t.Errorf("first: messages %d, %v", got, err)
+			}
+			for range 3 {
+				if got, err := starts(); err != nil || !slices.Equal(got, []uint32{1, 3}) {
+					t.Errorf("then: messages %d, %v", got, err)
+				}
+			}
+		})
 	}
 }

@@ -27,6 +27,7 @@ type folder struct {
 	uids       []uint32        // ascending; handed out in listings, so never changed in place
 	known      []known         // of the message with the UID at the same index
 	unreadable map[uint32]bool // UIDs whose BODYSTRUCTURE the library cannot read
+	culprits   map[uint32]bool // UIDs whose content it could not read, most likely
 	attrs      window          // reading ahead of attributes
 	structures window          // and of BODYSTRUCTUREs
 	refreshing bool            // a refresh is running
@@ -107,7 +108,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 
 // forget drops all that is known of the messages. It is called with f.mu held.
 func (f *folder) forget() {
-	f.listed, f.uids, f.known, f.unreadable, f.validity = false, nil, nil, nil, 0
+	f.listed, f.uids, f.known, f.unreadable, f.culprits, f.validity = false, nil, nil, nil, nil, 0
 	f.attrs, f.structures = window{}, window{}
 }
 

@@ -115,18 +115,8 @@ func FuzzBackend(f *testing.F) {
 			}
 			found.check(t, all)
 			for _, command := range s.log {
-				word, set, _ := strings.Cut(command, " ")
-				if word == "EXPUNGE" || word == "CLOSE" {
-					t.Fatalf("%s was sent", command)
-				}
-				if _, rest, ok := strings.Cut(command, "UID STORE "); ok {
-					set = rest
-				} else if _, rest, ok := strings.Cut(command, "UID EXPUNGE "); ok {
-					set = rest
-				} else {
-					continue
-				}
-				if uid, _, _ := strings.Cut(set, " "); uid != "3" {
+				switch f := append(strings.Fields(command), "", "", ""); {
+				case f[0] == "EXPUNGE", f[0] == "CLOSE", f[0] == "UID" && (f[1] == "STORE" || f[1] == "EXPUNGE") && f[2] != "3":
 					t.Fatalf("%s was sent, to delete message 3", command)
 				}
 			}
