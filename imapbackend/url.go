@@ -66,7 +66,8 @@ func ParseURL(s string) (URL, error) {
 
 // isHost says whether host can be a name or an address, since net/url takes
 // almost anything: letters of any script, digits, and the few marks of host
-// names and zones; an IPv6 address (RFC 3986 section 3.2.2) only in brackets.
+// names; an IPv6 address (RFC 3986 section 3.2.2) only in brackets, with a zone
+// of ASCII (RFC 6874).
 func isHost(host string, brackets bool) bool {
 	name, zone := host, ""
 	if brackets {
@@ -76,7 +77,7 @@ func isHost(host string, brackets bool) bool {
 		}
 	}
 	for _, c := range zone + name {
-		if c == utf8.RuneError || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("-._", c) && !(brackets && c == ':') {
+		if c == utf8.RuneError || brackets && c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("-._", c) && !(brackets && c == ':') {
 			return false
 		}
 	}

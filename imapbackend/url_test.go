@@ -58,7 +58,7 @@ func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"imaps://anna@example.org/", "imap://example.org:1143/a/b%20c", "imaps://a%40b@[::1]:99/%3F%23", "imaps://u;AUTH=*@h/",
 		"imaps://u:secret@h/", "http://h/", "imaps://", "imaps://h/?q", "imaps:///x", "imaps://h/%2F", "imaps://[::1%25eth0]/", "://", "imAp://:::", "imap://h///", "imAp://[::%25\x8a]",
-		"imap://u;A%0A@h", "imap://u;%1b%5b2J@h",
+		"imap://u;A%0A@h", "imaps://[::1%25et\u0790]", "imap://u;%1b%5b2J@h",
 	} {
 		f.Add(s)
 	}
