@@ -94,6 +94,10 @@ func FuzzBackend(f *testing.F) {
 				arm(2)
 				found.content, found.contentErr = b.Fetch(id, "", 0, 1000)
 				arm(2)
+				b.FetchStarts("INBOX", mail.Listing{UIDValidity: l.UIDValidity, UIDs: []uint32{1, 2, 3}}, 1000, func(uid uint32, start []byte) {
+					found.starts = append(found.starts, messageStart{uid, string(start)})
+				})
+				arm(2)
 				id.UID = 3
 				b.Delete(t.Context(), id)
 			}
@@ -143,9 +147,15 @@ type asked struct {
 	rootErr    error
 	content    []byte
 	contentErr error
+	starts     []messageStart // of messages 1 to 3
 
 	content3 []byte // of message 3 in the other folder
 	otherErr error
+}
+
+type messageStart struct {
+	uid  uint32
+	text string
 }
 
 // other reads a message in another folder.
@@ -176,7 +186,7 @@ func (a *asked) check(t *testing.T, all said) {
 	sizes := []int64{0, 20}
 	dates := []int64{0, usual.Unix()}
 	types := []string{"text/html", mail.Parse([]byte(rawMail)).Type}
-	contents := map[uint32][]string{2: {rawMail}, 3: {rawMail}}
+	contents := map[uint32][]string{1: {rawMail}, 2: {rawMail}, 3: {rawMail}}
 	for _, m := range all.messages {
 		for uid := range contents {
 			if slices.Contains(m.uids, uid) {
@@ -211,6 +221,11 @@ func (a *asked) check(t *testing.T, all said) {
 	}
 	if a.contentErr == nil && a.content != nil && (len(a.content) > 1000 || !slices.Contains(contents[2], string(a.content))) {
 		t.Fatalf("content %q, but %q were sent", a.content, contents[2])
+	}
+	for _, start := range a.starts {
+		if len(start.text) > 1000 || !slices.Contains(contents[start.uid], start.text) {
+			t.Fatalf("start %q of message %d, but %q were sent", start.text, start.uid, contents[start.uid])
+		}
 	}
 	if a.otherErr != nil {
 		t.Fatalf("another folder is not readable: %v", a.otherErr)
