@@ -88,11 +88,14 @@ func TestSearchInNoOrder(t *testing.T) {
 		order func(i, n int) int
 		ok    bool
 	}{
-		{"ascending", 1_000_000, ascending, true},
+		{"ascending", 60_000, ascending, true},
 		{"descending", 10_000, descending, true},
-		{"too many descending", 1_000_000, descending, false},
-		{"many small ones after a large one", 1_000_000, func(i, n int) int { return (2*i + 2*n - 1) % (2 * n) }, false},
+		{"too many descending", 200_000, descending, false},
+		{"many small ones after a large one", 200_000, func(i, n int) int { return (2*i + 2*n - 1) % (2 * n) }, false},
 	} {
+		if !c.ok && raceDetector() {
+			continue // it looks at each number that is moved
+		}
 		for _, kind := range []string{"SEARCH", "ESEARCH"} {
 			t.Run(c.name+" in "+kind, func(t *testing.T) {
 				numbers := make([]string, c.n)
