@@ -64,10 +64,10 @@ func listen(stream string) (s said) {
 		}
 		var answer []token
 		answer, stream, ok = readTokens(stream, 0)
+		s.take(answer) // also if it is cut: what was said before counts
 		if !ok {
 			return s
 		}
-		s.take(answer)
 	}
 	return s
 }
@@ -122,10 +122,11 @@ func readTokens(s string, depth int) (list []token, rest string, ok bool) {
 			return list, s[1:], depth > 0
 		case '(':
 			t := token{isList: true}
-			if t.list, s, ok = readTokens(s[1:], depth+1); !ok || depth > mostNesting {
+			t.list, s, ok = readTokens(s[1:], depth+1)
+			list = append(list, t)
+			if !ok || depth > mostNesting {
 				return list, "", false
 			}
-			list = append(list, t)
 		case '"':
 			var b strings.Builder
 			i := 1
