@@ -108,8 +108,8 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 
 // forget drops all that is known of the messages. It is called with f.mu held.
 func (f *folder) forget() {
-	f.listed, f.uids, f.known, f.unreadable, f.culprits, f.validity = false, nil, nil, nil, nil, 0
-	f.attrs, f.structures = window{}, window{}
+	f.listed, f.uids, f.known, f.unreadable, f.validity = false, nil, nil, nil, 0
+	f.attrs, f.structures, f.culprits = window{}, window{}, nil
 }
 
 // remove takes a message out after it was deleted from here.
