@@ -100,9 +100,11 @@ func mostBytes(options *imap.FetchOptions) int64 {
 // collect reads one message's answer. Its content may have most bytes.
 func collect(data *imapclient.FetchMessageData, most int64) (*imapclient.FetchMessageBuffer, error) {
 	m := &imapclient.FetchMessageBuffer{SeqNum: data.SeqNum}
+	another := false // an answer that names two messages is of neither
 	for item := data.Next(); item != nil; item = data.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
+			another = another || m.UID != 0 && m.UID != item.UID
 			m.UID = item.UID
 		case imapclient.FetchItemDataRFC822Size:
 			m.RFC822Size = item.Size
@@ -130,6 +132,9 @@ func collect(data *imapclient.FetchMessageData, most int64) (*imapclient.FetchMe
 			}
 			m.BodySection = append(m.BodySection, section)
 		}
+	}
+	if another {
+		m.UID = 0
 	}
 	return m, nil
 }
