@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,9 +100,11 @@ func mostBytes(options *imap.FetchOptions) int64 {
 // collect reads one message's answer. Its content may have most bytes.
 func collect(data *imapclient.FetchMessageData, most int64) (*imapclient.FetchMessageBuffer, error) {
 	m := &imapclient.FetchMessageBuffer{SeqNum: data.SeqNum}
+	another := false // an answer that names two messages is of neither
 	for item := data.Next(); item != nil; item = data.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
+			another = another || m.UID != 0 && m.UID != item.UID
 			m.UID = item.UID
 		case imapclient.FetchItemDataRFC822Size:
 			m.RFC822Size = item.Size
@@ -129,6 +132,9 @@ func collect(data *imapclient.FetchMessageData, most int64) (*imapclient.FetchMe
 			}
 			m.BodySection = append(m.BodySection, section)
 		}
+	}
+	if another {
+		m.UID = 0
 	}
 	return m, nil
 }
@@ -248,18 +254,28 @@ func (b *Backend) fetchOne(what string, id mail.ID, item *imap.FetchItemBodySect
 // FetchStarts fetches the first n bytes of each message in l with one command,
 // and hands them to take as they come, in any order. A message that take was
 // not called for has to be fetched by itself. All calls for a folder that
-// overlap go through one connection, behind each other.
+// overlap go through one connection, behind each other. A message whose answer
+// ended the connection is left out from then on: it would do so each time.
 func (b *Backend) FetchStarts(folder string, l mail.Listing, n int64, take func(uid uint32, start []byte)) error {
 	item := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: n}}
 	options := &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{item}}
+	f := b.folder(folder)
+	l.UIDs = f.withoutCulprits(l)
+	if len(l.UIDs) == 0 {
+		return nil
+	}
 	var set imap.UIDSet
 	for _, uid := range l.UIDs {
 		set.AddNum(imap.UID(uid))
 	}
 	what := "fetch messages of " + folder
-	return b.pool.once(need{folder: folder, messages: true, validity: l.UIDValidity, ahead: true}, func(lease *lease) error {
+	came := make(map[uint32]bool)
+	err := b.pool.once(need{folder: folder, messages: true, validity: l.UIDValidity, ahead: true}, func(lease *lease) error {
 		defer lease.content.lock(l.UIDs...)()
 		return lease.fetch(what, set, options, func(m *imapclient.FetchMessageBuffer) {
+			if len(m.BodySection) > 0 { // else it is cut short
+				came[uint32(m.UID)] = true
+			}
 			for _, got := range m.BodySection {
 				if set.Contains(m.UID) && answers(got.Section, item) && got.Bytes != nil && int64(len(got.Bytes)) <= n {
 					take(uint32(m.UID), got.Bytes)
@@ -267,6 +283,35 @@ func (b *Backend) FetchStarts(folder string, l mail.Listing, n int64, take func(
 			}
 		})
 	})
+	if errors.Is(err, errMalformed) || errors.Is(err, errTooLarge) {
+		// The first that did not come, as in fetchEach.
+		if i := slices.IndexFunc(l.UIDs, func(uid uint32) bool { return !came[uid] }); i >= 0 {
+			f.setCulprit(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: l.UIDs[i]})
+		}
+	}
+	return err
+}
+
+// withoutCulprits returns the messages of l whose content is likely to be
+// readable.
+func (f *folder) withoutCulprits(l mail.Listing) []uint32 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.culprits) == 0 || f.validity != l.UIDValidity {
+		return l.UIDs
+	}
+	return slices.DeleteFunc(slices.Clone(l.UIDs), func(uid uint32) bool { return f.culprits[uid] })
+}
+
+func (f *folder) setCulprit(id mail.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.check(id); err == nil {
+		if f.culprits == nil {
+			f.culprits = make(map[uint32]bool)
+		}
+		f.culprits[id.UID] = true
+	}
 }
 
 // answers tells whether a section in an answer is the one that was asked for.

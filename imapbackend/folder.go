@@ -27,6 +27,7 @@ type folder struct {
 	uids       []uint32        // ascending; handed out in listings, so never changed in place
 	known      []known         // of the message with the UID at the same index
 	unreadable map[uint32]bool // UIDs whose BODYSTRUCTURE the library cannot read
+	culprits   map[uint32]bool // UIDs whose content it could not read, most likely
 	attrs      window          // reading ahead of attributes
 	structures window          // and of BODYSTRUCTUREs
 	refreshing bool            // a refresh is running
@@ -129,7 +130,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 // forget drops all that is known of the messages. It is called with f.mu held.
 func (f *folder) forget() {
 	f.source, f.uids, f.known, f.unreadable, f.validity, f.uidNext = fromNowhere, nil, nil, nil, 0, 0
-	f.attrs, f.structures = window{}, window{}
+	f.attrs, f.structures, f.culprits = window{}, window{}, nil
 	f.dirty, f.dirtyAttrs = false, nil
 	f.forgetStored()
 }

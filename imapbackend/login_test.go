@@ -395,3 +395,21 @@ func TestDovecotTokens(t *testing.T) {
 		})
 	}
 }
+
+func TestLoginRefused(t *testing.T) {
+	cfg := (&script{answer: func(tag, command string) string {
+		if strings.HasPrefix(command, "LOGIN") {
+			return tag + " NO wrong\r\n"
+		}
+		return ""
+	}}).start(t)
+	_, err := Connect(t.Context(), cfg)
+	var login *LoginError
+	if !errors.As(err, &login) {
+		t.Errorf("%v, want a LoginError", err)
+	}
+	s := &script{caps: "IMAP4rev1 LOGINDISABLED"}
+	if _, err := Connect(t.Context(), s.start(t)); err == nil || s.count("LOGIN") > 0 {
+		t.Errorf("LOGINDISABLED: %v, %d logins sent", err, s.count("LOGIN"))
+	}
+}

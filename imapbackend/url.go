@@ -62,7 +62,7 @@ func ParseURL(s string) (URL, error) {
 	if auth != "" && auth != "AUTH=*" {
 		r.Auth = strings.TrimPrefix(auth, "AUTH=")
 		if r.Auth == auth || !slices.Contains(mechanisms, r.Auth) {
-			return URL{}, fmt.Errorf("SOURCE has ;%s behind the user name; imapfs knows ;AUTH= with %s there; leave it out, and imapfs chooses", auth, strings.Join(mechanisms, ", "))
+			return URL{}, fmt.Errorf("SOURCE has ;%s behind the user name; imapfs knows ;AUTH= with %s there; leave it out, and imapfs chooses", plain(auth), strings.Join(mechanisms, ", "))
 		}
 	}
 	r.User = user
@@ -71,7 +71,8 @@ func ParseURL(s string) (URL, error) {
 
 // isHost says whether host can be a name or an address, since net/url takes
 // almost anything: letters of any script, digits, and the few marks of host
-// names and zones; an IPv6 address (RFC 3986 section 3.2.2) only in brackets.
+// names; an IPv6 address (RFC 3986 section 3.2.2) only in brackets, with a zone
+// of ASCII (RFC 6874).
 func isHost(host string, brackets bool) bool {
 	name, zone := host, ""
 	if brackets {
@@ -81,7 +82,7 @@ func isHost(host string, brackets bool) bool {
 		}
 	}
 	for _, c := range zone + name {
-		if c == utf8.RuneError || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("-._", c) && !(brackets && c == ':') {
+		if c == utf8.RuneError || brackets && c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("-._", c) && !(brackets && c == ':') {
 			return false
 		}
 	}

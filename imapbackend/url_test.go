@@ -3,6 +3,8 @@ package imapbackend
 import (
 	"strings"
 	"testing"
+
+	"imapfs/mail"
 )
 
 func TestParseURL(t *testing.T) {
@@ -51,4 +53,28 @@ func TestParseURLRefuses(t *testing.T) {
 			t.Errorf("the error repeats the password: %v", err)
 		}
 	}
+}
+
+// FuzzParseURL checks that a URL, written again, means the same.
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{
+		"imaps://anna@example.org/", "imap://example.org:1143/a/b%20c", "imaps://a%40b@[::1]:99/%3F%23", "imaps://u;AUTH=*@h/",
+		"imaps://u:secret@h/", "http://h/", "imaps://", "imaps://h/?q", "imaps:///x", "imaps://h/%2F", "imaps://[::1%25eth0]/", "://", "imAp://:::", "imap://h///", "imAp://[::%25\x8a]",
+		"imap://u;A%0A@h", "imaps://[::1%25et\u0790]", "imap://u;%1b%5b2J@h",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := ParseURL(s)
+		if err != nil {
+			if text := err.Error(); mail.Plain(text) != text {
+				t.Fatalf("an error that is not fit for a terminal: %q", text)
+			}
+			return
+		}
+		again, err := ParseURL(u.String())
+		if err != nil || again != u {
+			t.Fatalf("%q: %+v, but %q is %+v, %v", s, u, u.String(), again, err)
+		}
+	})
 }

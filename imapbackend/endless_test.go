@@ -1,0 +1,39 @@
+package imapbackend
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestListOfCapabilities has a server send a list where only names may stand,
+// on which the library goes round for ever.
+func TestListOfCapabilities(t *testing.T) {
+	for _, start := range []string{
+		"* CAPABILITY IMAP4rev1(", "* capability (", "* 5 CAPABILITY(a)", "* OK [CAPABILITY IMAP4rev1 (", "* NO [CAPABILITY(", "TAG OK [CAPABILITY (",
+	} {
+		t.Run(start, func(t *testing.T) {
+			answered := false
+			b := listed(t, (&script{answer: func(tag, command string) string {
+				if answered || !strings.HasPrefix(command, "UID FETCH") {
+					return ""
+				}
+				answered = true
+				return strings.ReplaceAll(start, "TAG", tag) + "a\r\n" + tag + " OK x\r\n"
+			}}).start(t))
+			soon(t, "reading", func() {
+				if got, err := b.Fetch(msg(2), "", 0, -1); err != nil || string(got) != rawMail {
+					t.Errorf("afterwards: %q, %v", got, err)
+				}
+			})
+			soon(t, "closing", b.Close)
+		})
+	}
+}
+
+// TestAnswerToNoCopy has numbers to sort where nobody has asked for them.
+func TestAnswerToNoCopy(t *testing.T) {
+	b := listed(t, (&script{answer: first(1, "UID FETCH", "* OK [COPYUID 1 5,3,1 2:4] x\r\n")}).start(t))
+	if got, err := b.Fetch(msg(2), "", 0, -1); err != nil || string(got) != rawMail {
+		t.Errorf("afterwards: %q, %v", got, err)
+	}
+}
