@@ -31,6 +31,7 @@ type folder struct {
 	structures window          // and of BODYSTRUCTUREs
 	refreshing bool            // a refresh is running
 	again      bool            // and has to run once more
+	renewals   int             // how often the server has numbered the messages anew
 }
 
 // known is what the server has told of a message.
@@ -93,6 +94,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 	if renewed {
 		f.forget()
 		f.validity = validity // what bears another one is stale, not unknown
+		f.renewals++
 	}
 	f.uidNext = uidNext
 	f.mu.Unlock()
@@ -348,7 +350,7 @@ func (b *Backend) askForNews() error {
 // (RFC 9051 §6.3.11).
 func (f *folder) status() error {
 	f.mu.Lock()
-	listed := f.listed
+	listed, validity := f.listed, f.validity
 	f.mu.Unlock()
 	if !listed {
 		return nil
@@ -356,6 +358,11 @@ func (f *folder) status() error {
 	return f.b.pool.with(need{}, func(l *lease) error {
 		return l.command("ask for the state of "+f.name, func() error {
 			data, err := l.client.Status(f.name, &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true}).Wait()
+			if err == nil && data.UIDValidity == 0 && validity != 0 {
+				// Dovecot, of a folder that is just being made. 0 is no
+				// UIDVALIDITY (RFC 9051 §9), so this says nothing.
+				return nil
+			}
 			if err == nil && data.NumMessages != nil {
 				f.selected(data.UIDValidity, uint32(data.UIDNext), *data.NumMessages)
 			}

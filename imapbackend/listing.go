@@ -31,38 +31,55 @@ func (b *Backend) Messages(ctx context.Context, name string) (mail.Listing, erro
 // search asks for all UIDs of the folder, to fill it, or to find out what has
 // changed. The question goes out behind the SELECT, without waiting for that.
 func (f *folder) search(again bool) error {
-	return f.b.pool.with(need{folder: f.name}, func(l *lease) error {
-		f.mu.Lock()
-		listed := f.listed
-		f.mu.Unlock()
-		if listed && !again {
-			return nil
-		}
-		f.mu.Lock()
-		f.again = false // what is reported from here on may come too late for the answer
-		f.mu.Unlock()
-		uids, err := l.searchAll()
-		if err != nil {
+	for {
+		outdated := false
+		err := f.b.pool.with(need{folder: f.name}, func(l *lease) (err error) {
+			outdated, err = f.searchOn(l, again)
+			return err
+		})
+		if err != nil || !outdated {
 			return err
 		}
-		validity := l.sel.data.UIDValidity
+	}
+}
 
-		f.mu.Lock()
-		if f.listed && f.validity != validity {
-			f.forget()
-		}
-		added, removed := f.update(uids)
-		f.listed, f.validity = true, validity
-		again := f.again
+// searchOn is search on one session. outdated tells that the answer is about a
+// folder that has been replaced meanwhile.
+func (f *folder) searchOn(l *lease, again bool) (outdated bool, err error) {
+	f.mu.Lock()
+	if f.listed && !again {
 		f.mu.Unlock()
-		if again {
-			f.b.refreshSoon(f.name)
-		}
-		if len(added)+len(removed) > 0 {
-			f.b.notify(mail.Change{Folder: f.name, Added: added, Removed: removed})
-		}
-		return nil
-	})
+		return false, nil
+	}
+	f.again = false // what is reported from here on may come too late for the answer
+	renewals := f.renewals
+	f.mu.Unlock()
+	uids, err := l.searchAll()
+	if err != nil {
+		return false, err
+	}
+	validity := l.sel.data.UIDValidity
+
+	f.mu.Lock()
+	if f.renewals != renewals && f.validity != validity {
+		f.mu.Unlock()
+		f.b.pool.unselected(l.sel)
+		return true, nil
+	}
+	if f.listed && f.validity != validity {
+		f.forget()
+	}
+	added, removed := f.update(uids)
+	f.listed, f.validity = true, validity
+	reported := f.again
+	f.mu.Unlock()
+	if reported {
+		f.b.refreshSoon(f.name)
+	}
+	if len(added)+len(removed) > 0 {
+		f.b.notify(mail.Change{Folder: f.name, Added: added, Removed: removed})
+	}
+	return false, nil
 }
 
 // searchAll is UID SEARCH ALL. With ESEARCH (RFC 4731) the answer is a set of
