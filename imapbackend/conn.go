@@ -106,7 +106,7 @@ type wireConn struct {
 	greeting []byte       // read first: behind STARTTLS the server sends none
 	trace    *connTrace   // nil for none
 	midLine  bool         // the last write did not end a line
-	closed   atomic.Bool  // by the library's reader
+	closed   atomic.Bool  // by the library
 }
 
 func (c *wireConn) Read(p []byte) (int, error) {
@@ -141,7 +141,7 @@ func (c *wireConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close closes the connection. Only the library's reader calls it.
+// Close closes the connection. Only the library calls it, and its reader first.
 func (c *wireConn) Close() error {
 	c.closed.Store(true)
 	c.trace.close()
