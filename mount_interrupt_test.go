@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,6 +26,11 @@ func TestInterruptedRead(t *testing.T) {
 	before := p.sent("FETCH")
 
 	tripped, placed := l.wire.arm(1) // holds the next answer back
+	// What runs in the background of a shell ignores SIGINT, and so would cat;
+	// what is caught here has its default there.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, os.Interrupt)
+	defer signal.Stop(caught)
 	cat := exec.Command("cat", path)
 	if err := cat.Start(); err != nil {
 		t.Fatal(err)
