@@ -1,5 +1,3 @@
-//go:build faults
-
 package main
 
 import (
@@ -31,8 +29,13 @@ import (
 const (
 	faultTimeout = 3 * time.Second // --timeout
 	faultMargin  = 5 * time.Second // that a system call may take beyond it; it is about hanging
-	faultCuts    = 12              // places at which a session is cut
+	faultCuts    = 3               // places at which a session is cut
+	allFaultCuts = 12
 )
+
+// allFaults, set to anything, makes TestFaults and TestDeletionsRace take their
+// time: several minutes, for changes of what they are about.
+const allFaults = "IMAPFS_TEST_ALL_FAULTS"
 
 // fault is one way to be cut off. It strikes in the middle of what the job
 // takes from the server.
@@ -156,6 +159,10 @@ func TestFaults(t *testing.T) {
 		taken[job.name] = l.wire.count() - before
 	}
 
+	cuts := int64(faultCuts)
+	if os.Getenv(allFaults) != "" {
+		cuts = allFaultCuts
+	}
 	m := matrix{cells: map[string]*tally{}}
 	t.Run("matrix", func(t *testing.T) {
 		for _, f := range faults {
@@ -163,8 +170,8 @@ func TestFaults(t *testing.T) {
 				places := []int64{taken[job.name] / 2}
 				if f.name == cutAfter {
 					places = nil
-					for i := range int64(faultCuts) {
-						places = append(places, 1+i*(taken[job.name]-2)/(faultCuts-1))
+					for i := range cuts {
+						places = append(places, 1+i*(taken[job.name]-2)/(cuts-1))
 					}
 				}
 				for _, at := range places {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"go.uber.org/goleak"
 
 	"imapfs/demo"
 	"imapfs/internal/cyrus"
@@ -31,9 +33,22 @@ import (
 // of its own: a process must not read a mount that it serves.
 const runMain = "IMAPFS_TEST_RUN_MAIN"
 
+// exitLeak is the exit code of an imapfs that left goroutines behind.
+const exitLeak = 9
+
 func TestMain(m *testing.M) {
 	if os.Getenv(runMain) != "" {
 		main()
+		// However the mount has ended, nothing of it runs any more. But while
+		// somebody has a file of it open, the kernel keeps it.
+		err := goleak.Find(
+			goleak.IgnoreAnyFunction("github.com/hanwen/go-fuse/v2/fuse.(*fuseFD).readRequest"),
+			goleak.IgnoreAnyFunction("github.com/hanwen/go-fuse/v2/fuse.(*Server).Serve"),
+			goleak.IgnoreAnyFunction("imapfs/fs.(*Mounted).Wait"))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitLeak)
+		}
 		os.Exit(0)
 	}
 	os.Exit(m.Run())

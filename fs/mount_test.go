@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"imapfs/cache"
 	"imapfs/mail"
 )
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 const attachmentUID = 1000 // and above: a lying size each
@@ -67,7 +69,7 @@ func serve(scenario, dir string) error {
 		8: {claimed: int64(len(smallMessage)), raw: smallMessage},
 	}}
 	f.folders = append([]mail.Folder{{Name: "Old", Delim: '/', Selectable: true}, {Name: "Year", Delim: '/'}, {Name: "Year/7", Delim: '/', Selectable: true}}, inbox...)
-	timeout := time.Minute
+	timeout, ended := time.Minute, make(chan struct{})
 	switch scenario {
 	case "lies":
 		raw, _ := bigMessage()
@@ -87,7 +89,8 @@ func serve(scenario, dir string) error {
 	case "interrupted":
 		f.fails = func(string, int64) error {
 			fmt.Println("fetching")
-			select {}
+			<-ended
+			return mail.ErrTimeout
 		}
 	}
 	fsys, err := New(f, cache.New(4<<20, nil), Options{
@@ -137,7 +140,8 @@ func serve(scenario, dir string) error {
 	err = m.Unmount()
 	m.Wait()
 	m.Close()
-	return err
+	close(ended)
+	return errors.Join(err, goleak.Find())
 }
 
 // mounted is a mount that another process serves.

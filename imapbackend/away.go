@@ -133,7 +133,7 @@ func (p *pool) comeBack() {
 		}
 		if err == nil { // closed meanwhile
 			p.mu.Unlock()
-			s.client.Close()
+			s.close()
 			return
 		}
 		p.away.err, p.away.final = err, isRefusal(err)

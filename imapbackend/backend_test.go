@@ -10,6 +10,7 @@ import (
 	"net"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -333,6 +334,36 @@ func TestRenewed(t *testing.T) {
 			t.Errorf("Fetch: %v, want ErrStale", err)
 		}
 	})
+}
+
+// An answer about a folder that was replaced while it was on its way is not
+// taken for one about the new folder.
+func TestRenewedDuringSearch(t *testing.T) {
+	var b *Backend // while messages of it are listed for the second time
+	selected := 0
+	s := &script{}
+	s.answer = func(tag, command string) string {
+		switch {
+		case strings.HasPrefix(command, "SELECT"):
+			if selected++; selected > 1 {
+				return strings.ReplaceAll(s.usual(tag, command), "UIDVALIDITY 7", "UIDVALIDITY 8")
+			}
+		case strings.HasPrefix(command, "UID SEARCH") && b != nil && selected == 1:
+			b.folder("INBOX").selected(8, 4, 3)
+		}
+		return ""
+	}
+	backend := listed(t, s.start(t))
+	s.mu.Lock()
+	b = backend
+	s.mu.Unlock()
+	if _, err := b.folder("INBOX").search(true); err != nil {
+		t.Fatal(err)
+	}
+	l, err := b.Messages(t.Context(), "INBOX")
+	if err != nil || l.UIDValidity != 8 {
+		t.Errorf("listed with UIDVALIDITY %d, %v; want 8", l.UIDValidity, err)
+	}
 }
 
 func TestCloseEndsGoroutines(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -91,11 +92,21 @@ func (c *watchedConn) timedOut() bool {
 }
 
 // wireConn is a connection as the library sees it: inside TLS.
+//
+// Only the library's reader may find out that the connection is broken. When a
+// write fails, the library ends all commands there and then, and closes the
+// channels that its reader may be about to send on. So a failed write passes
+// for done and ends the connection, which the next read finds out; that read
+// ends the commands. Once the library has closed the connection nothing reads
+// any more, and writes fail. For the same reason the rest of this package
+// calls session.close, and never Close here or of the library.
 type wireConn struct {
 	net.Conn
-	greeting []byte     // read first: behind STARTTLS the server sends none
-	trace    *connTrace // nil for none
-	midLine  bool       // the last write did not end a line
+	line     *watchedConn // below TLS
+	greeting []byte       // read first: behind STARTTLS the server sends none
+	trace    *connTrace   // nil for none
+	midLine  bool         // the last write did not end a line
+	closed   atomic.Bool  // by the library
 }
 
 func (c *wireConn) Read(p []byte) (int, error) {
@@ -111,25 +122,28 @@ func (c *wireConn) Read(p []byte) (int, error) {
 
 // Write writes to the server. The library writes an empty answer to a SASL
 // challenge as "=", which is right only behind AUTHENTICATE; alone on its line
-// it is not base64 (RFC 9051 §6.2.2).
+// it is not base64 (RFC 9051 §6.2.2). The only error is net.ErrClosed.
 func (c *wireConn) Write(p []byte) (int, error) {
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	out := p
 	if !c.midLine && string(p) == "=\r\n" {
-		c.trace.sent(p[1:])
-		n, err := c.Conn.Write(p[1:])
-		if n > 0 {
-			n++
-		}
-		return n, err
+		out = p[1:]
 	}
 	if len(p) > 0 {
 		c.midLine = p[len(p)-1] != '\n'
 	}
-	c.trace.sent(p)
-	return c.Conn.Write(p)
+	c.trace.sent(out)
+	if _, err := c.Conn.Write(out); err != nil {
+		c.line.Close()
+	}
+	return len(p), nil
 }
 
-// Close closes the connection.
+// Close closes the connection. Only the library calls it, and its reader first.
 func (c *wireConn) Close() error {
+	c.closed.Store(true)
 	c.trace.close()
 	return c.Conn.Close()
 }

@@ -62,11 +62,11 @@ func (b *Backend) open(credential string) (*session, error) {
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
 
 	if err := s.start(ctx, u); err != nil {
-		raw.Close()
+		s.close()
 		return nil, s.blame(err)
 	}
 	if err := s.login(credential); err != nil {
-		s.client.Close()
+		s.close()
 		return nil, s.blame(err)
 	}
 	if s.caps.Has(imap.CapID) {
@@ -79,7 +79,7 @@ func (b *Backend) open(credential string) (*session, error) {
 
 // start brings the connection to the point where a password may be sent.
 func (s *session) start(ctx context.Context, u URL) error {
-	wire := &wireConn{Conn: s.conn, trace: s.b.trace.conn()}
+	wire := &wireConn{Conn: s.conn, line: s.conn, trace: s.b.trace.conn()}
 	config := &tls.Config{ServerName: u.Host, RootCAs: s.b.cfg.RootCAs}
 	// A server without STARTTLS may be used only if the user said so, and a
 	// server that has it must not be talked out of it: so its capabilities,

@@ -14,9 +14,10 @@ import (
 
 // Delete removes one message for good: STORE \Deleted and UID EXPUNGE (RFC 9051
 // §6.4.9, before that RFC 4315) of this UID alone, sent together. It returns
-// nil only when the server has said OK to both, and has the message no more. What others have marked
-// \Deleted stays: a plain EXPUNGE would take it along, so without UID EXPUNGE
-// nothing is deleted and the error is mail.ErrUnsupported.
+// nil only when the server has said OK to both, and has the message no more.
+// What others have marked \Deleted stays: a plain EXPUNGE would take it along,
+// so without UID EXPUNGE nothing is deleted and the error is
+// mail.ErrUnsupported.
 func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 	return b.do(ctx, "delete "+id.String(), func() error {
 		if b.cfg.ReadOnly {
@@ -40,6 +41,9 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 		if errors.Is(err, errKept) {
 			// Another client can take the mark away between STORE and EXPUNGE.
 			err = b.pool.once(need, deleteOne(id))
+		}
+		if errors.Is(err, mail.ErrRefused) {
+			err = cmp.Or(b.selectAnew(id), err)
 		}
 		if err != nil {
 			return err
@@ -110,11 +114,26 @@ func deleteOne(id mail.ID) func(*lease) error {
 			// permanent flags; the library does not tell [READ-ONLY].
 			return fmt.Errorf("%w: %w", mail.ErrReadOnly, err)
 		}
+		if errors.Is(err, mail.ErrRefused) {
+			s.b.pool.unselected(s.sel) // see selectAnew
+		}
 		if kept {
 			return fmt.Errorf("delete %s: %w", id, errKept)
 		}
 		return err
 	}
+}
+
+// selectAnew finds out whether a refusal has a simple reason: the folder is not
+// the one any more in which id was listed. Where another client has deleted it,
+// Dovecot says no more than NO on a connection that has it selected, and STATUS
+// there still tells the old UIDVALIDITY.
+func (b *Backend) selectAnew(id mail.ID) error {
+	err := b.pool.with(need{folder: id.Folder, messages: true, validity: id.UIDValidity}, (*lease).confirm)
+	if errors.Is(err, mail.ErrStale) || errors.Is(err, mail.ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // errKept says that the server has said OK and kept the message.

@@ -32,6 +32,7 @@ type folder struct {
 	structures window          // and of BODYSTRUCTUREs
 	refreshing bool            // a refresh is running
 	again      bool            // and has to run once more
+	renewals   int             // how often the server has numbered the messages anew
 	searches   int             // that fill the listing
 	recalled   bool            // the store was asked
 	dirty      bool            // the listing has to be stored
@@ -109,6 +110,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 	case renewed:
 		f.forget()
 		f.validity = validity // what bears another one is stale, not unknown
+		f.renewals++
 	case f.source == fromStore && !changed:
 		f.source = fromServer
 	case f.source == fromStore && f.searches > 0:

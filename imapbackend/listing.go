@@ -50,50 +50,66 @@ func (f *folder) search(again bool) (changed bool, err error) {
 		f.countSearches(1)
 		defer f.countSearches(-1)
 	}
-	err = f.b.pool.with(need{folder: f.name}, func(l *lease) error {
-		f.mu.Lock()
-		source := f.source
-		f.mu.Unlock()
-		if source == fromStore {
-			if err := l.confirm(); err != nil {
-				return err
-			}
-			f.mu.Lock()
-			source = f.source
-			f.mu.Unlock()
-		}
-		if source == fromServer && !again {
-			return nil
-		}
-		f.mu.Lock()
-		f.again = false // what is reported from here on may come too late for the answer
-		f.mu.Unlock()
-		uids, err := l.searchAll()
-		if err != nil {
+	for {
+		outdated := false
+		err := f.b.pool.with(need{folder: f.name}, func(l *lease) (err error) {
+			changed, outdated, err = f.searchOn(l, again)
 			return err
+		})
+		if err != nil || !outdated {
+			return changed, err
 		}
-		validity := l.sel.data.UIDValidity
+	}
+}
 
-		f.mu.Lock()
-		if f.source != fromNowhere && f.validity != validity {
-			f.forget()
+// searchOn is search on one session. outdated tells that the answer is about a
+// folder that has been replaced meanwhile.
+func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err error) {
+	f.mu.Lock()
+	isStored := f.source == fromStore
+	f.mu.Unlock()
+	if isStored {
+		if err := l.confirm(); err != nil {
+			return false, false, err
 		}
-		added, removed := f.update(uids)
-		f.source, f.validity = fromServer, validity
-		again := f.again
+	}
+	f.mu.Lock()
+	if f.source == fromServer && !again {
 		f.mu.Unlock()
-		if again {
-			f.b.refreshSoon(f.name)
-		}
-		for _, uid := range removed {
-			f.b.store.Delete(structureKey(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}))
-		}
-		if changed = len(added)+len(removed) > 0; changed {
-			f.b.notify(mail.Change{Folder: f.name, UIDValidity: validity, Added: added, Removed: removed})
-		}
-		return nil
-	})
-	return changed, err
+		return false, false, nil
+	}
+	f.again = false // what is reported from here on may come too late for the answer
+	renewals := f.renewals
+	f.mu.Unlock()
+	uids, err := l.searchAll()
+	if err != nil {
+		return false, false, err
+	}
+	validity := l.sel.data.UIDValidity
+
+	f.mu.Lock()
+	if f.renewals != renewals && f.validity != validity {
+		f.mu.Unlock()
+		f.b.pool.unselected(l.sel)
+		return false, true, nil
+	}
+	if f.source != fromNowhere && f.validity != validity {
+		f.forget()
+	}
+	added, removed := f.update(uids)
+	f.source, f.validity = fromServer, validity
+	reported := f.again
+	f.mu.Unlock()
+	if reported {
+		f.b.refreshSoon(f.name)
+	}
+	for _, uid := range removed {
+		f.b.store.Delete(structureKey(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}))
+	}
+	if changed = len(added)+len(removed) > 0; changed {
+		f.b.notify(mail.Change{Folder: f.name, UIDValidity: validity, Added: added, Removed: removed})
+	}
+	return changed, false, nil
 }
 
 func (f *folder) countSearches(n int) {

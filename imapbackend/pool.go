@@ -326,7 +326,7 @@ func (p *pool) dial() error {
 	case err == nil && p.closed:
 		// Without the lock: the library's reader may be waiting for it.
 		p.mu.Unlock()
-		s.client.Close()
+		s.close()
 		p.mu.Lock()
 		return errClosed
 	case err == nil:
@@ -369,7 +369,7 @@ func (p *pool) drop(s *session) {
 	p.signal()
 	p.wake.Broadcast()
 	p.mu.Unlock()
-	s.client.Close()
+	s.close()
 }
 
 // changed marks the folder that s has selected as changed on the server.
@@ -428,7 +428,7 @@ func (p *pool) close() {
 			case <-done:
 			case <-ctx.Done():
 			}
-			s.client.Close()
+			s.close()
 			<-done
 		})
 	}

@@ -27,6 +27,8 @@ type script struct {
 	log    []string // commands without their tags
 	raw    []string // all lines
 	idling net.Conn // on which IDLE came last
+
+	wasReset chan struct{} // if not nil, a reset is told here
 }
 
 const (
@@ -34,6 +36,7 @@ const (
 	silent = "\x00silent" // say nothing
 
 	flooding = "\x00flooding" // at the end of an answer: go on with more
+	reset    = "\x00reset"    // at the end of an answer: end the connection with RST
 )
 
 func (s *script) start(t *testing.T) Config {
@@ -105,6 +108,14 @@ func (s *script) talk(c net.Conn) {
 		}
 		if answer == silent {
 			continue
+		}
+		text, isReset := strings.CutSuffix(answer, reset)
+		if isReset {
+			fmt.Fprint(c, text)
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+			s.wasReset <- struct{}{}
+			return
 		}
 		text, end := strings.CutSuffix(answer, cut)
 		text, more := strings.CutSuffix(text, flooding)

@@ -172,6 +172,15 @@ func (s *session) ended() bool {
 	}
 }
 
+// close closes the connection and waits until the library's reader has ended
+// with it, and all commands with that.
+func (s *session) close() {
+	s.conn.Close()
+	if s.client != nil {
+		<-s.client.Closed()
+	}
+}
+
 // search is one UID SEARCH.
 func (s *session) search(what string, criteria *imap.SearchCriteria, options *imap.SearchOptions) (*imap.SearchData, error) {
 	s.searching.Lock()
