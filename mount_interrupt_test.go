@@ -18,7 +18,7 @@ func TestInterruptedRead(t *testing.T) {
 	need(t, "cat")
 	l := newLine(t, serverAccount(faultMail(t)))
 	p := newProxy(t, l.account) // keeps the commands
-	mnt := mount(t, p.account, "--timeout", "1h", "--keepalive", "1h")
+	mnt := mount(t, p.account, "--timeout", "1h", "--poll", "1h")
 	path := filepath.Join(mnt, "INBOX", "7", "body.txt")
 	if _, err := os.Stat(path); err != nil { // all but the content is known then
 		t.Fatal(err)
