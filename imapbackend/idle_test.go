@@ -196,10 +196,9 @@ func TestEndDuringIdle(t *testing.T) {
 func TestSilenceDuringIdle(t *testing.T) {
 	s, grow := grown(idleCaps)
 	usual := s.answer
-	gone := true
+	gone := false
 	s.answer = func(tag, command string) string {
-		if command == "DONE" && gone {
-			gone = false
+		if gone = gone || command == "DONE"; gone && s.n == 1 {
 			return silent
 		}
 		return usual(tag, command)
