@@ -210,14 +210,15 @@ func (d *Disk) Budget() int64 {
 	return d.budget
 }
 
-// Used returns about how many bytes are taken on the disk.
+// Used returns about how many bytes are taken on the disk, or will be when what
+// waits is written.
 func (d *Disk) Used() int64 {
 	if d == nil {
 		return 0
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.totals.used
+	return d.totals.used + d.pending
 }
 
 // Len returns how many values are on the disk.

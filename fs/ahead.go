@@ -326,6 +326,7 @@ func (w *walks) fetch(r *walk, claimed []wanted) {
 		open[m.uid] = m
 		part.UIDs = append(part.UIDs, m.uid)
 	}
+	w.fsys.busy.begin()
 	err := w.fsys.mail.FetchStarts(r.folder, part, wholeSize, func(uid uint32, start []byte) {
 		if m, ok := open[uid]; ok {
 			delete(open, uid)
@@ -337,6 +338,7 @@ func (w *walks) fetch(r *walk, claimed []wanted) {
 			w.mu.Unlock()
 		}
 	})
+	w.fsys.busy.end()
 	if err != nil {
 		w.fsys.log.Info("reading ahead", "folder", r.folder, "error", err)
 	}

@@ -67,6 +67,10 @@ func (n *messageNode) piece(ctx context.Context, section string, off, size int64
 		}
 	}
 	return n.fsys.cache.Get(ctx, messageKey(n.id, section, off, size), func() ([]byte, error) {
+		if !n.mirrored {
+			n.fsys.busy.begin()
+			defer n.fsys.busy.end()
+		}
 		return n.fsys.mail.Fetch(n.id, section, off, size)
 	})
 }

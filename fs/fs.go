@@ -94,6 +94,7 @@ type FS struct {
 	sizes  *lru.Cache[gofs.StableAttr, int64] // exact sizes of files loaded so far
 	smalls *lru.Cache[mail.ID, *small]
 	walks  walks
+	busy   busy
 	root   *folderNode
 	notes  notifier
 

@@ -33,6 +33,8 @@ type messageNode struct {
 	last    atomic.Pointer[mail.Attr] // what was known last, also when the message is gone; nil: nothing
 	tree    atomic.Int32              // where its tree comes from
 	layout  atomic.Pointer[layout]    // once it is known to be kept whole
+
+	mirrored bool // it is the mirror that looks at it, for nobody
 }
 
 func (n *messageNode) number() gofs.StableAttr {

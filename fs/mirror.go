@@ -17,8 +17,8 @@ import (
 
 // mirror keeps a complete copy of folders in the cache on disk. It fetches what
 // is not there, the newest messages first, in batches of which some are on their
-// way at any time, and again whenever the server reports something new. What
-// somebody reads meanwhile goes over other connections and does not wait.
+// way at any time, and again whenever the server reports something new. While
+// somebody waits for something else no further batch is asked for.
 type mirror struct {
 	fsys     *FS
 	patterns []string      // of the folders; none for all
@@ -60,11 +60,7 @@ var errNoRoom = errors.New("the cache on disk is too small for all of it; raise 
 // folders without a pattern, and keeps on doing so until ctx ends. A * in a
 // pattern stands for any text.
 func (fsys *FS) Mirror(ctx context.Context, patterns []string) {
-	m := &mirror{fsys: fsys, patterns: patterns, wake: make(chan struct{}, 1), dirty: make(map[string]bool)}
-	fsys.mu.Lock()
-	fsys.mirror = m
-	fsys.mu.Unlock()
-	m.changed("")
+	m := newMirror(fsys, patterns)
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval = time.Second, time.Minute
 	for {
@@ -84,6 +80,15 @@ func (fsys *FS) Mirror(ctx context.Context, patterns []string) {
 		case <-m.wake:
 		}
 	}
+}
+
+func newMirror(fsys *FS, patterns []string) *mirror {
+	m := &mirror{fsys: fsys, patterns: patterns, wake: make(chan struct{}, 1), dirty: make(map[string]bool)}
+	fsys.mu.Lock()
+	fsys.mirror = m
+	fsys.mu.Unlock()
+	m.changed("")
+	return m
 }
 
 // MirrorProgress tells how far the mirror is; false if there is none.
@@ -261,6 +266,7 @@ func (m *mirror) fetchAll(ctx context.Context, folder string, validity uint32, t
 	var running sync.WaitGroup
 	defer running.Wait()
 	start := func(f func() error) bool {
+		m.fsys.busy.wait(ctx)
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
@@ -359,7 +365,7 @@ func (m *mirror) came(bytes int64) {
 
 // large fetches one message, of any size, and finds out the sizes of its files.
 func (m *mirror) large(ctx context.Context, id mail.ID) error {
-	n := &messageNode{fsys: m.fsys, id: id, numbers: messageNumbers(id)}
+	n := &messageNode{fsys: m.fsys, id: id, numbers: messageNumbers(id), mirrored: true}
 	size, err := n.keepAll(ctx)
 	switch {
 	case err == nil:

@@ -1,0 +1,152 @@
+package fs
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"imapfs/cache"
+	"imapfs/mail"
+)
+
+// mirrorOf returns a file system of fake mail with a cache on disk.
+func newMirrored(t *testing.T, f Mail, budget int64) *FS {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	disk, err := cache.OpenDisk(t.TempDir(), budget, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { disk.Close() })
+	fsys, err := New(f, cache.New(4<<20, disk), Options{Timeout: time.Minute, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fsys
+}
+
+// mirror runs the mirror until it is complete, or rests for another reason.
+func runMirror(t *testing.T, fsys *FS, patterns ...string) Progress {
+	t.Helper()
+	m := newMirror(fsys, patterns)
+	m.rest(m.run(t.Context()))
+	return m.progress
+}
+
+func letters(n int) *fakeMail {
+	f := &fakeMail{validity: 1, messages: make(map[uint32]fakeMessage)}
+	for uid := range uint32(n) {
+		raw := fmt.Appendf(nil, "Subject: %d\r\n\r\n%s\r\n", uid+1, strings.Repeat("x", 5000))
+		f.messages[uid+1] = fakeMessage{claimed: int64(len(raw)), raw: raw}
+	}
+	return f
+}
+
+// waiting is mail that is described while a reader waits for a message, and
+// that the mirror may fetch only when he has it.
+type waiting struct {
+	*fakeMail
+	t      *testing.T
+	fsys   *FS
+	served atomic.Bool
+}
+
+func (w *waiting) Describe(string, mail.Listing) error {
+	w.fsys.busy.begin()
+	go func() {
+		w.served.Store(true)
+		w.fsys.busy.end()
+	}()
+	return nil
+}
+
+func (w *waiting) FetchStarts(folder string, l mail.Listing, n int64, take func(uint32, []byte)) error {
+	if !w.served.Load() {
+		w.t.Error("the mirror fetches while somebody waits")
+	}
+	return w.fakeMail.FetchStarts(folder, l, n, take)
+}
+
+func TestMirrorLeavesTheLineToReaders(t *testing.T) {
+	for range 20 {
+		w := &waiting{fakeMail: letters(20), t: t}
+		w.fsys = newMirrored(t, w, 10<<20)
+		if p := runMirror(t, w.fsys); !p.Complete || p.Here != 20 {
+			t.Fatalf("%+v", p)
+		}
+	}
+}
+
+func TestMirrorThatDoesNotFit(t *testing.T) {
+	fsys := newMirrored(t, letters(1000), 1<<20)
+	p := runMirror(t, fsys)
+	if p.Complete || !strings.Contains(p.Error, "--disk-cache-size") || p.Here == 0 {
+		t.Errorf("%+v", p)
+	}
+	if used := fsys.cache.Disk().Used(); used > 1<<20 {
+		t.Errorf("%d bytes on the disk", used)
+	}
+}
+
+// TestMirrorOfBrokenMail has a large message in which the server sees other
+// parts than Parse does: each file is still what the server gives.
+func TestMirrorOfBrokenMail(t *testing.T) {
+	attachment := strings.Repeat("0123456789abcdef\r\n", 20_000)
+	raw := "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
+		"--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/x\r\n\r\n" + attachment + "\r\n--b--\r\n"
+	for name, change := range map[string]func(m *fakeMessage){
+		"agreed":       func(*fakeMessage) {},
+		"another size": func(m *fakeMessage) { m.root.Children[1].Size -= 100; m.parts["2"] = []byte("other bytes") },
+		"another type": func(m *fakeMessage) { m.root.Children[1].Type = "audio/x"; m.parts["2"] = []byte("other bytes") },
+		"a lying size": func(m *fakeMessage) { m.claimed += 5000 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := fakeMessage{claimed: int64(len(raw)), raw: []byte(raw), root: mail.Parse([]byte(raw)), parts: make(map[string][]byte)}
+			change(&m)
+			f := &fakeMail{validity: 1, messages: map[uint32]fakeMessage{1: m}}
+			fsys := newMirrored(t, f, 10<<20)
+			if p := runMirror(t, fsys); !p.Complete || p.Here != 1 {
+				t.Fatalf("%+v", p)
+			}
+			f.fails = func(string, int64) error { return io.ErrUnexpectedEOF } // the server is away
+			n := &messageNode{fsys: fsys, id: mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 1}}
+			n.numbers = messageNumbers(n.id)
+			want := map[kind]string{kindHeaders: "Subject: x\n", kindBody: "text\n", kindRaw: raw, kindAttachment: attachment}
+			if other := m.parts["2"]; other != nil {
+				want[kindAttachment] = string(other)
+			}
+			for _, file := range n.files(m.root) {
+				size, err := file.exactly(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := file.load(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := c.read(t.Context(), make([]byte, len(raw)+1), 0)
+				if err != nil || size != int64(len(got)) || !strings.HasPrefix(string(got), want[file.kind]) {
+					t.Errorf("file of kind %d: %d bytes of %d, %v: %.60q", file.kind, len(got), size, err, got)
+				}
+			}
+		})
+	}
+}
+
+func TestMirrorPatterns(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"INBOX", "INBOX", true}, {"INBOX", "INBOX/x", false}, {"*", "a/b", true}, {"Archive/*", "Archive/2024/1", true},
+		{"Archive/*", "Archive", false}, {"*x*", "axb", true}, {"*x*", "ab", false}, {"", "", true}, {"a*b*c", "a-b-b-c", true}, {"a*b", "ab-", false},
+	} {
+		if got := matches(c.pattern, c.name); got != c.want {
+			t.Errorf("matches(%q, %q) is %v", c.pattern, c.name, got)
+		}
+	}
+}
