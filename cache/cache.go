@@ -113,7 +113,7 @@ func (l *Load) load(load func() ([]byte, error)) {
 	value, err := load()
 	l.finish(value, err)
 	if err == nil {
-		l.cache.disk.Put(l.key, value)
+		l.cache.disk.Offer(l.key, value)
 	}
 }
 
@@ -143,7 +143,7 @@ func (c *Cache) Claim(key string) *Load {
 // Keep ends the load with the value that it has fetched.
 func (l *Load) Keep(value []byte) {
 	l.finish(value, nil)
-	l.cache.disk.Put(l.key, value)
+	l.cache.disk.Offer(l.key, value)
 }
 
 // KeepOnDisk is Keep for a value that nobody is known to want soon: whoever

@@ -322,9 +322,31 @@ func (d *Disk) Put(key string, value []byte) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for d.pending > d.tune.pending && !d.closed && !d.failing {
+	for d.full() {
 		d.room.Wait()
 	}
+	d.put(key, value)
+}
+
+// Offer is Put for who cannot wait: where too much else is to be written the
+// value is not kept.
+func (d *Disk) Offer(key string, value []byte) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.full() {
+		d.put(key, value)
+	}
+}
+
+// full tells whether so much waits to be written that more has to wait. It is
+// called with d.mu held.
+func (d *Disk) full() bool { return d.pending > d.tune.pending && !d.closed && !d.failing }
+
+// put is called with d.mu held.
+func (d *Disk) put(key string, value []byte) {
 	c := &change{kind: put, key: key, value: value}
 	e := entry{size: int64(len(value))}
 	if d.failing || e.cost(key) > d.budget || len(key) > bbolt.MaxKeySize || key == "" {

@@ -145,10 +145,14 @@ func (n *fileNode) setTold(size int64) {
 	n.told, n.voided = size, false
 }
 
-// setSize remembers the exact size, also for the next mount.
+// setSize remembers the exact size, also for the next mount, unless a look at
+// the small message tells it then.
 func (n *fileNode) setSize(size int64) {
 	n.remember(size)
-	n.message.fsys.cache.Disk().Put(n.sizeKey(), binary.BigEndian.AppendUint64(nil, uint64(size)))
+	if attr, known := n.message.known(); n.part == nil && known && attr.Size < wholeSize {
+		return
+	}
+	n.message.fsys.cache.Disk().Offer(n.sizeKey(), binary.BigEndian.AppendUint64(nil, uint64(size)))
 }
 
 // remember keeps the exact size: here for as long as the kernel knows the node,

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -263,6 +264,7 @@ func (m *mirror) fetchAll(ctx context.Context, folder string, validity uint32, t
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	slots := make(chan struct{}, mirrorFlight)
+	var flight atomic.Int64 // bytes that will be written
 	var running sync.WaitGroup
 	defer running.Wait()
 	start := func(f func() error) bool {
@@ -292,11 +294,13 @@ func (m *mirror) fetchAll(ctx context.Context, folder string, validity uint32, t
 		}
 		batch := todo[:n]
 		todo = todo[n:]
-		if disk.Used()+bytes > disk.Budget() {
+		bytes += bytes / 3 // the disk keeps more than the mail
+		if disk.Used()+flight.Add(bytes) > disk.Budget() {
 			cancel(errNoRoom)
 			break
 		}
 		if !start(func() error {
+			defer flight.Add(-bytes)
 			if batch[0].large {
 				return m.large(ctx, mail.ID{Folder: folder, UIDValidity: validity, UID: batch[0].uid})
 			}

@@ -366,6 +366,7 @@ func (p *pool) drop(s *session) {
 	if len(p.sessions) == 0 {
 		p.most = max(p.b.cfg.Connections, 1)
 	}
+	p.silent = p.silent || s.conn.timedOut() // before anybody looks for another one
 	p.signal()
 	p.wake.Broadcast()
 	p.mu.Unlock()
