@@ -64,7 +64,7 @@ var usual = tuning{
 	linger:  50 * time.Millisecond,
 	touch:   time.Hour,
 	touches: 1000,
-	pending: 16 << 20,
+	pending: 8 << 20,
 	batch:   4 << 20,
 	steps:   2000,
 	retry:   10 * time.Second,
