@@ -27,6 +27,13 @@ func (b *bench) jobs() []job {
 		{"rm", b.rmJob},
 		{"random bodies", b.randomJob},
 		{"peak memory", b.memoryJob},
+		{"remount of Big", b.remountListJob},
+		{"remount and grep", b.remountGrepJob},
+		{"remount after changes", b.remountChangedJob},
+		{"mirror", b.mirrorJob},
+		{"warm grep of a mirror", b.mirrorGrepJob},
+		{"kills", b.killsJob},
+		{"news", b.newsJob}, // last: it gives out UIDs of INBOX
 	}
 }
 
@@ -57,6 +64,26 @@ func (b *bench) onMount(ctx context.Context, n *network, flags []string, run fun
 	if err != nil {
 		return measure{}, err
 	}
+	return m.measure(run)
+}
+
+// onRemount counts from the start of the process on a mount with a cache from
+// before. run says when it has ended.
+func (b *bench) onRemount(ctx context.Context, n *network, folder, cache string, flags []string, run func(*mount) error) (measure, error) {
+	n.relay.reset()
+	began := time.Now()
+	m, err := b.remount(ctx, n, folder, cache, flags...)
+	if err != nil {
+		return measure{}, err
+	}
+	return m.measure(func(m *mount) (measure, error) {
+		err := run(m)
+		return measure{time: time.Since(began), traffic: n.relay.snapshot()}, err
+	})
+}
+
+// measure runs something on the mount, and closes it.
+func (m *mount) measure(run func(*mount) (measure, error)) (measure, error) {
 	result, err := run(m)
 	if err == nil {
 		result.memory, err = m.peakMemory()

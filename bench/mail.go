@@ -57,18 +57,21 @@ func readCorpus(module string, n int) ([][]byte, error) {
 
 // smallMessages makes n different messages of about 1 kB.
 func smallMessages(n int) iter.Seq[[]byte] {
-	line := strings.Repeat("All work and no play makes Jack a dull boy. ", 2) + "\r\n"
-	text := strings.Repeat(line, 8)
 	return func(yield func([]byte) bool) {
 		for i := 1; i <= n; i++ {
-			m := fmt.Sprintf("From: Jack <jack@example.org>\r\nTo: Wendy <wendy@example.org>\r\n"+
-				"Subject: Page %d\r\nDate: Mon, 1 Jan 2001 12:00:00 +0000\r\nMessage-ID: <page-%d@example.org>\r\n\r\n%s",
-				i, i, text)
-			if !yield([]byte(m)) {
+			if !yield(smallMessage(i)) {
 				return
 			}
 		}
 	}
+}
+
+var smallText = strings.Repeat(strings.Repeat("All work and no play makes Jack a dull boy. ", 2)+"\r\n", 8)
+
+func smallMessage(i int) []byte {
+	return fmt.Appendf(nil, "From: Jack <jack@example.org>\r\nTo: Wendy <wendy@example.org>\r\n"+
+		"Subject: Page %d\r\nDate: Mon, 1 Jan 2001 12:00:00 +0000\r\nMessage-ID: <page-%d@example.org>\r\n\r\n%s",
+		i, i, smallText)
 }
 
 // largeMessage makes a message with an attachment, data.bin, of size bytes in

@@ -7,6 +7,8 @@
 //	go run ./bench -v       show the IMAP commands too
 //	go run ./bench soak     10 minutes of reading, delivering and deleting while
 //	                        the line and the server fail; -minutes N for longer
+//	go run ./bench kills    kill -9 a mount that mirrors and is read, 200 times;
+//	                        -n N for another number
 package main
 
 import (
@@ -34,6 +36,9 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == "soak" {
 		exit(soak(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "kills" {
+		exit(kills(os.Args[2:]))
 	}
 	short := flag.Bool("short", false, "run a small form, to see that everything works")
 	only := flag.String("only", "", "run only the jobs whose names match this regular expression")
@@ -69,11 +74,12 @@ type sizes struct {
 	random  int // bodies that are read at random
 	repeats int // of a job that is short enough
 	walks   int // of a warm tree
+	kills   int // of a mount with a mirror
 }
 
 var (
-	fullSizes  = sizes{corpus: 0, big: 100_000, large: 50_000_000, random: 200, repeats: 3, walks: 5}
-	shortSizes = sizes{corpus: 300, big: 2_000, large: 12_000_000, random: 100, repeats: 1, walks: 1}
+	fullSizes  = sizes{corpus: 0, big: 100_000, large: 50_000_000, random: 200, repeats: 3, walks: 5, kills: 10}
+	shortSizes = sizes{corpus: 300, big: 2_000, large: 12_000_000, random: 100, repeats: 1, walks: 1, kills: 5}
 )
 
 // bench is one run.
@@ -92,12 +98,13 @@ type bench struct {
 	grepped []string // what grep prints there
 
 	measured map[string]measure // what others are compared with
+	pulls    map[string]pull
 	report   report
 }
 
 func run(ctx context.Context, short, verbose bool, filter *regexp.Regexp) (err error) {
 	began := time.Now()
-	b := &bench{sizes: fullSizes, measured: map[string]measure{}, report: report{verbose: verbose}}
+	b := &bench{sizes: fullSizes, measured: map[string]measure{}, pulls: map[string]pull{}, report: report{verbose: verbose}}
 	if short {
 		b.sizes = shortSizes
 	}
@@ -201,6 +208,8 @@ func checkTools() error {
 const (
 	neverMessages = 5
 	rmMessages    = 5
+	awayMessages  = 300 // more come and go
+	newsMessages  = 20
 )
 
 // fill puts the mail into Dovecot and reads it once, so that Dovecot has its
@@ -221,6 +230,8 @@ func (b *bench) fill(ctx context.Context) error {
 		{"Large", slices.Values([][]byte{large})},
 		{"Rm", smallMessages(rmMessages)},
 		{"Never", smallMessages(neverMessages)},
+		{"Away", smallMessages(awayMessages)},
+		{"News", smallMessages(newsMessages)},
 	} {
 		if err := b.server.DeliverTo(f.name, f.messages); err != nil {
 			return err
@@ -246,6 +257,8 @@ func (b *bench) fill(ctx context.Context) error {
 		{"Large", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", 1},
 		{"Rm", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", rmMessages},
 		{"Never", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", neverMessages},
+		{"Away", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", awayMessages},
+		{"News", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", newsMessages},
 	} {
 		n, err := w.fetch(f.name, f.items)
 		if err != nil {

@@ -25,6 +25,10 @@ type mount struct {
 	err    error // of the process, once it has exited
 }
 
+// mounted is the start of the line on standard error that says that imapfs
+// serves the mount.
+const mounted = "imapfs: mounted "
+
 // mountMail mounts the account through a network with imapfs, freshly built
 // and with nothing in its cache.
 func (b *bench) mountMail(ctx context.Context, n *network, flags ...string) (*mount, error) {
@@ -32,15 +36,32 @@ func (b *bench) mountMail(ctx context.Context, n *network, flags ...string) (*mo
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"--insecure"}, flags...)
-	cmd := exec.Command(b.imapfs, append(args, "imap://"+dovecot.User+"@"+n.relay.addr+"/", dir)...)
 	cache := dir + ".cache"
-	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "XDG_CACHE_HOME="+cache)
-	m, err := startMount(ctx, cmd, dir, "imapfs: mounted ")
+	m, err := startMount(ctx, b.mountCommand(n, "", cache, dir, flags...), dir, mounted)
 	if err == nil {
 		m.cache = cache
 	}
 	return m, err
+}
+
+// remount mounts one folder, or all with "", with a cache that an earlier mount
+// has left and that stays. The network has to be the same: the cache belongs to
+// the server's address.
+func (b *bench) remount(ctx context.Context, n *network, folder, cache string, flags ...string) (*mount, error) {
+	dir, err := os.MkdirTemp(b.dir, "mount")
+	if err != nil {
+		return nil, err
+	}
+	return startMount(ctx, b.mountCommand(n, folder, cache, dir, flags...), dir, mounted)
+}
+
+// mountCommand mounts one folder, or all with "", on dir, with the cache on disk
+// below the directory cache.
+func (b *bench) mountCommand(n *network, folder, cache, dir string, flags ...string) *exec.Cmd {
+	source := "imap://" + dovecot.User + "@" + n.relay.addr + "/" + folder
+	cmd := exec.Command(b.imapfs, append(append([]string{"--insecure"}, flags...), source, dir)...)
+	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "XDG_CACHE_HOME="+cache)
+	return cmd
 }
 
 // mountMemory mounts a tree that another process of this program serves from
@@ -60,6 +81,23 @@ func (b *bench) mountMemory(ctx context.Context, source string) (*mount, error) 
 // startMount starts the process that mounts on dir, and waits until it says
 // that it has.
 func startMount(ctx context.Context, cmd *exec.Cmd, dir, ready string) (*mount, error) {
+	m, err := beginMount(cmd, dir, ready)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-m.log.ready:
+		return m, nil
+	case <-m.exited:
+		return nil, fmt.Errorf("%s does not mount: %v: %s", filepath.Base(cmd.Path), m.err, m.log)
+	case <-ctx.Done():
+		m.close()
+		return nil, ctx.Err()
+	}
+}
+
+// beginMount is startMount without waiting.
+func beginMount(cmd *exec.Cmd, dir, ready string) (*mount, error) {
 	m := &mount{dir: dir, cmd: cmd, log: &readyLog{word: ready, ready: make(chan struct{})}, exited: make(chan struct{})}
 	cmd.Stderr = m.log
 	// Ctrl-C in a terminal reaches all processes of its group; this one is to
@@ -72,15 +110,7 @@ func startMount(ctx context.Context, cmd *exec.Cmd, dir, ready string) (*mount, 
 		m.err = cmd.Wait()
 		close(m.exited)
 	}()
-	select {
-	case <-m.log.ready:
-		return m, nil
-	case <-m.exited:
-		return nil, fmt.Errorf("%s does not mount: %v: %s", filepath.Base(cmd.Path), m.err, m.log)
-	case <-ctx.Done():
-		m.close()
-		return nil, ctx.Err()
-	}
+	return m, nil
 }
 
 // close unmounts and waits for the process.

@@ -21,6 +21,8 @@ type traffic struct {
 	// Opening a connection is no send.
 	roundTrips int
 	commands   []sent
+	bodyBytes  int64 // of message content
+	bodies     []body
 }
 
 // sent is a command of the client, without tag, literals and passwords.
@@ -80,10 +82,15 @@ func (r *relay) serve(client net.Conn) {
 	defer func() {
 		r.mu.Lock()
 		delete(r.open, client)
+		r.moved.Broadcast()
 		r.mu.Unlock()
 	}()
 
 	over := make(chan struct{}, 2)
+	answers := answerReader{
+		count:  func(n int64) { r.total.bodyBytes += n },
+		record: func(b body) { r.total.bodies = append(r.total.bodies, b) },
+	}
 	lines := commandReader{record: func(c string) {
 		r.total.commands = append(r.total.commands, sent{c, r.total.roundTrips})
 	}}
@@ -99,9 +106,15 @@ func (r *relay) serve(client net.Conn) {
 		over <- struct{}{}
 	}()
 	go func() {
-		r.copy(client, server, func(b []byte) { r.total.fromServer += int64(len(b)) })
+		r.copy(client, server, func(b []byte) {
+			r.total.fromServer += int64(len(b))
+			answers.read(b)
+		})
 		over <- struct{}{}
 	}()
+	<-over
+	client.Close()
+	server.Close()
 	<-over
 }
 
@@ -160,11 +173,21 @@ func (r *relay) quiet(ctx context.Context) error {
 
 // received waits until n bytes came from the server.
 func (r *relay) received(ctx context.Context, n int64) error {
+	return r.until(ctx, func() bool { return r.total.fromServer >= n })
+}
+
+// unused waits until no connection is open.
+func (r *relay) unused(ctx context.Context) error {
+	return r.until(ctx, func() bool { return len(r.open) == 0 })
+}
+
+// until waits until ok, which is called with r.mu held, says so.
+func (r *relay) until(ctx context.Context, ok func() bool) error {
 	stop := context.AfterFunc(ctx, r.moved.Broadcast)
 	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.total.fromServer < n {
+	for !ok() {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

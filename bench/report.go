@@ -27,7 +27,7 @@ type against struct {
 	of      string
 	got     float64
 	text    string  // got, if not as a number with two digits
-	limit   float64 // at most; 0 for none
+	limit   float64 // at most; 0 for none, unless exactly
 	exactly bool    // not less than limit either
 }
 
@@ -141,7 +141,7 @@ func (r row) cells() []string {
 		if a.text == "" {
 			c[4] = fmt.Sprintf("%.2f", a.got)
 		}
-		if a.limit > 0 {
+		if a.limit > 0 || a.exactly {
 			c[5], c[10] = fmt.Sprintf("%g", a.limit), "no"
 			if a.got == a.limit || a.got < a.limit && !a.exactly {
 				c[10] = "yes"

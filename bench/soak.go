@@ -318,17 +318,7 @@ func (s *soaking) write(ctx context.Context, _ int, r *rand.Rand) {
 	}
 }
 
-func (s *soaking) client() (*imapclient.Client, error) {
-	c, err := imapclient.DialInsecure(s.server.Addr, nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Login(dovecot.User, dovecot.Password).Wait(); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
-}
+func (s *soaking) client() (*imapclient.Client, error) { return newClient(s.server.Addr) }
 
 // delete deletes messages through the mount when there are many.
 func (s *soaking) delete(ctx context.Context, worker int, r *rand.Rand) {

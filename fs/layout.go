@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"imapfs/mail"
 )
@@ -11,7 +12,7 @@ import (
 // keepAll makes all of the message be in the cache on disk, and returns its
 // size.
 func (n *messageNode) keepAll(ctx context.Context) (int64, error) {
-	start, err := n.start(ctx)
+	start, err := n.startOfWhole(ctx)
 	if err != nil || len(start) < wholeSize {
 		return int64(len(start)), err
 	}
@@ -47,6 +48,19 @@ func (n *messageNode) keepAll(ctx context.Context) (int64, error) {
 	}
 	n.fsys.cache.Disk().Put(layoutKey(n.id), b)
 	return attr.Size, nil
+}
+
+// startOfWhole is start for a message that is to be kept: of a large one it is
+// cut out of the first piece, so that nothing is fetched twice.
+func (n *messageNode) startOfWhole(ctx context.Context) ([]byte, error) {
+	attr, known := n.known()
+	if !known || attr.Size < wholeSize || attr.Size > mirrorWhole {
+		return n.start(ctx)
+	}
+	return n.fsys.cache.Get(ctx, messageKey(n.id, "", 0, wholeSize), func() ([]byte, error) {
+		first, err := n.piece(ctx, "", 0, pieceSize)
+		return slices.Clone(first[:min(len(first), wholeSize)]), err
+	})
 }
 
 // files returns the nodes of all files of the message.

@@ -62,7 +62,13 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 	})
 	if err == nil {
 		go server.Serve()
-		err = server.WaitMount()
+		// On Linux it is mounted by now. WaitMount opens a file of the mount
+		// besides, for programs that read what they serve; killed within that
+		// moment, this process would wait for its own answer to FLUSH for
+		// ever, and never give back the mount and the cache on disk.
+		if runtime.GOOS != "linux" {
+			err = server.WaitMount()
+		}
 	}
 	if err != nil {
 		return nil, explainMount(dir, err)

@@ -103,6 +103,9 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 	if reported {
 		f.b.refreshSoon(f.name)
 	}
+	if isStored && len(added) > 0 && len(added) <= mostSoon {
+		f.describeSoon(validity, added)
+	}
 	for _, uid := range removed {
 		f.b.store.Delete(structureKey(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}))
 	}
@@ -110,6 +113,24 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 		f.b.notify(mail.Change{Folder: f.name, UIDValidity: validity, Added: added, Removed: removed})
 	}
 	return changed, false, nil
+}
+
+// mostSoon is how many messages that came while there was no mount are asked
+// for at once, some 30 kB on the wire.
+const mostSoon = 64
+
+// describeSoon asks for attributes and structures of messages that came while
+// there was no mount. Whoever looks into the folder wants the newest one's date,
+// and then to read them; so the next one to ask waits for this.
+func (f *folder) describeSoon(validity uint32, uids []uint32) {
+	var set imap.UIDSet
+	for _, uid := range uids {
+		set.AddNum(imap.UID(uid))
+	}
+	f.b.group.DoChan("attrs "+f.name, func() (any, error) {
+		_, err := f.describe(validity, set, true)
+		return nil, err
+	})
 }
 
 func (f *folder) countSearches(n int) {

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The mirror's mounts show INBOX alone, so that it is all that they mirror.
+var mirrorFlags = []string{"--mirror"}
+
+// mirrored waits until the mount says that its mirror is complete.
+func (m *mount) mirrored(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		complete, err := m.mirrorNow()
+		if complete || err != nil {
+			return err
+		}
+		if !pause(ctx, 10*time.Millisecond) {
+			return errors.New("the mirror does not become complete")
+		}
+	}
+}
+
+// mirrorNow tells whether the mirror is complete at this moment.
+func (m *mount) mirrorNow() (bool, error) {
+	var status struct {
+		Mirror struct {
+			Complete bool
+			Error    string
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(m.dir, ".imapfs", "status"))
+	if err == nil {
+		err = json.Unmarshal(text, &status)
+	}
+	if err == nil && status.Mirror.Error != "" {
+		err = fmt.Errorf("the mirror rests: %s", status.Mirror.Error)
+	}
+	return status.Mirror.Complete, err
+}
+
+// mirrorJob copies all of INBOX, and then finds that nothing is missing.
+func (b *bench) mirrorJob(ctx context.Context) error {
+	n := b.near
+	raw, err := b.rawWire(ctx, n)
+	if err != nil {
+		return err
+	}
+	sync, err := b.mbsync(ctx, n, "yes")
+	if err != nil {
+		return err
+	}
+	complete := func(m *mount) error { return m.mirrored(ctx) }
+	cache := ""
+	defer func() { os.RemoveAll(cache) }()
+	m, err := repeat(b.repeats, func() (measure, error) {
+		os.RemoveAll(cache)
+		if cache, err = os.MkdirTemp(b.dir, "cache"); err != nil {
+			return measure{}, err
+		}
+		return b.onRemount(ctx, n, "INBOX", cache, mirrorFlags, complete)
+	})
+	if err != nil {
+		return err
+	}
+	const name = "start and mirror of INBOX"
+	b.report.add(row{job: name, network: n, measure: m, against: times("raw wire", m, raw, 1.2)})
+	b.report.add(row{job: name, network: n, measure: m, against: times("mbsync, first pull", m, sync.first, 0.5)})
+	again, err := repeat(b.repeats, func() (measure, error) {
+		return b.onRemount(ctx, n, "INBOX", cache, mirrorFlags, complete)
+	})
+	if err != nil {
+		return err
+	}
+	if again.traffic.bodyBytes > 0 {
+		return fmt.Errorf("nothing has changed, and the mirror fetches %s", size(again.traffic.bodyBytes))
+	}
+	b.report.add(row{job: "remount and mirror of INBOX, nothing changed", network: n, measure: again, against: times("mbsync, nothing changed", again, sync.again, 0.5)})
+	return nil
+}
+
+// mirrorGrepJob greps a complete mirror, after two walks of the same kind.
+func (b *bench) mirrorGrepJob(ctx context.Context) error {
+	if err := b.plainTree(ctx); err != nil {
+		return err
+	}
+	disk, err := b.warmOnDisk(ctx, grep, b.grepped)
+	if err != nil {
+		return err
+	}
+	n := b.loopback
+	var warm measure
+	cache, err := b.leaveCache(ctx, n, "INBOX", mirrorFlags, func(m *mount) error {
+		if err := m.mirrored(ctx); err != nil {
+			return err
+		}
+		// Sizes that the kernel was told before are taken back first, see
+		// fs/spare.go.
+		if err := n.relay.quiet(ctx); err != nil {
+			return err
+		}
+		warm.time, err = b.again(ctx, grep, m.dir, b.grepped)
+		if err == nil {
+			warm.memory, err = m.peakMemory()
+		}
+		return err
+	})
+	defer os.RemoveAll(cache)
+	if err != nil {
+		return err
+	}
+	b.report.add(row{job: "warm " + grep.String() + ", complete mirror", network: n, measure: warm, local: true, against: times("disk", warm, disk, 1)})
+	return nil
+}
