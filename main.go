@@ -140,7 +140,7 @@ in the mount does not touch the imported files.`,
 	}
 	demonstration.Flags().StringArrayVar(&s.imports, "import", nil, "show the mail of this .eml file, mbox file or Maildir instead of the sample (can be repeated)")
 	s.shared(demonstration.Flags())
-	root.AddCommand(demonstration)
+	root.AddCommand(demonstration, statusCommand(), waitCommand(), cacheCommand())
 	return root
 }
 
