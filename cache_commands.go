@@ -14,16 +14,21 @@ import (
 
 func cacheCommand() *cobra.Command {
 	all := &cobra.Command{
-		Use:   "cache",
-		Short: "List the mail that is kept on disk, or remove it",
-		RunE: func(_ *cobra.Command, args []string) error {
+		Use:                   "cache",
+		DisableFlagsInUseLine: true,
+		Short:                 "List the mail that is kept on disk, or remove it",
+		Long: `Each mount keeps what was read on disk for the next one, up to its
+--disk-cache-size: in imapfs below $XDG_CACHE_HOME or ~/.cache, a directory for
+each account. It is mail in the clear, readable by you alone.`,
+		RunE: func(*cobra.Command, []string) error {
 			return usageError{errors.New("cache wants one of: list, clear")}
 		},
 	}
 	all.AddCommand(&cobra.Command{
-		Use:   "list",
-		Short: "List the accounts of which mail is kept on disk",
-		Args:  positional(0, "no arguments"),
+		Use:                   "list",
+		DisableFlagsInUseLine: true,
+		Short:                 "List the accounts of which mail is kept on disk",
+		Args:                  positional(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, accounts, err := cachedAccounts()
 			for _, a := range accounts {
@@ -36,8 +41,9 @@ func cacheCommand() *cobra.Command {
 			return err
 		},
 	}, &cobra.Command{
-		Use:   "clear [ACCOUNT...]",
-		Short: "Remove the mail that is kept on disk, of all accounts or of those named",
+		Use:                   "clear [ACCOUNT...]",
+		DisableFlagsInUseLine: true,
+		Short:                 "Remove the mail that is kept on disk, of all accounts or of those named",
 		Long: `clear removes the mail that is kept on disk, of all accounts or of those named
 (as imapfs cache list names them). What a mount has in use stays.`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -59,7 +59,7 @@ const (
 // writes to the terminal after tell.
 func newMirrorBar(w io.Writer) *pb.ProgressBar {
 	return pb.New64(0).
-		SetTemplateString(`imapfs: mirror: {{string . "messages"}} {{bar . }} {{counters . }} {{speed . "%s/s" "..."}} {{rtime . "%s left" "" " "}}`).
+		SetTemplateString(`mirror: {{string . "messages"}} {{bar . }} {{counters . }} {{speed . "%s/s" "..."}} {{rtime . "%s left" "" " "}}`).
 		SetWriter(w).Set(pb.Static, true).Set(pb.Bytes, true).Set(pb.Terminal, true).Set(pb.ReturnSymbol, "\r").Set(pb.CleanOnFinish, true).
 		Start()
 }
@@ -91,7 +91,7 @@ func (t *mirrorTeller) tell(ctx context.Context, progress func() (fs.Progress, b
 			t.rests = p.Error
 		case p.Messages == 0 || p.Error != "":
 		case t.bar != nil:
-			t.bar.Set("messages", fmt.Sprintf("%d of %d messages", p.Here, p.Messages))
+			t.bar.Set("messages", fmt.Sprintf("%d/%d messages", p.Here, p.Messages))
 			t.bar.SetTotal(p.Bytes).SetCurrent(p.BytesHere).Write()
 		case time.Since(t.last) >= mirrorLines:
 			fmt.Fprintln(t.w, mirrorLine(p, p.BytesHere-t.before, time.Since(t.last)))

@@ -89,7 +89,7 @@ func TestMirrorBarIsDrawnAndCleared(t *testing.T) {
 		if complete == interrupted || strings.Contains(rest, "\r") || strings.Contains(bar, "\n") {
 			t.Errorf("interrupted %v: %q", interrupted, got)
 		}
-		for _, want := range []string{"\rimapfs: mirror: 10 of 50 messages [", "10.00 MiB / 50.00 MiB", "MiB/s"} {
+		for _, want := range []string{"\rmirror: 10/50 messages [", "10.00 MiB / 50.00 MiB", "MiB/s"} {
 			if !strings.Contains(bar, want) {
 				t.Errorf("no %q in %q", want, bar)
 			}

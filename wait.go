@@ -76,7 +76,7 @@ type watchedFolder struct {
 	device  uint64 // the mount's
 	changed unix.Timespec
 	settled time.Time // until then the listing may be an old one; zero for settled
-	uids    []uint32  // in order
+	uids    []uint32  // seen, in order
 }
 
 func newWatchedFolder(dir string) (*watchedFolder, error) {
@@ -121,10 +121,14 @@ func (f *watchedFolder) look() (came []uint32, changed bool, err error) {
 	}
 	changed = !slices.Equal(uids, f.uids)
 	if time.Now().After(f.settled) {
-		// Something has come and gone, or all messages have got new numbers.
-		f.settled, changed = time.Time{}, true
+		// If it looks as before, something has come and gone, or all messages
+		// have got new numbers.
+		f.settled, f.uids = time.Time{}, uids
+		return came, true, nil
 	}
-	f.uids = uids
+	// An old listing may follow: what was seen stays, and is not new again.
+	f.uids = append(f.uids, came...)
+	slices.Sort(f.uids)
 	return came, changed, nil
 }
 
