@@ -1,18 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 
 	"imapfs/cache"
-	"imapfs/fs"
 	"imapfs/imapbackend"
 )
 
@@ -45,19 +41,4 @@ func (s *settings) openDisk(u imapbackend.URL, log *slog.Logger) *cache.Disk {
 		fmt.Fprintf(os.Stderr, "imapfs: warning: no cache on disk: %v\n", err)
 	}
 	return disk
-}
-
-// startMirror begins to mirror; stop ends it.
-func (s *settings) startMirror(fsys *fs.FS) (stop func()) {
-	patterns := s.mirror
-	if slices.Contains(patterns, "*") {
-		patterns = nil
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { fsys.Mirror(ctx, patterns) })
-	return func() {
-		cancel()
-		running.Wait()
-	}
 }

@@ -93,6 +93,9 @@ mechanism. Write an @ in the user name as %40, or use
 environment variable IMAPFS_PASSWORD, or a prompt; never from the URL. Where only
 OAuth2 is accepted, --token-command gets an access token from another program.
 
+What is read is kept on disk for the next mount, in the clear but for you alone
+(see imapfs cache --help); --mirror fetches everything there.
+
 Unmount with: fusermount3 -u MOUNTPOINT (or Ctrl-C).`,
 		Example: `  imapfs imaps://anna@imap.example.org/ ~/mail
   imapfs --password-command 'pass mail' imaps://anna%40example.org@imap.example.org/ ~/mail
@@ -140,7 +143,7 @@ in the mount does not touch the imported files.`,
 	}
 	demonstration.Flags().StringArrayVar(&s.imports, "import", nil, "show the mail of this .eml file, mbox file or Maildir instead of the sample (can be repeated)")
 	s.shared(demonstration.Flags())
-	root.AddCommand(demonstration)
+	root.AddCommand(demonstration, statusCommand(), waitCommand(), cacheCommand())
 	return root
 }
 

@@ -215,7 +215,10 @@ func TestNoServerAndNothingRemembered(t *testing.T) {
 	}
 }
 
-type mirrorStatus struct{ Complete, Spared bool }
+type mirrorStatus struct {
+	Complete bool
+	Spared   bool `json:"open_spared"`
+}
 
 func mirrorOf(t *testing.T, dir string) mirrorStatus {
 	t.Helper()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,18 +22,21 @@ type status struct {
 	errors  *lastErrors
 }
 
+// report is the text of it.
+type report struct {
+	Source  string    `json:"source"`
+	Version string    `json:"version"`
+	Since   time.Time `json:"since"`
+	imapbackend.Status
+	Memory     cache.Stats  `json:"memory_cache"`
+	Disk       *cache.Stats `json:"disk_cache"` // null for none
+	Mirror     *fs.Progress `json:"mirror"`     // null for none
+	LastErrors []event      `json:"last_errors"`
+}
+
 func (s *status) json() []byte {
 	disk := s.cache.Disk()
-	text := struct {
-		Source  string    `json:"source"`
-		Version string    `json:"version"`
-		Since   time.Time `json:"since"`
-		imapbackend.Status
-		Memory     cache.Stats  `json:"memory_cache"`
-		Disk       *cache.Stats `json:"disk_cache"` // null for none
-		Mirror     *fs.Progress `json:"mirror"`     // null for none
-		LastErrors []event      `json:"last_errors"`
-	}{Source: s.source, Version: version(), Since: s.begun, Status: s.backend.Status(), Memory: s.cache.Stats(), LastErrors: s.errors.list()}
+	text := report{Source: s.source, Version: version(), Since: s.begun, Status: s.backend.Status(), Memory: s.cache.Stats(), LastErrors: s.errors.list()}
 	if disk != nil {
 		stats := disk.Stats()
 		text.Disk = &stats
@@ -73,7 +75,7 @@ const mostErrors = 10
 func (h *lastErrors) list() []event {
 	h.kept.mu.Lock()
 	defer h.kept.mu.Unlock()
-	return slices.Clone(h.kept.events)
+	return append([]event{}, h.kept.events...)
 }
 
 // Enabled implements slog.Handler.

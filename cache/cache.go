@@ -203,7 +203,7 @@ type Stats struct {
 	Misses  int64 `json:"misses"`
 	Entries int   `json:"entries"`
 	Bytes   int64 `json:"bytes"`
-	Budget  int64 `json:"budget"` // in bytes
+	Budget  int64 `json:"budget_bytes"`
 }
 
 // Stats tells of the first level, in memory.

@@ -9,6 +9,9 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
+// StatusPath is where a mount tells of itself, from its root.
+const StatusPath = controlName + "/" + statusName
+
 // The hidden directory of the mount's own files. It is not listed, so that
 // grep -r and tar do not see it.
 const (

@@ -31,9 +31,10 @@ func (n *folderNode) number() gofs.StableAttr {
 
 var _ = (gofs.NodeGetattrer)((*folderNode)(nil))
 
-// Getattr gives a folder the date of its newest message. That takes a look
-// into the folder, which LOOKUP spares: a path leads through many folders that
-// nobody wants to know anything of.
+// Getattr gives a folder the date of its newest message, and as ctime that of
+// its last change since the mount began. The former takes a look into the
+// folder, which LOOKUP spares: a path leads through many folders that nobody
+// wants to know anything of.
 func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	d := n.fsys.directory(n.path)
 	if d == nil {
@@ -41,10 +42,23 @@ func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 	}
 	date, known := n.newest(ctx, d)
 	n.fsys.fill(&out.Attr, n.number(), date, 0)
+	changed := n.fsys.changedAt(d)
+	out.SetTimes(nil, nil, &changed)
 	if known {
 		out.SetTimeout(keep)
 	}
 	return 0
+}
+
+// changedAt returns when the messages of a directory have last changed, that of
+// the mount if they have not.
+func (fsys *FS) changedAt(d *directory) time.Time {
+	fsys.mu.Lock()
+	defer fsys.mu.Unlock()
+	if at, ok := fsys.changed[d.mailbox]; ok && d.mailbox != "" {
+		return at
+	}
+	return fsys.start
 }
 
 // newest returns the date of the newest message, that of the mount if there is

@@ -32,15 +32,15 @@ type mirror struct {
 
 // Progress tells how far the mirror is since the mount began.
 type Progress struct {
-	Folder       string // being fetched now
-	Messages     int    // found to be missing so far
-	Here         int    // of these fetched
-	Bytes        int64  // of the missing ones, as the server tells
-	BytesHere    int64  // fetched
-	NotAvailable int    // messages that the server does not give
-	Complete     bool   // nothing is missing
-	Spared       bool   // so that the kernel is told to spare OPEN (spare.go)
-	Error        string // why it rests; "" for no reason
+	Folder       string `json:"folder"`        // being fetched now
+	Messages     int    `json:"messages"`      // found to be missing so far
+	Here         int    `json:"messages_here"` // of these fetched
+	Bytes        int64  `json:"bytes"`         // of the missing ones, as the server tells
+	BytesHere    int64  `json:"bytes_here"`    // fetched
+	NotAvailable int    `json:"not_available"` // messages that the server does not give
+	Complete     bool   `json:"complete"`      // nothing is missing
+	Spared       bool   `json:"open_spared"`   // so that the kernel is told to spare OPEN (spare.go)
+	Error        string `json:"error"`         // why it rests; "" for no reason
 }
 
 const (

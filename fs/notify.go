@@ -49,7 +49,10 @@ func (fsys *FS) Changed(c mail.Change) {
 		fsys.notes.add(fsys.foldersChanged)
 		return
 	}
-	fsys.notes.add(func() { fsys.messagesChanged(c, void) })
+	fsys.notes.add(func() {
+		fsys.messagesChanged(c, void)
+		fsys.stamp(c.Folder)
+	})
 	fsys.notes.later(onTheWay, func() { fsys.messagesChanged(c, (*gofs.Inode).NotifyEntry) })
 }
 
@@ -161,6 +164,26 @@ func (fsys *FS) messagesChanged(c mail.Change, void func(parent *gofs.Inode, nam
 		folder.NotifyEntry(strconv.FormatUint(uint64(uid), 10)) // it may be known not to be there
 	}
 	folder.NotifyContent(0, 0) // the listing, and the date of the newest message
+}
+
+// stamp dates the last change of a folder, for those who wait for it. Whoever
+// sees the new date gets a new listing too: the old one was declared void
+// before.
+func (fsys *FS) stamp(mailbox string) {
+	fsys.mu.Lock()
+	now := time.Now()
+	if last := fsys.changed[mailbox]; !now.After(last) {
+		now = last.Add(1) // the clock was set back
+	}
+	fsys.changed[mailbox] = now
+	path, ok := fsys.tree.find(mailbox)
+	fsys.mu.Unlock()
+	if !ok {
+		return
+	}
+	if folder := fsys.inode(path); folder != nil {
+		folder.NotifyContent(-1, 0) // the attributes alone
+	}
 }
 
 func (fsys *FS) foldersChanged() {

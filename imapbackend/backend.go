@@ -68,6 +68,7 @@ type Backend struct {
 	unsaved    chan struct{} // wakes the saver
 
 	polling sync.Mutex // held by askForNews
+	inUse   sync.Map   // imap.Cap to true: what was made use of
 
 	ctx  context.Context // ends when the backend closes
 	stop context.CancelFunc

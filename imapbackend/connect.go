@@ -69,7 +69,7 @@ func (b *Backend) open(credential string) (*session, error) {
 		s.close()
 		return nil, s.blame(err)
 	}
-	if s.caps.Has(imap.CapID) {
+	if s.can(imap.CapID) {
 		// Courtesy, and some servers insist on it. The answer does not matter.
 		cmd := s.client.ID(&imap.IDData{Name: "imapfs", Version: b.cfg.Version})
 		go cmd.Wait()

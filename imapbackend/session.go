@@ -159,8 +159,15 @@ func (u *uidLocks) lock(uids ...uint32) (unlock func()) {
 	}
 }
 
-// can tells whether the server offers c, also as part of IMAP4rev2.
-func (s *session) can(c imap.Cap) bool { return s.caps.Has(c) }
+// can tells whether the server offers c, also as part of IMAP4rev2. Whoever asks
+// makes use of it.
+func (s *session) can(c imap.Cap) bool {
+	if !s.caps.Has(c) {
+		return false
+	}
+	s.b.inUse.Store(c, true)
+	return true
+}
 
 // ended tells whether the connection is closed.
 func (s *session) ended() bool {

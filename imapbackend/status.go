@@ -3,15 +3,18 @@ package imapbackend
 import (
 	"slices"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 // Status is what the backend is doing at one moment.
 type Status struct {
 	Server       string        `json:"server"`
 	User         string        `json:"user"`
-	Away         string        `json:"away,omitempty"` // why there is no connection; "" if there is one
-	Capabilities []string      `json:"capabilities"`   // of the server, after login
-	RoundTrip    float64       `json:"round_trip_ms"`  // of the TCP handshake of the newest connection, in milliseconds
+	Away         string        `json:"away,omitempty"`      // why there is no connection; "" if there is one
+	Capabilities []string      `json:"capabilities"`        // of the server, after login
+	InUse        []string      `json:"capabilities_in_use"` // of these, what was made use of so far
+	RoundTrip    float64       `json:"round_trip_ms"`       // of the TCP handshake of the newest connection, in milliseconds
 	Connections  []Connection  `json:"connections"`
 	Folders      []KnownFolder `json:"folders"` // that were looked into
 }
@@ -33,7 +36,10 @@ type KnownFolder struct {
 
 // Status returns what the backend is doing now, without waiting for the server.
 func (b *Backend) Status() Status {
-	s := Status{Server: b.cfg.URL.Addr(), User: b.cfg.URL.User}
+	s := Status{
+		Server: b.cfg.URL.Addr(), User: b.cfg.URL.User,
+		Capabilities: []string{}, InUse: []string{}, Connections: []Connection{}, Folders: []KnownFolder{},
+	}
 	p := b.pool
 	p.mu.Lock()
 	if p.away.err != nil && !p.away.since.IsZero() {
@@ -46,13 +52,18 @@ func (b *Backend) Status() Status {
 		}
 		s.Connections = append(s.Connections, c)
 		s.RoundTrip = float64(session.roundTrip) / float64(time.Millisecond)
-		s.Capabilities = nil
+		s.Capabilities = []string{}
 		for c := range session.caps {
 			s.Capabilities = append(s.Capabilities, string(c))
 		}
 	}
 	p.mu.Unlock()
 	slices.Sort(s.Capabilities)
+	b.inUse.Range(func(c, _ any) bool {
+		s.InUse = append(s.InUse, string(c.(imap.Cap)))
+		return true
+	})
+	slices.Sort(s.InUse)
 
 	b.mu.Lock()
 	folders := make([]*folder, 0, len(b.folders))

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imapfs/fs"
+)
+
+func TestMirrorLine(t *testing.T) {
+	for _, test := range []struct {
+		p     fs.Progress
+		bytes int64
+		in    time.Duration
+		want  string
+	}{
+		{fs.Progress{Messages: 6046, Here: 2000, Bytes: 33 << 20, BytesHere: 11 << 20}, 11 << 20, 10 * time.Second, "2000 of 6046 messages, 11.0 MiB of 33.0 MiB, 1.1 MiB/s, 20s left"},
+		{fs.Progress{Messages: 6046, Here: 2000, Bytes: 33 << 20, BytesHere: 11 << 20}, 0, 10 * time.Second, "2000 of 6046 messages, 11.0 MiB of 33.0 MiB"},
+		{fs.Progress{Messages: 1, Here: 1, Bytes: 100, BytesHere: 120}, 120, 10 * time.Second, "1 of 1 messages, 120 bytes of 100 bytes, 12 bytes/s, 0.0s left"},
+	} {
+		if got := mirrorLine(test.p, test.bytes, test.in); got != "imapfs: mirror: "+test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+	p := fs.Progress{Messages: 3, Here: 2, BytesHere: 2048, NotAvailable: 1}
+	if !isMirrored(p) || !strings.Contains(mirrorEnd(p, time.Second), "complete but for 1 messages that the server does not give: 2 messages, 2.0 KiB") {
+		t.Errorf("got %q", mirrorEnd(p, time.Second))
+	}
+	p.Folder = "INBOX"
+	if isMirrored(p) {
+		t.Error("it is taken for complete while a folder is being looked at")
+	}
+}
+
+func TestMirrorTells(t *testing.T) {
+	_, p := inbox(t, 100)
+	r := newRemounter(t, p.account, "--mirror")
+	for _, end := range []string{`complete: 101 messages, 1\.\d MiB in \d+\.\ds`, "complete: nothing was missing"} {
+		process := r.mount(t)
+		want := regexp.MustCompile(`\nimapfs: mirror: looking for what is missing\n(imapfs: mirror: \d+ of .*\n)*imapfs: mirror ` + end + "\n")
+		eventually(t, "it tells of "+end, func() bool { return want.MatchString(process.stderr.String()) })
+		process.unmount(t)
+	}
+}
+
+func TestMirrorTellsWhyItPauses(t *testing.T) {
+	_, p := inbox(t, 100)
+	r := newRemounter(t, p.account, "--mirror", "--disk-cache-size", "1K")
+	process := r.mount(t)
+	eventually(t, "it tells that there is no room", func() bool {
+		return strings.Contains(process.stderr.String(), "imapfs: mirror: pausing: INBOX: the cache on disk is too small for all of it; raise --disk-cache-size\n")
+	})
+	eventually(t, "the status tells so", func() bool {
+		return strings.Contains(runCommand(t, r.cache, "status", r.dir).stdout, "; pausing: INBOX: the cache on disk is too small")
+	})
+	process.unmount(t)
+}
+
+func TestMirrorBarIsDrawnAndCleared(t *testing.T) {
+	for _, interrupted := range []bool{false, true} {
+		var b strings.Builder
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		looks := 0
+		progress := func() (fs.Progress, bool) {
+			looks++
+			p := fs.Progress{Folder: "INBOX", Messages: 50, Here: looks * 10, Bytes: 50 << 20, BytesHere: int64(looks) * (10 << 20)}
+			if looks == 5 {
+				p.Complete = true
+				if interrupted {
+					cancel()
+					p.Complete = false
+				}
+			}
+			return p, true
+		}
+		(&mirrorTeller{w: &b, begun: time.Now(), bar: newMirrorBar(&b)}).tell(ctx, progress)
+		got := b.String()
+		end := "imapfs: mirror complete: 50 messages, 50.0 MiB in "
+		bar, rest, complete := strings.Cut(got, end)
+		if complete == interrupted || strings.Contains(rest, "\r") || strings.Contains(bar, "\n") {
+			t.Errorf("interrupted %v: %q", interrupted, got)
+		}
+		for _, want := range []string{"\rmirror: 10/50 messages [", "10.00 MiB / 50.00 MiB", "MiB/s"} {
+			if !strings.Contains(bar, want) {
+				t.Errorf("no %q in %q", want, bar)
+			}
+		}
+		if last := strings.Split(strings.TrimSuffix(bar, "\r"), "\r"); strings.TrimSpace(regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(last[len(last)-1], "")) != "" {
+			t.Errorf("the bar stays: %q", bar)
+		}
+	}
+}
+
+// On a terminal there is a bar, which is gone at the end.
+func TestMirrorBar(t *testing.T) {
+	_, p := inbox(t, 300)
+	r := newRemounter(t, p.account, "--mirror")
+	control, terminal := openTerminal(t)
+	cmd := commandOf(t, r.cache, append(r.flags, r.url(), r.dir)...)
+	cmd.Env = append(cmd.Env, "IMAPFS_PASSWORD="+r.password)
+	cmd.Stderr = terminal
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	terminal.Close()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		unix.Unmount(r.dir, unix.MNT_DETACH)
+	})
+	timer := time.AfterFunc(within, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+
+	var all strings.Builder
+	for in := bufio.NewReader(control); ; {
+		line, err := in.ReadString('\n')
+		all.WriteString(line)
+		if err != nil {
+			break // EIO: the program has ended
+		}
+		if strings.Contains(line, "imapfs: mirror complete: 301 messages") {
+			cmd.Process.Signal(os.Interrupt)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%q", err, all.String())
+	}
+	if strings.Contains(all.String(), "looking for") || !regexp.MustCompile(`\r +[^\n]*\rimapfs: mirror complete: 301 messages, `).MatchString(all.String()) {
+		t.Errorf("on the terminal: %q", all.String())
+	}
+}
+
+// openTerminal returns both sides of a terminal.
+func openTerminal(t *testing.T) (control, terminal *os.File) {
+	t.Helper()
+	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { control.Close() })
+	n, err := unix.IoctlGetInt(int(control.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(control.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return control, terminal
+}

@@ -1,0 +1,391 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"imapfs/imapbackend"
+)
+
+// said is how a run of imapfs went that mounts nothing.
+type said struct {
+	stdout, stderr string
+	code           int
+}
+
+// commandOf returns imapfs with these arguments and a cache of its own, not yet
+// started.
+func commandOf(t *testing.T, cache string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), runMain+"=1", "XDG_CACHE_HOME="+cache)
+	return cmd
+}
+
+func runCommand(t *testing.T, cache string, args ...string) said {
+	t.Helper()
+	cmd := commandOf(t, cache, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	timer := time.AfterFunc(within, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	err := cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || !exit.Exited()) {
+		t.Fatalf("imapfs %s: %v\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return said{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// failsWith checks that a run failed with one line of text.
+func (s said) failsWith(t *testing.T, code int, text string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(s.stderr), "\n")
+	if s.code != code || s.stdout != "" || !strings.HasPrefix(lines[0], "imapfs: ") || !strings.Contains(lines[0], text) || code == exitFailed && len(lines) != 1 {
+		t.Errorf("got %+v, want code %d and a line with %q", s, code, text)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	none := t.TempDir()
+	missing := filepath.Join(none, "missing")
+	for _, test := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"foo"}, exitUsage, "want SOURCE and MOUNTPOINT"},
+		{[]string{"status"}, exitUsage, "want MOUNTPOINT"},
+		{[]string{"status", "--nonsense", none}, exitUsage, "--nonsense"},
+		{[]string{"status", none}, exitFailed, none + " is not in a mount of imapfs"},
+		{[]string{"status", missing}, exitFailed, missing + " is not in a mount of imapfs"},
+		{[]string{"wait"}, exitUsage, "want DIR"},
+		{[]string{"wait", none}, exitFailed, none + " is not in a mount of imapfs"},
+		{[]string{"cache"}, exitUsage, "list, clear"},
+		{[]string{"cache", "foo"}, exitUsage, "list, clear"},
+		{[]string{"cache", "list", "x"}, exitUsage, "no arguments"},
+		{[]string{"cache", "clear", "x"}, exitFailed, `no mail of "x"`},
+		{[]string{"cache", "clear", "../x"}, exitFailed, `no mail of "../x"`},
+	} {
+		t.Run(strings.Join(test.args[:min(2, len(test.args))], " "), func(t *testing.T) {
+			runCommand(t, none, test.args...).failsWith(t, test.code, test.text)
+		})
+	}
+	if got := runCommand(t, none, "cache", "list"); got != (said{}) {
+		t.Errorf("no cache is listed as %+v", got)
+	}
+	if got := runCommand(t, none, "cache", "clear"); got != (said{}) {
+		t.Errorf("no cache is cleared with %+v", got)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	s, p := inbox(t, 5)
+	r := newRemounter(t, p.account, "--mirror", "--poll", "300ms")
+	process := r.mount(t)
+	eventually(t, "the mirror is complete", func() bool { return mirrored(t, r.dir) })
+	eventually(t, "the mirror is on the disk", func() bool {
+		return strings.Contains(runCommand(t, r.cache, "status", r.dir).stdout, " MiB of 2.0 GiB, ")
+	})
+	eventually(t, "a connection has the inbox", func() bool {
+		return strings.Contains(runCommand(t, r.cache, "status", r.dir).stdout, "connection 1  INBOX: ")
+	})
+
+	var fields map[string]any
+	asJSON := runCommand(t, r.cache, "status", "--json", r.dir)
+	if err := json.Unmarshal([]byte(asJSON.stdout), &fields); err != nil || asJSON.code != 0 {
+		t.Fatalf("%v, %+v", err, asJSON)
+	}
+	snakeCase(t, fields)
+	var got report
+	if err := json.Unmarshal([]byte(asJSON.stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Server != p.addr || got.User != p.user || got.Away != "" || got.RoundTrip <= 0 || len(got.Connections) == 0 ||
+		got.Disk == nil || got.Disk.Bytes < 1<<20 || got.Mirror == nil || got.Mirror.Here != 6 {
+		t.Errorf("got %s", asJSON.stdout)
+	}
+	if !strings.Contains(fmt.Sprint(got.InUse), "ESEARCH") {
+		t.Errorf("capabilities in use: %s", got.InUse)
+	}
+
+	for _, dir := range []string{r.dir, r.dir + "/INBOX", r.dir + "/INBOX/1/attachments"} {
+		text := runCommand(t, r.cache, "status", dir)
+		for _, want := range []string{p.addr + ", user " + p.user + ", connected", "round trip ", "connection 1  INBOX: ", "on disk ", " of 2.0 GiB, ", "mirror        complete; 6 messages, ", "last errors   none"} {
+			if !strings.Contains(text.stdout, want) || text.code != 0 {
+				t.Errorf("the status of %s has no %q: %+v", dir, want, text)
+			}
+		}
+	}
+
+	s.Kill()
+	eventually(t, "the status says that the server is away", func() bool {
+		text := runCommand(t, r.cache, "status", r.dir)
+		return text.code == 0 && strings.Contains(text.stdout, ", away: ") && !strings.Contains(text.stdout, "last errors   none")
+	})
+
+	process.cmd.Process.Signal(syscall.SIGSTOP)
+	runCommand(t, r.cache, "status", r.dir).failsWith(t, exitFailed, "does not answer")
+	process.cmd.Process.Signal(syscall.SIGCONT)
+	process.unmount(t)
+	runCommand(t, r.cache, "status", r.dir).failsWith(t, exitFailed, "is not in a mount")
+}
+
+// snakeCase checks the keys of JSON.
+func snakeCase(t *testing.T, value any) {
+	t.Helper()
+	switch value := value.(type) {
+	case map[string]any:
+		for key, v := range value {
+			if strings.Trim(key, "abcdefghijklmnopqrstuvwxyz_") != "" {
+				t.Errorf("the key %q", key)
+			}
+			snakeCase(t, v)
+		}
+	case []any:
+		for _, v := range value {
+			snakeCase(t, v)
+		}
+	}
+}
+
+func TestStatusPrintsNoControls(t *testing.T) {
+	r := report{}
+	r.Server, r.Connections = "host", []imapbackend.Connection{{Folder: "a\x1b[2Jb\u202e"}}
+	var b bytes.Buffer
+	if err := r.print(&b, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "a?[2Jb?: idle") {
+		t.Errorf("got %q", b.String())
+	}
+}
+
+func TestStatusOfDeadMount(t *testing.T) {
+	_, p := inbox(t, 1)
+	r := newRemounter(t, p.account)
+	process := r.mount(t)
+	process.cmd.Process.Kill()
+	<-process.done
+	runCommand(t, r.cache, "status", r.dir).failsWith(t, exitFailed, "has died; clear it with: fusermount3 -u -z "+r.dir)
+	runCommand(t, r.cache, "wait", r.dir+"/INBOX").failsWith(t, exitFailed, "has died")
+}
+
+// waiting starts imapfs wait.
+func waiting(t *testing.T, args ...string) (p *process, stdout *lines) {
+	t.Helper()
+	stdout = &lines{more: make(chan struct{}, 1)}
+	p = &process{cmd: commandOf(t, t.TempDir(), append([]string{"wait"}, args...)...), stderr: &lines{more: make(chan struct{}, 1)}, done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = stdout, p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		<-p.done
+	})
+	return p, stdout
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestWait(t *testing.T) {
+	s, p := inbox(t, 5)
+	r := newRemounter(t, p.account, "--poll", "300ms")
+	mount := r.mount(t)
+	dir := filepath.Join(r.dir, "INBOX")
+	c := p.client(t)
+
+	// Nobody can know when it has begun; so mail comes until it ends.
+	var delivered []string
+	one, stdout := waiting(t, dir)
+	eventually(t, "wait sees new mail", func() bool {
+		if one.hasEnded() {
+			return true
+		}
+		delivered = append(delivered, fmt.Sprintf("%s/%d", dir, deliver(t, c, "INBOX", oneLetter(100), time.Now())))
+		return false
+	})
+	printed := strings.Fields(stdout.String())
+	if code := one.exit(t); code != 0 || len(printed) == 0 || !strings.Contains(fmt.Sprint(delivered), printed[0]) {
+		t.Errorf("code %d, printed %q, delivered %q, said %s", code, printed, delivered, one.stderr)
+	}
+
+	// From its first line on it misses nothing.
+	all, stdout := waiting(t, "--follow", dir)
+	eventually(t, "wait --follow sees new mail", func() bool {
+		if stdout.String() != "" {
+			return true
+		}
+		deliver(t, c, "INBOX", oneLetter(200), time.Now())
+		return false
+	})
+	var want []string
+	for range 20 {
+		want = append(want, fmt.Sprintf("%s/%d\n", dir, deliver(t, c, "INBOX", oneLetter(300), time.Now())))
+	}
+	eventually(t, "all new mail is printed", func() bool { return strings.HasSuffix(stdout.String(), strings.Join(want, "")) })
+	if all.hasEnded() {
+		t.Errorf("--follow has ended: %s", all.stderr)
+	}
+	all.cmd.Process.Signal(os.Interrupt)
+	if code := all.exit(t); code != exitFailed || !strings.Contains(all.stderr.String(), "interrupted") {
+		t.Errorf("interrupted: code %d, %s", code, all.stderr)
+	}
+
+	// What goes ends the wait too, and is not printed.
+	gone, stdout := waiting(t, dir)
+	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	uid := imap.UID(0)
+	eventually(t, "wait sees an expunge", func() bool {
+		if !gone.hasEnded() {
+			uid++
+			expunge(t, c, uid)
+		}
+		return gone.hasEnded()
+	})
+	if code := gone.exit(t); code != 0 || stdout.String() != "" {
+		t.Errorf("code %d, printed %q", code, stdout)
+	}
+
+	runCommand(t, r.cache, "wait", firstMessage(t, dir)).failsWith(t, exitFailed, "is a message")
+
+	// While it waits, the server hears nothing of it, and it goes on when the
+	// server is back.
+	away, stdout := waiting(t, "--follow", dir)
+	eventually(t, "wait --follow sees new mail", func() bool {
+		if stdout.String() != "" {
+			return true
+		}
+		deliver(t, c, "INBOX", oneLetter(400), time.Now())
+		return false
+	})
+	s.Kill()
+	eventually(t, "the server is away", func() bool {
+		return strings.Contains(runCommand(t, r.cache, "status", r.dir).stdout, ", away: ")
+	})
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	back := fmt.Sprintf("%s/%d\n", dir, deliver(t, p.client(t), "INBOX", oneLetter(500), time.Now()))
+	eventually(t, "mail after the server was away is printed", func() bool { return strings.HasSuffix(stdout.String(), back) })
+	mount.unmount(t)
+	if code := away.exit(t); code != exitFailed || !strings.Contains(away.stderr.String(), "INBOX is gone") {
+		t.Errorf("after the mount: code %d, %s", code, away.stderr)
+	}
+}
+
+func firstMessage(t *testing.T, dir string) string {
+	t.Helper()
+	return filepath.Join(dir, firstUID(t, dir))
+}
+
+// TestChangeTime looks at what imapfs wait goes by.
+func TestChangeTime(t *testing.T) {
+	_, p := inbox(t, 3)
+	r := newRemounter(t, p.account, "--poll", "300ms")
+	process := r.mount(t)
+	dir := filepath.Join(r.dir, "INBOX")
+	stat := func() (mtime time.Time, ctime syscall.Timespec) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.ModTime(), info.Sys().(*syscall.Stat_t).Ctim
+	}
+	date, before := stat()
+	c := p.client(t)
+	for _, at := range []time.Time{date.Add(-time.Hour), date.Add(-time.Hour), date} {
+		deliver(t, c, "INBOX", oneLetter(10), at.Truncate(time.Second))
+		eventually(t, "the change time grows", func() bool {
+			_, now := stat()
+			return now.Nano() > before.Nano()
+		})
+		_, before = stat()
+	}
+	if now, _ := stat(); !now.Equal(date.Truncate(time.Second)) {
+		t.Errorf("the folder has the date %v, its newest message %v", now, date)
+	}
+	p.forget()
+	for range 100 {
+		stat()
+	}
+	if got := p.sent("FETCH"); len(got) > 0 {
+		t.Errorf("stat asked for %q", got)
+	}
+	process.unmount(t)
+}
+
+func TestCacheCommands(t *testing.T) {
+	_, p := inbox(t, 10)
+	r := newRemounter(t, p.account, "--mirror")
+	other := filepath.Join(r.cache, "imapfs", "bert@example.org:993")
+	process := r.mount(t)
+	eventually(t, "the mirror is complete", func() bool { return mirrored(t, r.dir) })
+	name := p.user + "@" + strings.ReplaceAll(p.addr, "/", "%2F")
+	if err := os.MkdirAll(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(other, "lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	var list said
+	eventually(t, "the mirror is on the disk", func() bool {
+		list = runCommand(t, r.cache, "cache", "list")
+		return strings.Contains(list.stdout, " MiB  "+name+"  in use by a mount\n")
+	})
+	if list.code != 0 || strings.Count(list.stdout, "\n") != 2 || !strings.Contains(list.stdout, "  bert@example.org:993\n") {
+		t.Errorf("while mounted: %+v", list)
+	}
+	clear := runCommand(t, r.cache, "cache", "clear")
+	if clear.code != exitFailed || !strings.Contains(clear.stdout, "of bert@") || strings.Count(clear.stderr, "\n") != 1 || !strings.Contains(clear.stderr, name+"; unmount first") {
+		t.Errorf("clearing while mounted: %+v", clear)
+	}
+	if !strings.HasSuffix(string(read(t, r.dir, "INBOX/1/body.txt")), "end of 1\n") {
+		t.Error("clearing has broken the mount")
+	}
+	process.unmount(t)
+
+	list = runCommand(t, r.cache, "cache", "list")
+	if list.code != 0 || strings.Count(list.stdout, "\n") != 1 || !strings.HasSuffix(list.stdout, "  "+name+"\n") {
+		t.Errorf("after the mount: %+v", list)
+	}
+	clear = runCommand(t, r.cache, "cache", "clear", name)
+	if clear.code != 0 || !strings.HasPrefix(clear.stdout, "removed ") || clear.stderr != "" {
+		t.Errorf("clearing: %+v", clear)
+	}
+	if left, err := filepath.Glob(filepath.Join(r.cache, "imapfs", "*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %s, %v", left, err)
+	}
+	if again := runCommand(t, r.cache, "cache", "list"); again != (said{}) {
+		t.Errorf("afterwards: %+v", again)
+	}
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"imapfs/cache"
+	"imapfs/fs"
+)
+
+func statusCommand() *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "status [flags] MOUNTPOINT",
+		Short: "Tell what a mount is doing",
+		Long: `status tells what a mount is doing: whether the server is there, what each
+connection to it does, what the caches hold, how far --mirror is, and the last
+errors. Any directory in the mount serves as MOUNTPOINT. It never waits for the
+server.`,
+		Args: positional(1, "MOUNTPOINT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := askStatus(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				_, err = cmd.OutOrStdout().Write(text)
+				return err
+			}
+			var r report
+			if err := json.Unmarshal(text, &r); err != nil {
+				return fmt.Errorf("cannot read the status of %s: %v", args[0], err)
+			}
+			return r.print(cmd.OutOrStdout(), time.Now())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print all of it as JSON")
+	return cmd
+}
+
+// patience is how long a mount may take to tell of itself, which it does from
+// memory.
+const patience = 5 * time.Second
+
+// askStatus reads the status of the mount that dir is in.
+func askStatus(ctx context.Context, dir string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var text []byte
+	err := leaveBehind(ctx, func() (err error) {
+		text, err = readStatus(dir)
+		return err
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("the mount at %s does not answer", dir)
+	}
+	if err != nil { // text belongs to f if it still runs
+		return nil, err
+	}
+	return text, nil
+}
+
+// leaveBehind runs f, whose system calls on a mount nothing interrupts, and
+// leaves it to itself when ctx ends.
+func leaveBehind(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// readStatus looks for the root of the mount in dir and above. A stat of dir
+// itself could wait for the server; this does not.
+func readStatus(dir string) ([]byte, error) {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	for {
+		text, err := os.ReadFile(filepath.Join(at, fs.StatusPath))
+		switch {
+		case err == nil && json.Valid(text):
+			return text, nil
+		case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
+			return nil, fmt.Errorf("the program of the mount at %s has died; clear it with: fusermount3 -u -z %s", at, at)
+		case err != nil && failed == nil && !errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
+			failed = err
+		}
+		above := filepath.Dir(at)
+		if above == at {
+			break
+		}
+		at = above
+	}
+	if failed != nil {
+		return nil, fmt.Errorf("cannot read the status of %s: %v", dir, failed)
+	}
+	return nil, fmt.Errorf("%s is not in a mount of imapfs", dir)
+}
+
+// print writes the report for people.
+func (r *report) print(w io.Writer, now time.Time) error {
+	var b bytes.Buffer
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-13s %s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	line("mounted", "%s, %s ago, imapfs %s", r.Source, durationText(now.Sub(r.Since)), r.Version)
+	state := "connected"
+	switch {
+	case r.Away != "":
+		state = "away: " + r.Away
+	case len(r.Connections) == 0:
+		state = "no connection at the moment"
+	}
+	line("server", "%s, user %s, %s", r.Server, r.User, state)
+	if len(r.Connections) > 0 {
+		line("round trip", "%.1f ms", r.RoundTrip)
+	}
+	if len(r.InUse) > 0 {
+		line("makes use of", "%s", strings.Join(r.InUse, " "))
+	}
+	for i, c := range r.Connections {
+		doing, folder := "idle", "no folder"
+		if len(c.Doing) > 0 {
+			doing = strings.Join(c.Doing, ", ")
+		}
+		if c.Folder != "" {
+			folder = c.Folder
+		}
+		line(fmt.Sprintf("connection %d", i+1), "%s: %s; last heard of %s ago", folder, doing, durationText(time.Duration(c.Quiet*float64(time.Second))))
+	}
+	line("in memory", "%s", cacheText(&r.Memory))
+	line("on disk", "%s", cacheText(r.Disk))
+	line("mirror", "%s", mirrorText(r.Mirror))
+	if len(r.LastErrors) == 0 {
+		line("last errors", "none")
+	}
+	for i, e := range r.LastErrors {
+		name := ""
+		if i == 0 {
+			name = "last errors"
+		}
+		text := e.What
+		if e.Error != "" {
+			text += ": " + e.Error
+		}
+		line(name, "%s %s", e.Time.Local().Format(time.DateTime), text)
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
+
+func cacheText(s *cache.Stats) string {
+	if s == nil {
+		return "no cache"
+	}
+	return fmt.Sprintf("%s of %s, %d entries, %d hits, %d misses", sizeText(s.Bytes), sizeText(s.Budget), s.Entries, s.Hits, s.Misses)
+}
+
+func mirrorText(p *fs.Progress) string {
+	switch {
+	case p == nil:
+		return "none; --mirror keeps one"
+	case p.Complete:
+		return fmt.Sprintf("complete; %d messages, %s fetched since the mount began", p.Here, sizeText(p.BytesHere))
+	case isMirrored(*p):
+		return fmt.Sprintf("complete but for %d messages that the server does not give", p.NotAvailable)
+	case p.Error != "":
+		return mirrorShare(*p) + "; pausing: " + p.Error
+	case p.Folder == "":
+		return "looking for what is missing"
+	}
+	return mirrorShare(*p) + ", now in " + p.Folder
+}
