@@ -139,7 +139,7 @@ func (m *mirror) rest(err error) {
 		if err != nil {
 			p.Error = err.Error()
 		}
-		p.Complete = err == nil && p.NotAvailable == 0
+		p.Complete = err == nil && p.NotAvailable == 0 && len(m.dirty) == 0 // else a change has come just now
 		complete = p.Complete
 	})
 	if complete && len(m.patterns) == 0 {
@@ -147,18 +147,30 @@ func (m *mirror) rest(err error) {
 	}
 }
 
-// run fetches what is missing in the folders that have changed.
-func (m *mirror) run(ctx context.Context) error {
+// run fetches what is missing in the folders that have changed. One that fails
+// waits for the next run, and does not keep the others waiting.
+func (m *mirror) run(ctx context.Context) (failed error) {
+	var again []string
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, folder := range again {
+			m.dirty[folder] = true
+		}
+	}()
 	for ctx.Err() == nil {
 		folder, ok := m.next()
 		if !ok {
-			return nil
+			return failed
 		}
 		if err := m.folder(ctx, folder); err != nil {
-			m.mu.Lock()
-			m.dirty[folder] = true
-			m.mu.Unlock()
-			return fmt.Errorf("%s: %w", folder, err)
+			again = append(again, folder)
+			if failed == nil {
+				failed = fmt.Errorf("%s: %w", folder, err)
+			}
+			if errors.Is(err, errNoRoom) {
+				return failed
+			}
 		}
 	}
 	return context.Cause(ctx)

@@ -116,9 +116,8 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 	case f.source == fromStore && f.searches > 0:
 		changed = false // it is being looked at already
 	}
-	if f.source != fromStore {
-		f.uidNext = max(f.uidNext, uidNext)
-	}
+	// uidNext is taken over when the messages have been listed (searchOn): if
+	// that fails, the old listing must not look like the one of now.
 	f.mu.Unlock()
 	switch {
 	case renewed:

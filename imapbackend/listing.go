@@ -97,6 +97,7 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 		f.forget()
 	}
 	added, removed := f.update(uids)
+	f.uidNext = max(f.uidNext, uint32(l.sel.data.UIDNext)) // the SELECT came before the SEARCH
 	f.source, f.validity = fromServer, validity
 	reported := f.again
 	f.mu.Unlock()
