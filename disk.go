@@ -36,7 +36,7 @@ func (s *settings) openDisk(u imapbackend.URL, log *slog.Logger) *cache.Disk {
 	}
 	switch {
 	case errors.Is(err, cache.ErrInUse):
-		fmt.Fprintln(os.Stderr, "imapfs: warning: another mount of this account uses the cache on disk; this one keeps nothing for the next time")
+		fmt.Fprintln(os.Stderr, "imapfs: warning: another mount of this account uses the cache on disk; this one does without it, and mirrors nothing")
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "imapfs: warning: no cache on disk: %v\n", err)
 	}

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"encoding/binary"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -65,6 +66,8 @@ func (n *fileNode) exactSize() (int64, bool) {
 // sizeKey names the file's exact size in the cache on disk.
 func (n *fileNode) sizeKey() string {
 	key := append([]byte(messagePrefix(n.message.id)), "size"...)
+	key = strconv.AppendInt(key, mail.Version, 10)
+	key = append(key, '/')
 	if n.part != nil {
 		key = append(key, n.part.Section...)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"imapfs/mail"
 )
@@ -79,7 +80,9 @@ func (n *messageNode) files(root *mail.Part) []*fileNode {
 // parts of a message that is kept whole are cut out of it.
 type layout map[string][2]int64
 
-func layoutKey(id mail.ID) string { return messagePrefix(id) + "layout" }
+func layoutKey(id mail.ID) string {
+	return messagePrefix(id) + "layout" + strconv.Itoa(mail.Version)
+}
 
 // layoutOf has the sections in which what Parse finds in raw is the part that
 // the server has described in root. In broken mail it may not be.

@@ -27,6 +27,7 @@ type mirror struct {
 
 	mu       sync.Mutex // guards what follows
 	dirty    map[string]bool
+	refused  map[string]map[uint32]bool // by folder and UID: what the server does not give
 	progress Progress
 }
 
@@ -84,7 +85,7 @@ func (fsys *FS) Mirror(ctx context.Context, patterns []string) {
 }
 
 func newMirror(fsys *FS, patterns []string) *mirror {
-	m := &mirror{fsys: fsys, patterns: patterns, wake: make(chan struct{}, 1), dirty: make(map[string]bool)}
+	m := &mirror{fsys: fsys, patterns: patterns, wake: make(chan struct{}, 1), dirty: make(map[string]bool), refused: make(map[string]map[uint32]bool)}
 	fsys.mu.Lock()
 	fsys.mirror = m
 	fsys.mu.Unlock()
@@ -138,6 +139,10 @@ func (m *mirror) rest(err error) {
 		p.Folder, p.Error = "", ""
 		if err != nil {
 			p.Error = err.Error()
+		}
+		p.NotAvailable = 0
+		for _, uids := range m.refused {
+			p.NotAvailable += len(uids)
 		}
 		p.Complete = err == nil && p.NotAvailable == 0 && len(m.dirty) == 0 // else a change has come just now
 		complete = p.Complete
@@ -240,6 +245,9 @@ func (m *mirror) folder(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	delete(m.refused, folder) // all of them are asked for again
+	m.mu.Unlock()
 	missing := mail.Listing{UIDValidity: list.UIDValidity}
 	for _, uid := range list.UIDs {
 		id := mail.ID{Folder: folder, UIDValidity: list.UIDValidity, UID: uid}
@@ -391,7 +399,12 @@ func (m *mirror) large(ctx context.Context, id mail.ID) error {
 		err = nil
 	case errors.Is(err, mail.ErrRefused):
 		m.fsys.log.Warn("the server does not give a message", "folder", id.Folder, "uid", id.UID, "error", err)
-		m.update(func(p *Progress) { p.NotAvailable++ })
+		m.mu.Lock()
+		if m.refused[id.Folder] == nil {
+			m.refused[id.Folder] = make(map[uint32]bool)
+		}
+		m.refused[id.Folder][id.UID] = true
+		m.mu.Unlock()
 		err = nil
 	}
 	return err

@@ -33,6 +33,7 @@ type folder struct {
 	refreshing bool            // a refresh is running
 	again      bool            // and has to run once more
 	renewals   int             // how often the server has numbered the messages anew
+	reported   uint32          // UIDNEXT as reported last; the listing may be older
 	searches   int             // that fill the listing
 	recalled   bool            // the store was asked
 	dirty      bool            // the listing has to be stored
@@ -116,8 +117,9 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 	case f.source == fromStore && f.searches > 0:
 		changed = false // it is being looked at already
 	}
-	// uidNext is taken over when the messages have been listed (searchOn): if
-	// that fails, the old listing must not look like the one of now.
+	// It is taken over when the messages have been listed (searchOn): if that
+	// fails, the old listing must not look like the one of now.
+	f.reported = uidNext
 	f.mu.Unlock()
 	switch {
 	case renewed:
@@ -130,7 +132,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 
 // forget drops all that is known of the messages. It is called with f.mu held.
 func (f *folder) forget() {
-	f.source, f.uids, f.known, f.unreadable, f.validity, f.uidNext = fromNowhere, nil, nil, nil, 0, 0
+	f.source, f.uids, f.known, f.unreadable, f.validity, f.uidNext, f.reported = fromNowhere, nil, nil, nil, 0, 0, 0
 	f.attrs, f.structures, f.culprits = window{}, window{}, nil
 	f.dirty, f.dirtyAttrs = false, nil
 	f.forgetStored()

@@ -79,7 +79,7 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 		return false, false, nil
 	}
 	f.again = false // what is reported from here on may come too late for the answer
-	renewals := f.renewals
+	renewals, next := f.renewals, f.reported
 	f.mu.Unlock()
 	uids, err := l.searchAll()
 	if err != nil {
@@ -97,7 +97,7 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 		f.forget()
 	}
 	added, removed := f.update(uids)
-	f.uidNext = max(f.uidNext, uint32(l.sel.data.UIDNext)) // the SELECT came before the SEARCH
+	f.uidNext = max(f.uidNext, uint32(l.sel.data.UIDNext), next) // all reported before the SEARCH
 	f.source, f.validity = fromServer, validity
 	reported := f.again
 	f.mu.Unlock()
@@ -217,6 +217,9 @@ func (f *folder) refresh() {
 		changed, err := f.search(true)
 		if err != nil {
 			f.b.log.Warn("cannot list the folder again", "folder", f.name, "error", err)
+			f.mu.Lock()
+			f.again = f.again || isUnreached(err)
+			f.mu.Unlock()
 		}
 		if changed {
 			pauses.Reset()

@@ -42,7 +42,7 @@ func attrsKey(folder string, validity, chunk uint32) string {
 func structurePrefix(folder string) string { return "structure\x00" + folder + "\x00" }
 
 func structureKey(id mail.ID) string {
-	return string(be32(be32([]byte(structurePrefix(id.Folder)), id.UIDValidity), id.UID))
+	return string(be32(be32(be32([]byte(structurePrefix(id.Folder)), id.UIDValidity), id.UID), mail.Version))
 }
 
 var be32 = binary.BigEndian.AppendUint32
