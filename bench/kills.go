@@ -319,7 +319,7 @@ func (k *killing) life(ctx context.Context, i int) (complete bool, err error) {
 		k.early++
 	}
 	for line := range strings.Lines(m.log.String()) {
-		if !strings.HasPrefix(line, mounted) && !strings.Contains(line, "is not encrypted") {
+		if !strings.HasPrefix(line, mounted) && !strings.HasPrefix(line, "imapfs: mirror") && !strings.Contains(line, "is not encrypted") {
 			k.failed.Add(1)
 			progress("imapfs says: %s", strings.TrimSpace(line))
 		}
