@@ -1,7 +1,7 @@
 // Bench measures imapfs against other ways to read the same mail, and prints
 // one table. It builds and starts all it needs, but for Dovecot and mbsync.
 //
-//	go run ./bench          all of it, about 8 minutes; writes bench/RESULTS.md
+//	go run ./bench          all of it, about 10 minutes; writes bench/RESULTS.md
 //	go run ./bench -short   a small form of it, below a minute
 //	go run ./bench -only RE only the jobs whose names match
 //	go run ./bench -v       show the IMAP commands too

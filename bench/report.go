@@ -77,6 +77,13 @@ one wrong line and the run fails.
 - **tree in memory**: the same files served by go-fuse with its default options
   from memory; for Big, empty directories.
 - **warm**: after two walks of the same kind.
+- **remount**: a new mount with the cache on disk that an earlier one has left,
+  on the same machine; it counts from the start of the process.
+- **mirror**: from the start of the process until the mount's status says that
+  the mirror of INBOX is complete.
+- **until ls shows it**: from the server's OK to the other program until a listing
+  of the folder, made every 10 ms, shows the change. (Dovecot itself waits half a
+  second before it tells of one.)
 - **compared with** is what the column **ratio** refers to, with what it took
   itself; where it names a unit, the ratio is a plain figure.
 - **round trips** are flights that had to wait for each other: what the client

@@ -40,7 +40,7 @@ type Cache struct {
 type Load struct {
 	cache *Cache
 	key   string
-	done  chan struct{} // closed by finish
+	done  chan struct{} // closed when the value is here
 
 	// Set before done is closed:
 	value []byte
@@ -111,10 +111,11 @@ func (l *Load) load(load func() ([]byte, error)) {
 		return
 	}
 	value, err := load()
-	l.finish(value, err)
-	if err == nil {
-		l.cache.disk.Offer(l.key, value)
+	if err != nil {
+		l.finish(nil, err)
+		return
 	}
+	l.Keep(value)
 }
 
 // begin notes that key is being loaded. It is called with c.mu held.
@@ -129,21 +130,26 @@ func (c *Cache) begin(key string) *Load {
 // value is here or on its way. A Load that was claimed has to be ended, by Keep
 // or Release.
 func (c *Cache) Claim(key string) *Load {
-	if c.disk.Has(key) {
-		return nil
-	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if _, ok := c.lru.Get(key); ok || c.loads[key] != nil {
+		c.mu.Unlock()
 		return nil
 	}
-	return c.begin(key)
+	l := c.begin(key)
+	c.mu.Unlock()
+	// Only now: a load that has ended meanwhile has left its value there.
+	if c.disk.Has(key) {
+		l.Release()
+		return nil
+	}
+	return l
 }
 
-// Keep ends the load with the value that it has fetched.
+// Keep ends the load with the value that it has fetched. The disk has it first:
+// memory may drop it at once, and nobody is to fetch it a second time.
 func (l *Load) Keep(value []byte) {
-	l.finish(value, nil)
 	l.cache.disk.Offer(l.key, value)
+	l.finish(value, nil)
 }
 
 // KeepOnDisk is Keep for a value that nobody is known to want soon: whoever
