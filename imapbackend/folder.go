@@ -3,6 +3,7 @@ package imapbackend
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -84,6 +85,14 @@ func (b *Backend) folder(name string) *folder {
 		b.folders[name] = f
 	}
 	return f
+}
+
+// used returns the folders that were asked for. Whoever holds the lock of one of
+// them may take that of the backend, so this never goes the other way round.
+func (b *Backend) used() []*folder {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Values(b.folders))
 }
 
 // check finds out whether id still names a message, as far as is known here.

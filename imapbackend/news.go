@@ -103,12 +103,10 @@ func (p *pool) noop() {
 // connection has selected.
 func (b *Backend) unselected() []*folder {
 	selected := b.pool.selectedBy()
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	var list []*folder
-	for name, f := range b.folders {
+	for _, f := range b.used() {
 		f.mu.Lock()
-		if f.source != fromNowhere && selected[name] == nil {
+		if f.source != fromNowhere && selected[f.name] == nil {
 			list = append(list, f)
 		}
 		f.mu.Unlock()

@@ -139,13 +139,7 @@ func (b *Backend) saver() {
 		case <-b.ctx.Done():
 			closing = true
 		}
-		b.mu.Lock()
-		folders := make([]*folder, 0, len(b.folders))
-		for _, f := range b.folders {
-			folders = append(folders, f)
-		}
-		b.mu.Unlock()
-		for _, f := range folders {
+		for _, f := range b.used() {
 			f.save()
 		}
 	}

@@ -65,13 +65,7 @@ func (b *Backend) Status() Status {
 	})
 	slices.Sort(s.InUse)
 
-	b.mu.Lock()
-	folders := make([]*folder, 0, len(b.folders))
-	for _, f := range b.folders {
-		folders = append(folders, f)
-	}
-	b.mu.Unlock()
-	for _, f := range folders {
+	for _, f := range b.used() {
 		f.mu.Lock()
 		if f.source != fromNowhere {
 			s.Folders = append(s.Folders, KnownFolder{f.name, f.validity, len(f.uids), f.source == fromServer})
