@@ -168,26 +168,33 @@ func (b *Backend) saveSoon() {
 	}
 }
 
-// save stores what has changed.
+// save stores what has changed. The store may be slow, so nobody waits for f.mu
+// meanwhile.
 func (f *folder) save() {
+	type entry struct {
+		key   string
+		value []byte
+	}
+	var entries []entry
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.source == fromNowhere {
-		return
-	}
-	// The listing last: attributes without it do no harm.
-	for chunk := range f.dirtyAttrs {
-		i := 0
-		if chunk > 0 {
-			i = after(f.uids, chunk-1)
+	if f.source != fromNowhere {
+		// The listing last: attributes without it do no harm.
+		for chunk := range f.dirtyAttrs {
+			i := 0
+			if chunk > 0 {
+				i = after(f.uids, chunk-1)
+			}
+			end := after(f.uids, chunk)
+			entries = append(entries, entry{attrsKey(f.name, f.validity, chunk), encodeAttrs(f.uids[i:end], f.known[i:end])})
 		}
-		end := after(f.uids, chunk)
-		f.b.store.Put(attrsKey(f.name, f.validity, chunk), encodeAttrs(f.uids[i:end], f.known[i:end]))
+		if f.dirty {
+			entries = append(entries, entry{listingKey(f.name), encodeListing(f.validity, f.uidNext, f.uids)})
+		}
+		f.dirty, f.dirtyAttrs = false, nil
 	}
-	f.dirtyAttrs = nil
-	if f.dirty {
-		f.b.store.Put(listingKey(f.name), encodeListing(f.validity, f.uidNext, f.uids))
-		f.dirty = false
+	f.mu.Unlock()
+	for _, e := range entries {
+		f.b.store.Put(e.key, e.value)
 	}
 }
 
