@@ -139,6 +139,10 @@ func TestStatus(t *testing.T) {
 	})
 
 	process.cmd.Process.Signal(syscall.SIGSTOP)
+	eventually(t, "imapfs is stopped", func() bool {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.cmd.Process.Pid))
+		return err == nil && strings.Contains(string(state), "State:\tT")
+	})
 	runCommand(t, r.cache, "status", r.dir).failsWith(t, exitFailed, "does not answer")
 	process.cmd.Process.Signal(syscall.SIGCONT)
 	process.unmount(t)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -34,7 +35,7 @@ func (r *remounter) mount(t *testing.T) *process {
 	t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		<-p.done
-		syscall.Unmount(r.dir, syscall.MNT_DETACH) // or by fusermount3, if it is there still
+		exec.Command("fusermount3", "-u", "-z", r.dir).Run() // if it is there still
 	})
 	return p
 }
