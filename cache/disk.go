@@ -39,7 +39,7 @@ type Disk struct {
 	totals  totals
 	queue   []*change            // what is to be written, in order
 	waiting map[string]*change   // the last change of each key in it
-	prefix  []string             // the prefixes in it
+	prefix  map[string]int       // the prefixes in it, and how often each
 	pending int64                // bytes of it
 	touched map[string]time.Time // what was read lately
 	failing bool                 // writing does not work: nothing is taken
@@ -115,6 +115,7 @@ func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, e
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 		waiting: make(map[string]*change),
+		prefix:  make(map[string]int),
 		touched: make(map[string]time.Time),
 		said:    make(map[string]bool),
 	}
@@ -247,8 +248,9 @@ func (d *Disk) pendingOf(key string) (*change, *store) {
 	if c := d.waiting[key]; c != nil {
 		return c, nil
 	}
-	for _, prefix := range d.prefix {
-		if strings.HasPrefix(key, prefix) {
+	// There may be one for each of 100,000 messages, and a key has few bytes.
+	for n := 0; n <= len(key) && len(d.prefix) > 0; n++ {
+		if d.prefix[key[:n]] > 0 {
 			return &change{kind: drop}, nil
 		}
 	}
@@ -392,7 +394,7 @@ func (d *Disk) add(c *change) {
 		return
 	}
 	if c.kind == dropAll {
-		d.prefix = append(d.prefix, c.key)
+		d.prefix[c.key]++
 	}
 	d.queue = append(d.queue, c)
 	d.pending += c.weight()

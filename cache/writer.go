@@ -91,8 +91,9 @@ func (d *Disk) endBroken() {
 
 // forget empties the queue. It is called with d.mu held.
 func (d *Disk) forget() {
-	d.queue, d.prefix, d.pending = nil, nil, 0
+	d.queue, d.pending = nil, 0
 	clear(d.waiting)
+	clear(d.prefix)
 	clear(d.touched)
 	d.room.Broadcast()
 }
@@ -197,8 +198,9 @@ func (d *Disk) took(n int) {
 	for _, c := range d.queue[:n] {
 		d.pending -= c.weight()
 		if c.kind == dropAll {
-			i := slices.Index(d.prefix, c.key)
-			d.prefix = slices.Delete(d.prefix, i, i+1)
+			if d.prefix[c.key]--; d.prefix[c.key] == 0 {
+				delete(d.prefix, c.key)
+			}
 		} else if d.waiting[c.key] == c {
 			delete(d.waiting, c.key)
 		}
