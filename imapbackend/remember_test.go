@@ -260,3 +260,34 @@ func TestStoredForms(t *testing.T) {
 		t.Errorf("got %v, %v", uids, err)
 	}
 }
+
+// stuck is a Store whose Put of a listing waits.
+type stuck struct {
+	*memory
+	arrived chan struct{} // one for each
+	free    chan struct{} // closed to let them go
+}
+
+func (s *stuck) Put(key string, value []byte) {
+	if strings.HasPrefix(key, "listing") {
+		s.arrived <- struct{}{}
+		<-s.free
+	}
+	s.memory.Put(key, value)
+}
+
+func TestSlowDiskKeepsNobodyWaiting(t *testing.T) {
+	box := &box{validity: 7, uidNext: 4, uids: "1:3", count: 3}
+	store := &stuck{memory: newMemory(), arrived: make(chan struct{}, 10), free: make(chan struct{})}
+	b, _ := remembering(t, box, store)
+	defer close(store.free)
+	if _, err := b.Messages(t.Context(), "INBOX"); err != nil {
+		t.Fatal(err)
+	}
+	<-store.arrived
+	soon(t, "listing while the disk is slow", func() {
+		if _, err := b.Messages(t.Context(), "INBOX"); err != nil {
+			t.Error(err)
+		}
+	})
+}
