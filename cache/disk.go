@@ -46,6 +46,7 @@ type Disk struct {
 	said    map[string]bool      // errors that were logged
 	closed  bool
 	damages int // stores given up since OpenDisk
+	lost    int // see Lost
 }
 
 // tuning is how a Disk works; tests have other values.
@@ -222,6 +223,39 @@ func (d *Disk) Used() int64 {
 	return d.totals.used + d.pending
 }
 
+// Flush waits until what was put is written, or lost.
+func (d *Disk) Flush() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.queue) > 0 && !d.closed && !d.failing {
+		d.room.Wait()
+	}
+}
+
+// Failing tells whether the disk cannot be written, so that nothing is kept.
+func (d *Disk) Failing() bool {
+	if d == nil {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failing || d.closed
+}
+
+// Lost counts how often something was not kept because of an error. What was
+// put while it did not grow, up to a Flush, was written.
+func (d *Disk) Lost() int {
+	if d == nil {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lost
+}
+
 // Len returns how many values are on the disk.
 func (d *Disk) Len() int {
 	if d == nil {
@@ -351,6 +385,9 @@ func (d *Disk) full() bool { return d.pending > d.tune.pending && !d.closed && !
 func (d *Disk) put(key string, value []byte) {
 	c := &change{kind: put, key: key, value: value}
 	e := entry{size: int64(len(value))}
+	if d.failing || d.closed {
+		d.lost++
+	}
 	if d.failing || e.cost(key) > d.budget || len(key) > bbolt.MaxKeySize || key == "" {
 		if !d.old(key) {
 			return
@@ -453,4 +490,5 @@ func (d *Disk) giveUp(err error) {
 	d.log.Warn("giving up what is in the disk cache", "error", err)
 	d.store, d.broken, d.totals = nil, d.store, totals{}
 	d.damages++
+	d.lost++
 }

@@ -219,6 +219,9 @@ func TestDiskFull(t *testing.T) {
 		d.room.Wait()
 	}
 	d.mu.Unlock()
+	if d.Lost() == 0 {
+		t.Error("what is lost is not told")
+	}
 	for i := range 500 {
 		check(t, d, key(i))
 	}

@@ -73,6 +73,7 @@ func (d *Disk) end() {
 func (d *Disk) throwAway() {
 	d.log.Warn("emptying the disk cache: what is to be deleted from it cannot be written")
 	d.store, d.broken, d.totals = nil, d.store, totals{}
+	d.lost++
 	d.endBroken()
 	d.forget()
 }
@@ -217,6 +218,7 @@ func (d *Disk) writeFailed(err error) {
 		d.log.Warn("the disk cache cannot be written; going on without what is new", "error", err)
 	}
 	d.failing = true
+	d.lost++
 	queue := d.queue
 	d.queue = nil
 	d.pending = 0
@@ -270,6 +272,7 @@ func (d *Disk) renew() bool {
 		}
 	}
 	d.failing = true // nothing is taken
+	d.lost++
 	d.forget()
 	return false
 }

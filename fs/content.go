@@ -66,13 +66,18 @@ func (n *messageNode) piece(ctx context.Context, section string, off, size int64
 			return n.cut(ctx, min(from, to), to)
 		}
 	}
-	return n.fsys.cache.Get(ctx, messageKey(n.id, section, off, size), func() ([]byte, error) {
+	key := messageKey(n.id, section, off, size)
+	b, err := n.fsys.cache.Get(ctx, key, func() ([]byte, error) {
 		if !n.mirrored {
 			n.fsys.busy.begin()
 			defer n.fsys.busy.end()
 		}
 		return n.fsys.mail.Fetch(n.id, section, off, size)
 	})
+	if n.mirrored && err == nil {
+		n.fsys.keep(key, b)
+	}
+	return b, err
 }
 
 // structure returns the MIME tree of the message: from its content if that is

@@ -14,6 +14,9 @@ import (
 // size.
 func (n *messageNode) keepAll(ctx context.Context) (int64, error) {
 	start, err := n.startOfWhole(ctx)
+	if err == nil {
+		n.fsys.keep(messageKey(n.id, "", 0, wholeSize), start)
+	}
 	if err != nil || len(start) < wholeSize {
 		return int64(len(start)), err
 	}
@@ -49,6 +52,14 @@ func (n *messageNode) keepAll(ctx context.Context) (int64, error) {
 	}
 	n.fsys.cache.Disk().Put(layoutKey(n.id), b)
 	return attr.Size, nil
+}
+
+// keep makes sure that a value from the cache is on its way to the disk: it may
+// be in memory alone, if the disk was too busy to take it when it came.
+func (fsys *FS) keep(key string, value []byte) {
+	if disk := fsys.cache.Disk(); !disk.Has(key) {
+		disk.Put(key, value)
+	}
 }
 
 // startOfWhole is start for a message that is to be kept: of a large one it is

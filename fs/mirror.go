@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,9 @@ const (
 
 // errNoRoom says that the cache is too small for the mirror.
 var errNoRoom = errors.New("the cache on disk is too small for all of it; raise --disk-cache-size")
+
+// errUnwritten says that what the mirror fetches is not kept.
+var errUnwritten = errors.New("the cache on disk cannot be written; make room on that disk, or look at the log")
 
 // Mirror fetches all messages of the folders that the patterns name, of all
 // folders without a pattern, and keeps on doing so until ctx ends. A * in a
@@ -115,14 +119,19 @@ func (m *mirror) changed(folder string) {
 	if folder != "" {
 		m.dirty[folder] = true
 	} else {
-		for _, f := range m.fsys.mail.Folders() {
-			m.dirty[f.Name] = true
-		}
+		m.allDirty()
 	}
 	m.mu.Unlock()
 	select {
 	case m.wake <- struct{}{}:
 	default:
+	}
+}
+
+// allDirty has all folders looked at. It is called with m.mu held.
+func (m *mirror) allDirty() {
+	for _, f := range m.fsys.mail.Folders() {
+		m.dirty[f.Name] = true
 	}
 }
 
@@ -156,9 +165,18 @@ func (m *mirror) rest(err error) {
 // waits for the next run, and does not keep the others waiting.
 func (m *mirror) run(ctx context.Context) (failed error) {
 	var again []string
+	disk := m.fsys.cache.Disk()
+	lost := disk.Lost()
 	defer func() {
+		if failed == nil {
+			disk.Flush()
+		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		if disk.Lost() != lost { // it may be of any folder
+			m.allDirty()
+			failed = cmp.Or(failed, errUnwritten)
+		}
 		for _, folder := range again {
 			m.dirty[folder] = true
 		}
@@ -173,7 +191,7 @@ func (m *mirror) run(ctx context.Context) (failed error) {
 			if failed == nil {
 				failed = fmt.Errorf("%s: %w", folder, err)
 			}
-			if errors.Is(err, errNoRoom) {
+			if errors.Is(err, errNoRoom) || errors.Is(err, errUnwritten) {
 				return failed
 			}
 		}
@@ -314,6 +332,10 @@ func (m *mirror) fetchAll(ctx context.Context, folder string, validity uint32, t
 		}
 		batch := todo[:n]
 		todo = todo[n:]
+		if disk.Failing() {
+			cancel(errUnwritten)
+			break
+		}
 		bytes += bytes / 3 // the disk keeps more than the mail
 		if disk.Used()+flight.Add(bytes) > disk.Budget() {
 			cancel(errNoRoom)

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -148,5 +149,31 @@ func TestMirrorPatterns(t *testing.T) {
 		if got := matches(c.pattern, c.name); got != c.want {
 			t.Errorf("matches(%q, %q) is %v", c.pattern, c.name, got)
 		}
+	}
+}
+
+func TestMirrorOnADiskThatCannotBeWritten(t *testing.T) {
+	fsys := newMirrored(t, letters(20), 10<<20)
+	fsys.cache.Disk().Close()
+	m := newMirror(fsys, nil)
+	err := m.run(t.Context())
+	if m.rest(err); !errors.Is(err, errUnwritten) || m.progress.Complete || m.progress.Here > 0 || len(m.dirty) == 0 {
+		t.Errorf("%v, %+v", err, m.progress)
+	}
+}
+
+// What a reader has in memory alone is not mirrored yet.
+func TestMirrorKeepsWhatIsInMemory(t *testing.T) {
+	f := letters(1)
+	fsys := newMirrored(t, f, 10<<20)
+	id := mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 1}
+	key := messageKey(id, "", 0, wholeSize)
+	if _, err := fsys.cache.Get(t.Context(), key, func() ([]byte, error) { return f.messages[1].raw, nil }); err != nil {
+		t.Fatal(err)
+	}
+	disk := fsys.cache.Disk()
+	disk.Delete("") // as if it had been too busy
+	if p := runMirror(t, fsys); !p.Complete || !disk.Has(key) {
+		t.Errorf("it is not on the disk: %+v", p)
 	}
 }
