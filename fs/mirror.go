@@ -135,6 +135,17 @@ func (m *mirror) allDirty() {
 	}
 }
 
+// recount leaves only what is settled in the progress, when nothing is under
+// way: what was not fetched will be found to be missing again.
+func (m *mirror) recount() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.progress.Messages, m.progress.Bytes = m.progress.Here, m.progress.BytesHere
+	for _, uids := range m.refused {
+		m.progress.Messages += len(uids)
+	}
+}
+
 func (m *mirror) update(f func(p *Progress)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -167,6 +178,7 @@ func (m *mirror) run(ctx context.Context) (failed error) {
 	var again []string
 	disk := m.fsys.cache.Disk()
 	lost := disk.Lost()
+	m.recount()
 	defer func() {
 		if failed == nil {
 			disk.Flush()
@@ -209,6 +221,12 @@ func (m *mirror) next() (string, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for folder, uids := range m.refused {
+		if !there[folder] {
+			m.progress.Messages -= len(uids)
+			delete(m.refused, folder)
+		}
+	}
 	var all []string
 	for folder := range m.dirty {
 		if there[folder] {
@@ -264,6 +282,7 @@ func (m *mirror) folder(ctx context.Context, folder string) error {
 		return err
 	}
 	m.mu.Lock()
+	m.progress.Messages -= len(m.refused[folder])
 	delete(m.refused, folder) // all of them are asked for again
 	m.mu.Unlock()
 	missing := mail.Listing{UIDValidity: list.UIDValidity}

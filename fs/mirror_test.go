@@ -177,3 +177,28 @@ func TestMirrorKeepsWhatIsInMemory(t *testing.T) {
 		t.Errorf("it is not on the disk: %+v", p)
 	}
 }
+
+// Each message counts once, however often the server refuses it.
+func TestMirrorCountsRefusedMessagesOnce(t *testing.T) {
+	f := letters(3)
+	for uid, m := range f.messages {
+		m.claimed = wholeSize // so that each is asked for by itself
+		f.messages[uid] = m
+	}
+	f.fails = func(string, int64) error { return mail.ErrRefused }
+	fsys := newMirrored(t, f, 10<<20)
+	m := newMirror(fsys, nil)
+	for range 3 {
+		m.changed("INBOX")
+		m.rest(m.run(t.Context()))
+		if p := m.progress; p.Complete || p.Messages != p.Here+p.NotAvailable {
+			t.Fatalf("%+v", p)
+		}
+	}
+	f.fails = nil
+	m.changed("INBOX")
+	m.rest(m.run(t.Context()))
+	if p := m.progress; !p.Complete || p.Here != 3 || p.Messages != 3 {
+		t.Errorf("%+v", p)
+	}
+}
