@@ -22,6 +22,7 @@ import (
 	"imapfs/demo"
 	"imapfs/fs"
 	"imapfs/imapbackend"
+	"imapfs/mail"
 	"imapfs/secret"
 )
 
@@ -359,6 +360,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	}
 	status.fsys = fsys
 	backend.OnChange(fsys.Changed)
+	fsys.Changed(mail.Change{}) // the folders may have changed just before
 	mounted, err := fsys.Mount(source, dir, s.mountOptions)
 	if err != nil {
 		return err
