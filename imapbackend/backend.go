@@ -79,6 +79,8 @@ type Backend struct {
 	folders  map[string]*folder
 	list     []mail.Folder
 	onChange func(mail.Change)
+
+	listStored time.Time // when list was put into the store
 }
 
 // Connect logs in and lists the folders. If the server cannot be reached, but

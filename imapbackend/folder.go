@@ -194,6 +194,9 @@ func (b *Backend) Folders() []mail.Folder {
 	return b.list
 }
 
+// storeListEvery is how often a list of mailboxes that stays the same is stored.
+const storeListEvery = time.Hour
+
 // listFolders asks for the mailboxes (RFC 9051 §6.3.9) and tells of a change.
 // NAMESPACE (§6.3.10) leads to those that LIST "" "*" leaves out: some servers
 // keep shared and other users' mailboxes apart.
@@ -220,8 +223,15 @@ func (b *Backend) listFolders(ctx context.Context, statuses map[string]*imap.Sta
 		b.mu.Lock()
 		changed := b.list != nil && !slices.Equal(b.list, list)
 		b.list = list
+		// Not with each poll; but what nobody uses goes from a full store.
+		store := b.listStored.IsZero() || changed || time.Since(b.listStored) > storeListEvery
+		if store {
+			b.listStored = time.Now()
+		}
 		b.mu.Unlock()
-		b.store.Put(foldersKey, encode(list))
+		if store {
+			b.store.Put(foldersKey, encode(list))
+		}
 		if changed {
 			b.notify(mail.Change{})
 		}

@@ -28,6 +28,9 @@ func (b *Backend) poll() {
 	}
 }
 
+// statusesAtOnce is how many STATUS go out in one flight.
+const statusesAtOnce = 50
+
 // askForNews asks what no IDLE tells: NOOP on the connections without IDLE,
 // which reports what happened in the folder that they have selected and keeps
 // them from being closed (RFC 9051 §5.4); the list of folders; and the state of
@@ -42,8 +45,8 @@ func (b *Backend) askForNews() error {
 	b.pool.noop()
 
 	statuses := make(map[string]*imap.StatusData)
-	if len(b.unselected()) == 0 {
-		statuses = nil // nobody wants to know
+	if n := len(b.unselected()); n == 0 || n <= statusesAtOnce && n*10 < len(b.Folders()) {
+		statuses = nil // nobody wants to know, or of few: a server opens each for its STATUS
 	}
 	err := b.listFolders(b.ctx, statuses)
 	if _, refused := errors.AsType[*refusal](err); refused && statuses != nil {
@@ -67,7 +70,7 @@ func (b *Backend) askForNews() error {
 		}
 	}
 	// Not too many at once: others may wait for the connection.
-	for some := range slices.Chunk(others, 50) {
+	for some := range slices.Chunk(others, statusesAtOnce) {
 		if err := b.status(some); err != nil {
 			return err
 		}
