@@ -316,7 +316,10 @@ func (d *Disk) Get(key string) (value []byte, found bool) {
 		return nil, false
 	}
 	if found && value == nil {
-		d.bad(key, e.number)
+		// It is no damage if its file was removed before it was opened.
+		if now, there, err := s.find(key); err != nil || there && now.number == e.number {
+			d.bad(key, e.number)
+		}
 		return nil, false
 	}
 	if found {
