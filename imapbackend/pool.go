@@ -331,7 +331,7 @@ func (p *pool) dial() error {
 		return errClosed
 	case err == nil:
 		p.sessions = append(p.sessions, s)
-		p.been = true
+		p.been, p.silent = true, false
 		return nil
 	case len(p.sessions) > 0:
 		// The server may limit connections: make do with what there is.
