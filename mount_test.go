@@ -411,7 +411,7 @@ func corpus(t *testing.T) [][]byte {
 // tool, within the memory that was promised.
 func TestCorpus(t *testing.T) {
 	all := corpus(t)
-	s := dovecot.Start(t, dovecot.Options{})
+	s := dovecot.Start(t, dovecot.Options{Extra: dovecot.Compress})
 	s.Deliver(t, all...)
 	a := account{s.Addr, dovecot.User, dovecot.Password}
 

@@ -63,6 +63,8 @@ type Backend struct {
 	scram   *scram.Client // keeps what is expensive to compute; nil with a token
 	noScram atomic.Bool   // PLAIN worked where SCRAM-SHA-256 did not
 
+	noCompress atomic.Bool // COMPRESS broke the connection
+
 	structures *structures
 	store      Store
 	unsaved    chan struct{} // wakes the saver

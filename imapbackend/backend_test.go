@@ -95,7 +95,7 @@ func letter(n int) []byte {
 	return fmt.Appendf(nil, "Subject: letter %d\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none of %d\r\n--b\r\n\r\ntwo of %d\r\n--b--\r\n", n, n, n)
 }
 
-// both runs f with a folder INBOX of three letters on both kinds of server.
+// both runs f with a folder INBOX of three letters on each kind of server.
 func both(t *testing.T, f func(t *testing.T, cfg Config)) {
 	t.Run("demo", func(t *testing.T) {
 		s := startDemo(t, demo.Options{})
@@ -104,11 +104,13 @@ func both(t *testing.T, f func(t *testing.T, cfg Config)) {
 		}
 		f(t, config(s.Addr, s.User, s.Password))
 	})
-	t.Run("dovecot", func(t *testing.T) {
-		s := dovecot.Start(t, dovecot.Options{})
-		s.Deliver(t, letter(1), letter(2), letter(3))
-		f(t, config(s.Addr, dovecot.User, dovecot.Password))
-	})
+	for name, extra := range map[string]string{"dovecot": "", "dovecot that compresses": dovecot.Compress} {
+		t.Run(name, func(t *testing.T) {
+			s := dovecot.Start(t, dovecot.Options{Extra: extra})
+			s.Deliver(t, letter(1), letter(2), letter(3))
+			f(t, config(s.Addr, dovecot.User, dovecot.Password))
+		})
+	}
 }
 
 func TestSample(t *testing.T) {

@@ -91,7 +91,8 @@ func (c *watchedConn) timedOut() bool {
 	return os.IsTimeout(c.readError())
 }
 
-// wireConn is a connection as the library sees it: inside TLS.
+// wireConn is a connection as the library sees it: inside TLS, and unpacked
+// (compress.go).
 //
 // Only the library's reader may find out that the connection is broken. When a
 // write fails, the library ends all commands there and then, and closes the
@@ -107,6 +108,9 @@ type wireConn struct {
 	trace    *connTrace   // nil for none
 	midLine  bool         // the last write did not end a line
 	closed   atomic.Bool  // by the library
+
+	compression compression
+	writing     sync.Mutex // held while something is written
 }
 
 func (c *wireConn) Read(p []byte) (int, error) {
@@ -115,7 +119,7 @@ func (c *wireConn) Read(p []byte) (int, error) {
 		c.greeting = c.greeting[n:]
 		return n, nil
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.read(p)
 	c.trace.received(p[:n])
 	return n, err
 }
@@ -135,7 +139,7 @@ func (c *wireConn) Write(p []byte) (int, error) {
 		c.midLine = p[len(p)-1] != '\n'
 	}
 	c.trace.sent(out)
-	if _, err := c.Conn.Write(out); err != nil {
+	if err := c.write(out); err != nil {
 		c.line.Close()
 	}
 	return len(p), nil

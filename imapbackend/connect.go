@@ -43,7 +43,7 @@ func (b *Backend) connect() (*session, error) {
 }
 
 // open connects and logs in with the password or the token: TCP, TLS or
-// STARTTLS, greeting, CAPABILITY, AUTHENTICATE or LOGIN, CAPABILITY, ID.
+// STARTTLS, greeting, CAPABILITY, AUTHENTICATE or LOGIN, CAPABILITY, COMPRESS, ID.
 func (b *Backend) open(credential string) (*session, error) {
 	u := b.cfg.URL
 	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.Timeout)
@@ -69,6 +69,11 @@ func (b *Backend) open(credential string) (*session, error) {
 		s.close()
 		return nil, s.blame(err)
 	}
+	if err := s.compress(); err != nil {
+		s.close()
+		s.b.log.Warn("connecting once more", "error", err)
+		return b.open(credential)
+	}
 	if s.can(imap.CapID) {
 		// Courtesy, and some servers insist on it. The answer does not matter.
 		cmd := s.client.ID(&imap.IDData{Name: "imapfs", Version: b.cfg.Version})
@@ -80,6 +85,7 @@ func (b *Backend) open(credential string) (*session, error) {
 // start brings the connection to the point where a password may be sent.
 func (s *session) start(ctx context.Context, u URL) error {
 	wire := &wireConn{Conn: s.conn, line: s.conn, trace: s.b.trace.conn()}
+	s.wire = wire
 	config := &tls.Config{ServerName: u.Host, RootCAs: s.b.cfg.RootCAs}
 	// A server without STARTTLS may be used only if the user said so, and a
 	// server that has it must not be talked out of it: so its capabilities,

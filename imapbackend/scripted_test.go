@@ -20,7 +20,8 @@ type script struct {
 	greeting func(n int) string               // of the nth connection, from 1
 	more     func(w io.Writer, tag string)    // what follows flooding
 	caps     string
-	idle     time.Duration // a client that says nothing for so long is sent away; 0: never
+	wrap     func(net.Conn) net.Conn // what it speaks through; nil: plainly
+	idle     time.Duration           // a client that says nothing for so long is sent away; 0: never
 
 	mu     sync.Mutex
 	n      int      // connections so far
@@ -66,6 +67,9 @@ func (s *script) start(t *testing.T) Config {
 
 func (s *script) serve(c net.Conn) {
 	defer c.Close()
+	if s.wrap != nil {
+		c = s.wrap(c)
+	}
 	s.mu.Lock()
 	s.n++
 	n := s.n

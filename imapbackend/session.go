@@ -28,6 +28,7 @@ var errMalformed = errors.New("the server sent what is not IMAP")
 type session struct {
 	b      *Backend
 	conn   *watchedConn
+	wire   *wireConn
 	limits *limitedConn
 	client *imapclient.Client
 	caps   imap.CapSet
@@ -238,6 +239,10 @@ func (s *session) settle(what string, err error) error {
 	case s.conn.timedOut():
 		err = errTimeout
 	case s.conn.readError() != nil || s.b.ctx.Err() != nil:
+		err = errBroken
+	case s.wire.compression.corrupt.Load():
+		s.b.noCompress.Store(true)
+		s.b.log.Warn("the server's compression is broken, going on without", "command", what)
 		err = errBroken
 	default:
 		s.b.log.Debug("unreadable answer", "command", what, "error", plain(s.b.secrets.hide(err.Error())))

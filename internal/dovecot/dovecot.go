@@ -106,6 +106,14 @@ service stats {
 {{.Extra}}
 `))
 
+// Compress are Options.Extra for a server that offers COMPRESS=DEFLATE
+// (RFC 4978).
+const Compress = `
+protocol imap {
+  mail_plugins = zlib imap_zlib
+}
+`
+
 // ErrNotInstalled is what Run returns where there is no Dovecot.
 var ErrNotInstalled = errors.New("dovecot is not installed (Debian: dovecot-imapd)")
 
