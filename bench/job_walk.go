@@ -66,10 +66,10 @@ func (b *bench) coldGrep(ctx context.Context, n *network, flags ...string) (meas
 func (b *bench) coldGrepJob(ctx context.Context) error {
 	const name = "cold grep -r of INBOX"
 	for _, j := range []struct {
-		network *network
-		limit   float64
-	}{{b.near, 1.5}, {b.far, 1.2}} {
-		raw, err := b.rawWire(ctx, j.network)
+		network, plain *network // plain: without COMPRESS
+		limit          float64
+	}{{b.near, b.near, 1.5}, {b.packedNear, b.near, 1.5}, {b.far, b.far, 1.2}, {b.packedFar, b.far, 1.2}} {
+		raw, err := b.rawWire(ctx, j.plain)
 		if err != nil {
 			return err
 		}
@@ -78,8 +78,8 @@ func (b *bench) coldGrepJob(ctx context.Context) error {
 			return err
 		}
 		b.report.add(row{job: name, network: j.network, measure: m, against: times("raw wire", m, raw, j.limit)})
-		if j.network == b.near {
-			pull, err := b.mbsync(ctx, j.network, "yes")
+		if j.plain == b.near {
+			pull, err := b.mbsync(ctx, j.plain, "yes")
 			if err != nil {
 				return err
 			}

@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"iter"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -90,7 +91,8 @@ type bench struct {
 	imapfs string // the program
 	server *dovecot.Server
 
-	loopback, near, far *network
+	loopback, near, far   *network
+	packedNear, packedFar *network // the server offers COMPRESS=DEFLATE
 
 	inbox   [][]byte // the messages of INBOX; UIDs count from 1
 	content []byte   // of the attachment in Large
@@ -117,24 +119,29 @@ func run(ctx context.Context, short, verbose bool, filter *regexp.Regexp) (err e
 	}
 	defer os.RemoveAll(b.dir)
 
-	if b.server, err = dovecot.Run(dovecot.Options{Extra: "mail_max_userip_connections = 100"}); err != nil {
+	if b.server, err = dovecot.Run(dovecot.Options{Extra: serverOptions}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.server.Close()) }()
+	_, port, _ := net.SplitHostPort(b.server.Addr)
+	packing := net.JoinHostPort(packingAddress, port)
 	if err := b.fill(ctx); err != nil {
 		return interrupted(ctx, err)
 	}
 	for _, n := range []struct {
-		to   **network
-		name string
-		rtt  time.Duration
-		rate int // kB/s
+		to     **network
+		name   string
+		server string
+		rtt    time.Duration
+		rate   int // kB/s
 	}{
-		{&b.loopback, "loopback", 0, 0},
-		{&b.near, "40 ms, 100 Mbit/s", 40 * time.Millisecond, 12_500},
-		{&b.far, "150 ms, 20 Mbit/s", 150 * time.Millisecond, 2_500},
+		{&b.loopback, "loopback", b.server.Addr, 0, 0},
+		{&b.near, "40 ms, 100 Mbit/s", b.server.Addr, 40 * time.Millisecond, 12_500},
+		{&b.far, "150 ms, 20 Mbit/s", b.server.Addr, 150 * time.Millisecond, 2_500},
+		{&b.packedNear, "40 ms, 100 Mbit/s, COMPRESS", packing, 40 * time.Millisecond, 12_500},
+		{&b.packedFar, "150 ms, 20 Mbit/s, COMPRESS", packing, 150 * time.Millisecond, 2_500},
 	} {
-		if *n.to, err = newNetwork(n.name, b.server.Addr, n.rtt, n.rate); err != nil {
+		if *n.to, err = newNetwork(n.name, n.server, n.rtt, n.rate); err != nil {
 			return err
 		}
 		defer (*n.to).close()
@@ -165,6 +172,15 @@ func run(ctx context.Context, short, verbose bool, filter *regexp.Regexp) (err e
 	}
 	return os.WriteFile(filepath.Join(b.module, "bench", "RESULTS.md"), []byte(text), 0o644)
 }
+
+// packingAddress is where the same server offers COMPRESS=DEFLATE too.
+const packingAddress = "127.0.0.2"
+
+const serverOptions = `
+mail_max_userip_connections = 100
+listen = 127.0.0.1, ` + packingAddress + `
+local ` + packingAddress + ` {` + dovecot.Compress + `}
+`
 
 // build makes the temporary directory and builds imapfs there.
 func (b *bench) build(ctx context.Context, flags ...string) error {

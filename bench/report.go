@@ -73,6 +73,9 @@ one wrong line and the run fails.
   and throws away what comes; the login is not timed.
 - **mbsync**: the first pull of INBOX into an empty Maildir, then grep -r over it.
   It waits for the disk after each message, unless told FSync no.
+- **COMPRESS**: the same server at an address where it offers COMPRESS=DEFLATE
+  (RFC 4978), which imapfs uses, and mbsync and the raw wire do not: what such a
+  row is compared with is not compressed.
 - **disk**: the tree of INBOX as plain files.
 - **tree in memory**: the same files served by go-fuse with its default options
   from memory; for Big, empty directories.

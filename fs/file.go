@@ -236,7 +236,8 @@ func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint3
 		flags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
 	}
 	void := !n.voided && (!exact || n.told != size)
-	give := exact && n.told == size && !n.voided && !n.given
+	// Where OPEN is spared a READ opens the file, and the kernel holds the page.
+	give := exact && n.told == size && !n.voided && !n.given && !fsys.noOpen.Load()
 	n.given = n.given || give
 	n.opens++ // before the notification: no estimate is given out to keep behind it
 	n.mu.Unlock()
