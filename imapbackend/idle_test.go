@@ -292,3 +292,34 @@ func TestWatchedFolderKeepsItsSession(t *testing.T) {
 		t.Errorf("the inbox was selected %d times; selected is %v", n, b.pool.selectedBy())
 	}
 }
+
+// TestWaitForIdleToBegin wants another folder while IDLE is on its way for one
+// that nobody uses. Waiting for that is a round trip at most, another connection
+// several.
+func TestWaitForIdleToBegin(t *testing.T) {
+	s := &script{caps: idleCaps}
+	s.answer = first(1, "IDLE", silent)
+	cfg := s.start(t)
+	cfg.Connections = 4
+	b := connect(t, cfg)
+	s.waitFor(t, 1, "IDLE")
+	listed := make(chan error, 1)
+	go func() {
+		_, err := b.Messages(t.Context(), "Other")
+		listed <- err
+	}()
+	eventually(t, "the request waits", func() bool {
+		b.pool.mu.Lock()
+		defer b.pool.mu.Unlock()
+		return len(b.pool.waiting) == 1
+	})
+	s.tell("+ idling\r\n")
+	if err := <-listed; err != nil {
+		t.Error(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n != 1 {
+		t.Errorf("%d connections, want 1", s.n)
+	}
+}

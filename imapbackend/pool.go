@@ -250,7 +250,7 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 			if s.selected(n.folder) {
 				return nil, wait // rather than select the folder twice
 			}
-			soon = soon || s.beginning && n.folder == ""
+			soon = soon || s.beginning && (n.folder == "" || time.Since(s.used) > busyFor)
 		case s.fits(n):
 			if mustWait {
 				return nil, wait
