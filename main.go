@@ -229,7 +229,7 @@ func (s *settings) mountServer(ctx context.Context, source, dir string) error {
 			Prompt:  fmt.Sprintf("Password of %s on %s: ", u.User, u.Host),
 		}
 	}
-	cfg.Password, err = d.password(from)
+	cfg.Password, err = d.password(ctx, from)
 	if err != nil || d.parent() {
 		return errors.Join(err, d.wait())
 	}
