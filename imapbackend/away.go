@@ -151,13 +151,18 @@ func isRefusal(err error) bool {
 
 // suspect closes the connections from which nothing has come for a while, after
 // one was found dead without a word: the network has changed, most likely, and
-// each request would have to find out about another one by itself.
-func (p *pool) suspect() {
+// each request would have to find out about another one by itself. late says
+// that this has taken as long as requests can wait.
+func (p *pool) suspect(late bool) {
 	p.mu.Lock()
-	p.silent = true
+	p.silent = p.silent || late
+	atMost := p.b.cfg.Timeout / 2
+	if !late {
+		atMost = p.b.cfg.Timeout / 3 // since when nothing comes through
+	}
 	var silent []*session
 	for _, s := range p.sessions {
-		if !s.moving && s.conn.silentFor() > p.b.cfg.Timeout/2 {
+		if !s.moving && s.conn.silentFor() > atMost {
 			silent = append(silent, s)
 		}
 	}

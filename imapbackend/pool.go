@@ -86,7 +86,7 @@ func (p *pool) with(n need, f func(*lease) error) error {
 		}
 		p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
 		if errors.Is(err, errTimeout) {
-			p.suspect()
+			p.suspect(!errors.Is(err, errLost))
 		}
 		if attempt > 1 {
 			select {
@@ -400,7 +400,7 @@ func (p *pool) drop(s *session) {
 	if len(p.sessions) == 0 {
 		p.most = max(p.b.cfg.Connections, 1)
 	}
-	p.silent = p.silent || s.conn.timedOut() // before anybody looks for another one
+	p.silent = p.silent || s.conn.timedOut() && !s.conn.lost() // before anybody looks for another one
 	p.signal()
 	p.wake.Broadcast()
 	p.mu.Unlock()

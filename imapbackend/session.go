@@ -235,6 +235,8 @@ func (s *session) settle(what string, err error) error {
 	case s.limits.error() != nil:
 		err = s.limits.error()
 		s.b.log.Warn("a connection was ended", "command", what, "error", err)
+	case s.conn.lost():
+		err = errLost
 	case s.conn.timedOut():
 		err = errTimeout
 	case s.conn.readError() != nil || s.b.ctx.Err() != nil:
