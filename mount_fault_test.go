@@ -29,6 +29,7 @@ const (
 	faultMargin  = 5 * time.Second // that a system call may take beyond it; it is about hanging
 	faultCuts    = 3               // places at which a session is cut
 	allFaultCuts = 12
+	allPlaces    = 3 // places at which each other fault strikes, one otherwise
 )
 
 // allFaults, set to anything, makes TestFaults and TestDeletionsRace take their
@@ -161,19 +162,22 @@ func testFaults(t *testing.T, start func(t *testing.T) server) {
 		taken[job.name] = l.wire.count() - before
 	}
 
-	cuts := int64(faultCuts)
+	cuts, others := int64(faultCuts), int64(1)
 	if os.Getenv(allFaults) != "" {
-		cuts = allFaultCuts
+		cuts, others = allFaultCuts, allPlaces
 	}
 	m := matrix{cells: map[string]*tally{}}
 	t.Run("matrix", func(t *testing.T) {
 		for _, f := range faults {
 			for _, job := range faultJobs {
-				places := []int64{taken[job.name] / 2}
+				var places []int64
 				if f.name == cutAfter {
-					places = nil
 					for i := range cuts {
 						places = append(places, 1+i*(taken[job.name]-2)/(cuts-1))
+					}
+				} else {
+					for i := range others {
+						places = append(places, (2*i+1)*taken[job.name]/(2*others))
 					}
 				}
 				for _, at := range places {
@@ -299,7 +303,7 @@ func (r *faultRun) run(t *testing.T, s server, f fault, job faultJob, at int64) 
 	if r.walk.late > 0 {
 		t.Errorf("%d calls took too long, up to %v", r.walk.late, r.walk.slowest)
 	}
-	if t.Failed() {
+	if t.Failed() || r.jobFailed {
 		t.Logf("%d messages that rm could not delete; the job said:\n%s", failed, stderr.String())
 	}
 }
