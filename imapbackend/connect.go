@@ -108,6 +108,7 @@ func (s *session) start(ctx context.Context, u URL) error {
 		wire.Conn = conn
 	}
 	s.limits = limit(wire)
+	s.limits.bye = s.farewell
 	s.client = imapclient.New(s.limits, &imapclient.Options{
 		UnilateralDataHandler: s.unilateral(),
 		WordDecoder:           &mime.WordDecoder{CharsetReader: charset.Reader},

@@ -188,6 +188,16 @@ func (s *session) close() {
 	}
 }
 
+// lastWords is how long a server may still talk after BYE.
+const lastWords = time.Second
+
+// farewell ends the connection after BYE, behind which no answer has to come
+// any more (RFC 9051 §7.1.5). Most servers do it themselves, but not all, and
+// the end can be lost on the way.
+func (s *session) farewell() {
+	time.AfterFunc(lastWords, func() { s.conn.Close() })
+}
+
 // search is one UID SEARCH.
 func (s *session) search(what string, criteria *imap.SearchCriteria, options *imap.SearchOptions) (*imap.SearchData, error) {
 	s.searching.Lock()
