@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -59,12 +60,12 @@ func (d *daemon) parent() bool { return d.child != nil }
 
 // password finds the password; in the child, it is what the parent has found.
 // Without a source there is none: the child runs the token command.
-func (d *daemon) password(source *secret.Source) (string, error) {
+func (d *daemon) password(ctx context.Context, source *secret.Source) (string, error) {
 	if d.parent() || d.status == nil {
 		if source == nil {
 			return "", nil
 		}
-		password, err := source.Password()
+		password, err := source.Password(ctx)
 		if err == nil && d.parent() {
 			_, err = io.WriteString(d.secret, password)
 		}

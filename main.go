@@ -33,7 +33,11 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		ends = append(ends, syscall.SIGHUP) // the terminal is closed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	err := command().ExecuteContext(ctx)
 	stop()
 	var usage usageError
@@ -229,7 +233,7 @@ func (s *settings) mountServer(ctx context.Context, source, dir string) error {
 			Prompt:  fmt.Sprintf("Password of %s on %s: ", u.User, u.Host),
 		}
 	}
-	cfg.Password, err = d.password(from)
+	cfg.Password, err = d.password(ctx, from)
 	if err != nil || d.parent() {
 		return errors.Join(err, d.wait())
 	}
@@ -318,6 +322,9 @@ func (s *settings) rootCAs() (*x509.CertPool, error) {
 // serve connects, mounts, and serves until the mount goes away or ctx ends.
 func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, dir string, d *daemon) error {
 	leaveProcessors()
+	// Whoever reads what is logged may go before the mount does. Without this,
+	// the next line would kill imapfs, and leave a dead mount.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	log, errors := s.logger()
 	cfg.Timeout, cfg.Poll, cfg.ReadOnly, cfg.Version, cfg.Log = s.timeout, s.poll, s.readOnly, version(), log
 	disk := s.openDisk(cfg.URL, log)

@@ -16,8 +16,12 @@ import (
 // time, and no error.
 func TestServerRestart(t *testing.T) {
 	need(t, "grep")
-	s := faultMail(t)
-	l := newLine(t, serverAccount(s))
+	forEachRealServer(t, testServerRestart)
+}
+
+func testServerRestart(t *testing.T, start func(t *testing.T) server) {
+	s := start(t)
+	l := newLine(t, s.account)
 	mnt := mount(t, l.account, "--timeout", "30s")
 	tripped, placed := l.wire.arm(150_000) // half of what is in INBOX
 	var restarting sync.WaitGroup
@@ -29,10 +33,10 @@ func TestServerRestart(t *testing.T) {
 			t.Error("grep takes too little from the server")
 			return
 		}
-		s.Kill()
+		s.machine.Kill()
 		close(placed)
 		<-time.After(1500 * time.Millisecond) // as long as a restart takes
-		if err := s.Restart(); err != nil {
+		if err := s.machine.Restart(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -45,18 +49,20 @@ func TestServerRestart(t *testing.T) {
 // TestServerAway goes on reading while the server is away. What is cached can
 // be read. The rest fails, and fast: only the first call may have to wait to
 // find out. When the server is back, all works again.
-func TestServerAway(t *testing.T) {
+func TestServerAway(t *testing.T) { forEachRealServer(t, testServerAway) }
+
+func testServerAway(t *testing.T, start func(t *testing.T) server) {
 	const (
 		timeout = 10 * time.Second
 		fast    = 5 * time.Second // for a call after the first one
 	)
 	for _, away := range []string{"refuses", "closes", "is silent"} {
 		t.Run(away, func(t *testing.T) {
-			s := faultMail(t)
-			l := newLine(t, serverAccount(s))
+			s := start(t)
+			l := newLine(t, s.account)
 			a := l.account
 			if away == "refuses" {
-				a = serverAccount(s)
+				a = s.account
 			}
 			mnt := mount(t, a, "--timeout", timeout.String())
 			inbox := filepath.Join(mnt, "INBOX")
@@ -76,7 +82,7 @@ func TestServerAway(t *testing.T) {
 					}
 				}
 			} else {
-				s.Kill()
+				s.machine.Kill()
 			}
 
 			stillCached := func() {
@@ -114,7 +120,7 @@ func TestServerAway(t *testing.T) {
 
 			if away == "is silent" {
 				l.heal(t)
-			} else if err := s.Restart(); err != nil {
+			} else if err := s.machine.Restart(); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, "all works again", func() bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -203,6 +204,7 @@ func TestEncrypted(t *testing.T) {
 func TestEnds(t *testing.T) {
 	ends := map[string]func(t *testing.T, dir string, p *process){
 		"SIGTERM": func(_ *testing.T, _ string, p *process) { p.cmd.Process.Signal(syscall.SIGTERM) },
+		"SIGHUP":  func(_ *testing.T, _ string, p *process) { p.cmd.Process.Signal(syscall.SIGHUP) },
 		"SIGINT":  func(_ *testing.T, _ string, p *process) { p.cmd.Process.Signal(os.Interrupt) },
 		"umount":  func(t *testing.T, dir string, _ *process) { unmount(t, dir) },
 		"SIGTERM while in use": func(t *testing.T, dir string, p *process) {
@@ -230,6 +232,44 @@ func TestEnds(t *testing.T) {
 				t.Errorf("the mount is still there: %v", got)
 			}
 		})
+	}
+}
+
+// TestNobodyReadsTheLog has the program that reads standard error end before
+// imapfs does, which has something to say.
+func TestNobodyReadsTheLog(t *testing.T) {
+	a := embedded(t)
+	dir := t.TempDir()
+	cmd := commandOf(t, t.TempDir(), "-v", "--insecure", a.url(), dir)
+	cmd.Env = append(cmd.Env, "IMAPFS_PASSWORD="+a.password)
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		exec.Command("fusermount3", "-u", "-z", dir).Run()
+	})
+	for in := bufio.NewScanner(log); in.Scan(); {
+		if strings.HasPrefix(in.Text(), "imapfs: mounted ") {
+			break
+		}
+	}
+	log.Close()
+	inbox := filepath.Join(dir, "INBOX")
+	if err := syscall.Rmdir(filepath.Join(inbox, firstUID(t, inbox))); err != nil { // is logged
+		t.Error(err)
+	}
+	if got := names(t, inbox); len(got) == 0 {
+		t.Error("the mount is empty")
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil || isMounted(t, dir) {
+		t.Errorf("it ends with %v; mounted: %t", err, isMounted(t, dir))
 	}
 }
 

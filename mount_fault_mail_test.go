@@ -9,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
+	"imapfs/internal/cyrus"
 	"imapfs/internal/dovecot"
 )
 
@@ -19,11 +22,56 @@ const faultMessages = 60
 
 const largeFile = "Large/1/attachments/data.bin"
 
-// faultMail starts a server with 60 messages in INBOX, a large one in Large and
+// server is a real one that can be killed.
+type server struct {
+	account
+	machine interface {
+		Kill()
+		Restart() error
+	}
+}
+
+// forEachRealServer runs a test against Dovecot and Cyrus. start starts one,
+// with the mail of the fault tests.
+func forEachRealServer(t *testing.T, f func(t *testing.T, start func(t *testing.T) server)) {
+	t.Run("dovecot", func(t *testing.T) {
+		f(t, func(t *testing.T) server {
+			s := faultMail(t)
+			return server{serverAccount(s), s}
+		})
+	})
+	t.Run("cyrus", func(t *testing.T) {
+		f(t, func(t *testing.T) server {
+			s := cyrus.Start(t, "testdata/cyrus")
+			to := server{account{s.Addr, cyrus.User, cyrus.Password}, s}
+			c := to.client(t)
+			for folder, mail := range faultMessagesOf() {
+				c.Create(folder, nil).Wait() // INBOX is there already
+				for _, raw := range mail {
+					deliver(t, c, folder, raw, time.Now())
+				}
+			}
+			return to
+		})
+	})
+}
+
+// faultMail starts a Dovecot with 60 messages in INBOX, a large one in Large and
 // one in After.
 func faultMail(t *testing.T) *dovecot.Server {
 	t.Helper()
 	s := dovecot.Start(t, dovecot.Options{Extra: "mail_max_userip_connections = 100"})
+	for folder, mail := range faultMessagesOf() {
+		if err := s.DeliverTo(folder, slices.Values(mail)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// faultMessagesOf returns the mail of the fault tests by folder, the same each
+// time.
+var faultMessagesOf = sync.OnceValue(func() map[string][][]byte {
 	r := rand.New(rand.NewPCG(5, 6))
 	block := func(n int) []byte {
 		b := make([]byte, n)
@@ -51,17 +99,12 @@ func faultMail(t *testing.T) *dovecot.Server {
 	for i := range faultMessages {
 		inbox = append(inbox, message(i+1, 1500, "note.bin"))
 	}
-	for folder, mail := range map[string][][]byte{
+	return map[string][][]byte{
 		"INBOX": inbox,
 		"Large": {message(1, 5_000_000, "data.bin")},
 		"After": {message(1, 100, "note.bin")},
-	} {
-		if err := s.DeliverTo(folder, slices.Values(mail)); err != nil {
-			t.Fatal(err)
-		}
 	}
-	return s
-}
+})
 
 func serverAccount(s *dovecot.Server) account {
 	return account{s.Addr, dovecot.User, dovecot.Password}

@@ -18,8 +18,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"imapfs/internal/dovecot"
 )
 
 // These tests disturb the line to the server, or kill the server, while
@@ -31,6 +29,7 @@ const (
 	faultMargin  = 5 * time.Second // that a system call may take beyond it; it is about hanging
 	faultCuts    = 3               // places at which a session is cut
 	allFaultCuts = 12
+	allPlaces    = 3 // places at which each other fault strikes, one otherwise
 )
 
 // allFaults, set to anything, makes TestFaults and TestDeletionsRace take their
@@ -42,12 +41,12 @@ const allFaults = "IMAPFS_TEST_ALL_FAULTS"
 type fault struct {
 	name   string
 	lasts  time.Duration
-	strike func(s *dovecot.Server, l *line) error
-	end    func(s *dovecot.Server, l *line) error // besides healing the line
+	strike func(s server, l *line) error
+	end    func(s server, l *line) error // besides healing the line
 }
 
-func toxic(kind, attributes string, streams ...string) func(*dovecot.Server, *line) error {
-	return func(_ *dovecot.Server, l *line) error {
+func toxic(kind, attributes string, streams ...string) func(server, *line) error {
+	return func(_ server, l *line) error {
 		for _, stream := range streams {
 			if err := l.disturb(kind, stream, attributes); err != nil {
 				return err
@@ -65,10 +64,10 @@ var faults = []fault{
 	{name: "2 kB a second", lasts: faultTimeout, strike: toxic("bandwidth", `"rate": 2`, "downstream")},
 	{name: "300 ms jitter", lasts: faultTimeout, strike: toxic("latency", `"latency": 300, "jitter": 300`, "downstream")},
 	{name: "killed, restarted", lasts: time.Second,
-		strike: func(s *dovecot.Server, _ *line) error { s.Kill(); return nil },
-		end:    func(s *dovecot.Server, _ *line) error { return s.Restart() }},
+		strike: func(s server, _ *line) error { s.machine.Kill(); return nil },
+		end:    func(s server, _ *line) error { return s.machine.Restart() }},
 	// The limit is in place before the job begins: see faultRun.run.
-	{name: cutAfter, lasts: 200 * time.Millisecond, strike: func(*dovecot.Server, *line) error { return nil }},
+	{name: cutAfter, lasts: 200 * time.Millisecond, strike: func(server, *line) error { return nil }},
 }
 
 // faultJob is what a program does meanwhile.
@@ -144,14 +143,18 @@ func (m *matrix) log(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	need(t, "grep", "cp", "rm", "cat")
+	forEachRealServer(t, testFaults)
+}
+
+func testFaults(t *testing.T, start func(t *testing.T) server) {
 	// The truth, and what each job takes from the server, without any fault.
-	truth := contents(t, mount(t, serverAccount(faultMail(t))))
+	truth := contents(t, mount(t, start(t).account))
 	if want := 3 * (faultMessages + 2); len(truth) != want {
 		t.Fatalf("%d files without a fault, want %d", len(truth), want)
 	}
 	taken := map[string]int64{}
 	for _, job := range faultJobs {
-		l := newLine(t, serverAccount(faultMail(t)))
+		l := newLine(t, start(t).account)
 		mnt := mount(t, l.account, "--connections", "1")
 		before := l.wire.count()
 		args := job.command(mnt, filepath.Join(t.TempDir(), "out"))
@@ -159,27 +162,31 @@ func TestFaults(t *testing.T) {
 		taken[job.name] = l.wire.count() - before
 	}
 
-	cuts := int64(faultCuts)
+	cuts, others := int64(faultCuts), int64(1)
 	if os.Getenv(allFaults) != "" {
-		cuts = allFaultCuts
+		cuts, others = allFaultCuts, allPlaces
 	}
 	m := matrix{cells: map[string]*tally{}}
 	t.Run("matrix", func(t *testing.T) {
 		for _, f := range faults {
 			for _, job := range faultJobs {
-				places := []int64{taken[job.name] / 2}
+				var places []int64
 				if f.name == cutAfter {
-					places = nil
 					for i := range cuts {
 						places = append(places, 1+i*(taken[job.name]-2)/(cuts-1))
+					}
+				} else {
+					for i := range others {
+						places = append(places, (2*i+1)*taken[job.name]/(2*others))
 					}
 				}
 				for _, at := range places {
 					t.Run(fmt.Sprintf("%s/%s/%d", f.name, job.name, at), func(t *testing.T) {
 						t.Parallel()
+						s := start(t)
 						r := &faultRun{truth: truth}
 						defer m.add(f.name, job.name, r)
-						r.run(t, f, job, at)
+						r.run(t, s, f, job, at)
 					})
 				}
 			}
@@ -207,9 +214,8 @@ type faultRun struct {
 	recovery  time.Duration // from the end of the fault until all works again
 }
 
-func (r *faultRun) run(t *testing.T, f fault, job faultJob, at int64) {
-	s := faultMail(t)
-	l := newLine(t, serverAccount(s))
+func (r *faultRun) run(t *testing.T, s server, f fault, job faultJob, at int64) {
+	l := newLine(t, s.account)
 	connections := "4"
 	switch f.name {
 	case "reset":
@@ -297,7 +303,7 @@ func (r *faultRun) run(t *testing.T, f fault, job faultJob, at int64) {
 	if r.walk.late > 0 {
 		t.Errorf("%d calls took too long, up to %v", r.walk.late, r.walk.slowest)
 	}
-	if t.Failed() {
+	if t.Failed() || r.jobFailed {
 		t.Logf("%d messages that rm could not delete; the job said:\n%s", failed, stderr.String())
 	}
 }
@@ -314,9 +320,9 @@ func (r *faultRun) deletes(rel string) bool {
 
 // checkServer compares what the server has with what rm said. It returns how
 // many deletions rm reported as failed.
-func (r *faultRun) checkServer(t *testing.T, s *dovecot.Server, said string) (failed int) {
+func (r *faultRun) checkServer(t *testing.T, s server, said string) (failed int) {
 	t.Helper()
-	c := serverAccount(s).client(t)
+	c := s.client(t)
 	there := map[int]bool{}
 	for _, m := range messages(t, c, "INBOX") {
 		there[int(m.uid)] = true

@@ -17,6 +17,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"imapfs/internal/cyrus"
 	"imapfs/internal/dovecot"
 )
 
@@ -48,7 +49,10 @@ func oneOf(err error, errs ...error) bool {
 // TestFolderMadeAnew deletes a folder and makes it again with other mail, so
 // that the same UIDs name other messages.
 func TestFolderMadeAnew(t *testing.T) {
-	a := serverAccount(dovecot.Start(t, dovecot.Options{}))
+	forEachRealServer(t, func(t *testing.T, start func(t *testing.T) server) { testFolderMadeAnew(t, start(t).account) })
+}
+
+func testFolderMadeAnew(t *testing.T, a account) {
 	c := a.client(t)
 	if err := c.Create("Other", nil).Wait(); err != nil {
 		t.Fatal(err)
@@ -113,9 +117,12 @@ func TestFolderMadeAnew(t *testing.T) {
 // cut or wrong.
 func largeRead(t *testing.T, change func(t *testing.T, c *imapclient.Client, mnt string)) {
 	t.Helper()
-	s := faultMail(t)
-	want := contents(t, filepath.Join(mount(t, serverAccount(s)), "Large"))["1/attachments/data.bin"]
-	mnt := mount(t, serverAccount(s), "--poll", "200ms")
+	forEachRealServer(t, func(t *testing.T, start func(t *testing.T) server) { testLargeRead(t, start(t).account, change) })
+}
+
+func testLargeRead(t *testing.T, a account, change func(t *testing.T, c *imapclient.Client, mnt string)) {
+	want := contents(t, filepath.Join(mount(t, a), "Large"))["1/attachments/data.bin"]
+	mnt := mount(t, a, "--poll", "200ms")
 	f, err := os.Open(filepath.Join(mnt, largeFile))
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +132,7 @@ func largeRead(t *testing.T, change func(t *testing.T, c *imapclient.Client, mnt
 	if _, err := io.ReadFull(f, first); err != nil {
 		t.Fatal(err)
 	}
-	c := serverAccount(s).client(t)
+	c := a.client(t)
 	change(t, c, mnt)
 	rest, err := io.ReadAll(f)
 	got := append(first, rest...)
@@ -257,20 +264,27 @@ func TestBye(t *testing.T) {
 // TestConnectionLimit mounts with more connections than the server allows: the
 // mount makes do with what it gets.
 func TestConnectionLimit(t *testing.T) {
-	need(t, "grep", "cat")
-	s := dovecot.Start(t, dovecot.Options{Extra: "mail_max_userip_connections = 1"})
-	var all [][]byte
-	for i := range 30 {
-		all = append(all, letter(fmt.Sprint("number ", i+1)))
-	}
-	for _, folder := range []string{"INBOX", "One", "Two", "Three"} {
-		if err := s.DeliverTo(folder, slices.Values(all)); err != nil {
-			t.Fatal(err)
+	t.Run("dovecot", func(t *testing.T) {
+		testConnectionLimit(t, serverAccount(dovecot.Start(t, dovecot.Options{Extra: "mail_max_userip_connections = 2"})))
+	})
+	t.Run("cyrus", func(t *testing.T) {
+		testConnectionLimit(t, account{cyrus.Start(t, "testdata/cyrus", "maxlogins_per_user: 2").Addr, cyrus.User, cyrus.Password})
+	})
+}
+
+func testConnectionLimit(t *testing.T, a account) {
+	folders := []string{"INBOX", "One", "Two", "Three"}
+	c := a.client(t)
+	for _, folder := range folders {
+		c.Create(folder, nil).Wait() // INBOX is there already
+		for i := range 30 {
+			deliver(t, c, folder, letter(fmt.Sprint("number ", i+1)), time.Now())
 		}
 	}
-	mnt := mount(t, serverAccount(s), "--connections", "4", "--timeout", "10s")
+	// This client keeps its connection, so one is left for the mount.
+	mnt := mount(t, a, "--connections", "4", "--timeout", "10s")
 	var wg sync.WaitGroup
-	for _, folder := range []string{"INBOX", "One", "Two", "Three"} {
+	for _, folder := range folders {
 		wg.Go(func() {
 			for i := range 30 {
 				got, err := os.ReadFile(filepath.Join(mnt, folder, fmt.Sprint(i+1), "body.txt"))

@@ -27,10 +27,13 @@ var errAway = errors.New("the server is away")
 // grace is how long requests wait for a server that is away.
 const grace = 5 * time.Second
 
-// The pauses between two attempts, before jitter.
+// The pauses between two attempts, before jitter. A password that was changed on
+// the server is refused for as long as the mount lives, and servers lock accounts
+// in which too many logins fail.
 const (
-	firstPause = 200 * time.Millisecond
-	mostPause  = time.Minute
+	firstPause       = 200 * time.Millisecond
+	mostPause        = time.Minute
+	mostPauseRefused = 15 * time.Minute
 )
 
 func newBackOff() *backoff.ExponentialBackOff {
@@ -109,14 +112,16 @@ func (p *pool) wakeAll() {
 
 // comeBack tries to connect until that succeeds or the backend closes.
 func (p *pool) comeBack() {
+	var err error
 	pauses, pause := newBackOff(), time.Duration(0)
-	for ; ; pause = pauses.NextBackOff() {
+	for ; ; pause = nextPause(pauses, err) {
 		select {
 		case <-p.b.ctx.Done():
 			return
 		case <-time.After(pause):
 		}
-		s, err := p.b.connect()
+		var s *session
+		s, err = p.b.connect()
 		p.mu.Lock()
 		if err == nil && !p.closed {
 			p.sessions = append(p.sessions, s)
@@ -143,6 +148,15 @@ func (p *pool) comeBack() {
 	}
 }
 
+// nextPause returns the next pause after an attempt that ended with err.
+func nextPause(pauses *backoff.ExponentialBackOff, err error) time.Duration {
+	pauses.MaxInterval = mostPause
+	if isRefusal(err) {
+		pauses.MaxInterval = mostPauseRefused
+	}
+	return pauses.NextBackOff()
+}
+
 // isRefusal tells whether err is the server's word on who we are.
 func isRefusal(err error) bool {
 	_, refused := errors.AsType[*LoginError](err)
@@ -151,13 +165,18 @@ func isRefusal(err error) bool {
 
 // suspect closes the connections from which nothing has come for a while, after
 // one was found dead without a word: the network has changed, most likely, and
-// each request would have to find out about another one by itself.
-func (p *pool) suspect() {
+// each request would have to find out about another one by itself. late says
+// that this has taken as long as requests can wait.
+func (p *pool) suspect(late bool) {
 	p.mu.Lock()
-	p.silent = true
+	p.silent = p.silent || late
+	atMost := p.b.cfg.Timeout / 2
+	if !late {
+		atMost = p.b.cfg.Timeout / 3 // since when nothing comes through
+	}
 	var silent []*session
 	for _, s := range p.sessions {
-		if !s.moving && s.conn.silentFor() > p.b.cfg.Timeout/2 {
+		if !s.moving && s.conn.silentFor() > atMost {
 			silent = append(silent, s)
 		}
 	}

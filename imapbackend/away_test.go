@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 // restarting is a server whose connections break at each FETCH of content while
@@ -60,5 +62,26 @@ func TestServerThatStaysAway(t *testing.T) {
 	defer s.mu.Unlock()
 	if s.n > before+10 {
 		t.Errorf("%d connections were tried for 100 requests", s.n-before)
+	}
+}
+
+// TestPauses looks how long the pauses between attempts become.
+func TestPauses(t *testing.T) {
+	after := func(pauses *backoff.ExponentialBackOff, err error) (last time.Duration) {
+		pauses.RandomizationFactor = 0
+		for range 30 {
+			last = nextPause(pauses, err)
+		}
+		return last
+	}
+	pauses := newBackOff()
+	if got := after(pauses, errBroken); got != mostPause {
+		t.Errorf("while the server is away: %v, want %v", got, mostPause)
+	}
+	if got := after(pauses, &LoginError{}); got != mostPauseRefused {
+		t.Errorf("while the login is refused: %v, want %v", got, mostPauseRefused)
+	}
+	if got := after(pauses, errBroken); got != mostPause {
+		t.Errorf("when the server is away again: %v, want %v", got, mostPause)
 	}
 }

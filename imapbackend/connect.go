@@ -54,6 +54,9 @@ func (b *Backend) open(credential string) (*session, error) {
 	if err != nil {
 		return nil, explainDial(u, err)
 	}
+	if err := noticeLoss(raw, b.cfg.Timeout); err != nil {
+		b.log.Debug("dead connections are noticed late", "error", err)
+	}
 	s := &session{b: b, roundTrip: time.Since(begun), conn: &watchedConn{Conn: raw, timeout: b.cfg.Timeout}}
 	s.conn.expect(1) // the greeting, and all until the login is done
 	defer s.conn.expect(-1)
@@ -111,6 +114,7 @@ func (s *session) start(ctx context.Context, u URL) error {
 		wire.Conn = conn
 	}
 	s.limits = limit(wire)
+	s.limits.bye = s.farewell
 	s.client = imapclient.New(s.limits, &imapclient.Options{
 		UnilateralDataHandler: s.unilateral(),
 		WordDecoder:           &mime.WordDecoder{CharsetReader: charset.Reader},

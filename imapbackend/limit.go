@@ -42,6 +42,7 @@ const (
 // not looked at.
 type limitedConn struct {
 	net.Conn
+	bye func() // called when the server has said BYE; nil for nothing
 
 	mu     sync.Mutex // guards failed
 	failed error
@@ -233,8 +234,13 @@ func (c *limitedConn) word(b byte) error {
 	}
 	status := false
 	switch kind {
-	case "OK", "NO", "BAD", "BYE", "PREAUTH":
+	case "OK", "NO", "BAD", "PREAUTH":
 		status = true
+	case "BYE":
+		status = true
+		if c.bye != nil && words[0] == "*" {
+			c.bye()
+		}
 	case "FETCH":
 		c.fetch = true
 	case "SEARCH", "ESEARCH":

@@ -21,6 +21,7 @@ type pool struct {
 	sessions  []*session
 	waiting   []*waiter
 	dialing   int
+	slow      bool // the connection that is being opened takes long: do without it
 	most      int  // connections; falls when the server allows no more
 	been      bool // connected before
 	silent    bool // the last connection went without a word
@@ -85,7 +86,7 @@ func (p *pool) with(n need, f func(*lease) error) error {
 		}
 		p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
 		if errors.Is(err, errTimeout) {
-			p.suspect()
+			p.suspect(!errors.Is(err, errLost))
 		}
 		if attempt > 1 {
 			select {
@@ -142,11 +143,13 @@ func (p *pool) acquire(n need) (*lease, error) {
 			p.move(s, sel)
 			return l, nil
 		case dial:
-			if p.been && len(p.sessions) == 0 {
-				if err := p.goAway(); err != nil {
-					return nil, err
-				}
-			} else if err := p.dial(); err != nil {
+			open := p.dial // the first one: whoever wants it has to wait
+			if len(p.sessions) > 0 {
+				open = p.grow
+			} else if p.been {
+				open = p.goAway
+			}
+			if err := open(); err != nil {
 				return nil, err
 			}
 		case wait:
@@ -233,7 +236,7 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 	if len(p.sessions) < before {
 		p.signal()
 	}
-	full := len(p.sessions)+p.dialing >= p.most
+	full := len(p.sessions)+p.dialing >= p.most || p.slow
 	mustWait := n.folder != "" && full && p.mustWait(n, self)
 	if n.ahead {
 		for _, s := range p.sessions {
@@ -314,6 +317,37 @@ func (p *pool) unselected(sel *selection) {
 	p.wake.Broadcast()
 }
 
+// slowDial is how long a request waits for a further connection. A server that
+// allows no more may say nothing at all, and then what there is has to do.
+const slowDial = 2 * time.Second
+
+// grow opens a further connection, and waits for it, but not for long. It is
+// called with p.mu held and lets go of it meanwhile.
+func (p *pool) grow() error {
+	begun, done := time.Now(), false
+	p.dialing++ // so that nobody else opens one before dial does
+	if !p.b.start(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.dialing--
+		p.dial()
+		done, p.slow = true, false
+	}) {
+		p.dialing--
+		return errClosed
+	}
+	defer time.AfterFunc(slowDial, p.wakeAll).Stop()
+	for !done && !p.closed {
+		if time.Since(begun) >= slowDial {
+			p.slow = true
+			p.wake.Broadcast() // others may wait for it too
+			break
+		}
+		p.wake.Wait()
+	}
+	return nil
+}
+
 // dial adds a session. It is called with p.mu held and lets go of it meanwhile.
 func (p *pool) dial() error {
 	p.dialing++
@@ -366,7 +400,7 @@ func (p *pool) drop(s *session) {
 	if len(p.sessions) == 0 {
 		p.most = max(p.b.cfg.Connections, 1)
 	}
-	p.silent = p.silent || s.conn.timedOut() // before anybody looks for another one
+	p.silent = p.silent || s.conn.timedOut() && !s.conn.lost() // before anybody looks for another one
 	p.signal()
 	p.wake.Broadcast()
 	p.mu.Unlock()

@@ -1,8 +1,10 @@
 package imapbackend
 
 import (
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"imapfs/mail"
 )
@@ -23,6 +25,28 @@ func TestOneConnectionOnly(t *testing.T) {
 			t.Error(folder, l, err)
 		}
 	}
+}
+
+// TestSilentFurtherConnection has a server that answers on its first connection
+// only. Another folder has to do with that one, and does not wait until a second
+// one is given up.
+func TestSilentFurtherConnection(t *testing.T) {
+	s := &script{}
+	s.answer = func(_, command string) string {
+		if s.n > 1 && strings.HasPrefix(command, "LOGIN") {
+			return silent
+		}
+		return ""
+	}
+	cfg := s.start(t)
+	cfg.Connections, cfg.Timeout = 4, time.Hour
+	b := listed(t, cfg)
+	soon(t, "listing another folder", func() {
+		if l, err := b.Messages(t.Context(), "Other"); err != nil || len(l.UIDs) != 3 {
+			t.Error(l, err)
+		}
+	})
+	soon(t, "closing", b.Close)
 }
 
 func TestReadingAheadStaysOnOneSession(t *testing.T) {

@@ -42,10 +42,7 @@ var (
 func listen(stream string) (s said) {
 	for stream != "" {
 		s.ended = false
-		line, after, ok := strings.Cut(stream, "\n")
-		if !ok {
-			return s
-		}
+		line, after, whole := strings.Cut(stream, "\n")
 		words := strings.Fields(strings.ToUpper(strings.ReplaceAll(line, "(", " (")))
 		if len(words) == 0 {
 			return s
@@ -58,12 +55,12 @@ func listen(stream string) (s said) {
 			}
 		}
 		if isText {
-			s.ended = taggedAnswer.MatchString(line)
+			s.ended = whole && taggedAnswer.MatchString(line)
 			stream = after
 			continue
 		}
-		var answer []token
-		answer, stream, ok = readTokens(stream, 0)
+		answer, rest, ok := readTokens(stream, 0)
+		stream = rest
 		s.take(answer) // also if it is cut: what was said before counts
 		if !ok {
 			return s

@@ -27,6 +27,7 @@ type script struct {
 	n      int      // connections so far
 	log    []string // commands without their tags
 	raw    []string // all lines
+	conns  []net.Conn
 	idling net.Conn // on which IDLE came last
 
 	wasReset chan struct{} // if not nil, a reset is told here
@@ -73,6 +74,7 @@ func (s *script) serve(c net.Conn) {
 	s.mu.Lock()
 	s.n++
 	n := s.n
+	s.conns = append(s.conns, c)
 	s.mu.Unlock()
 	greeting := "* OK [CAPABILITY " + s.caps + "] ready"
 	if s.greeting != nil {

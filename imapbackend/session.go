@@ -189,6 +189,16 @@ func (s *session) close() {
 	}
 }
 
+// lastWords is how long a server may still talk after BYE.
+const lastWords = time.Second
+
+// farewell ends the connection after BYE, behind which no answer has to come
+// any more (RFC 9051 §7.1.5). Most servers do it themselves, but not all, and
+// the end can be lost on the way.
+func (s *session) farewell() {
+	time.AfterFunc(lastWords, func() { s.conn.Close() })
+}
+
 // search is one UID SEARCH.
 func (s *session) search(what string, criteria *imap.SearchCriteria, options *imap.SearchOptions) (*imap.SearchData, error) {
 	s.searching.Lock()
@@ -236,6 +246,8 @@ func (s *session) settle(what string, err error) error {
 	case s.limits.error() != nil:
 		err = s.limits.error()
 		s.b.log.Warn("a connection was ended", "command", what, "error", err)
+	case s.conn.lost():
+		err = errLost
 	case s.conn.timedOut():
 		err = errTimeout
 	case s.conn.readError() != nil || s.b.ctx.Err() != nil:

@@ -184,7 +184,7 @@ func SafeName(name string) string {
 	marks := 0
 	name = strings.Map(func(r rune) rune {
 		if !isMark(r) {
-			if !isInvisible(r) && (!unicode.IsControl(r) || unicode.IsSpace(r)) { // else it goes
+			if !isInvisible(r) && (!unicode.IsControl(r) || r == '\t' || r == '\n' || r == '\r') { // else it goes
 				marks = 0
 			}
 		} else if marks++; marks > maxMarks {

@@ -24,14 +24,19 @@ type Source struct {
 	Prompt  string // shown on the terminal to ask for it
 }
 
-// Password returns the password. Its errors are plain lines for the user and
-// never hold what was read.
-func (s Source) Password() (string, error) {
+// Password returns the password, or the error of ctx when that ends first. Its
+// other errors are plain lines for the user and never hold what was read.
+func (s Source) Password(ctx context.Context) (string, error) {
 	switch {
 	case s.Command != "":
-		cmd := exec.Command("sh", "-c", s.Command)
+		// In this process group: it may want to ask on the terminal.
+		cmd := exec.CommandContext(ctx, "sh", "-c", s.Command)
 		cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
+		cmd.WaitDelay = time.Second // for what it has started
 		out, err := cmd.Output()
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
 		if err != nil {
 			return "", fmt.Errorf("the password command failed (%v); run it by itself to see why", err)
 		}
@@ -47,15 +52,39 @@ func (s Source) Password() (string, error) {
 		return password, nil
 	}
 	if fd := int(os.Stdin.Fd()); term.IsTerminal(fd) {
-		fmt.Fprint(os.Stderr, s.Prompt)
-		out, err := term.ReadPassword(fd)
-		fmt.Fprintln(os.Stderr)
-		if err != nil {
-			return "", fmt.Errorf("cannot read the password from the terminal: %v", err)
-		}
-		return firstLine(out, "no password was typed")
+		return s.ask(ctx, fd)
 	}
 	return "", fmt.Errorf("no password: use --password-command, --password-file, the environment variable %s, or run imapfs on a terminal", s.Env)
+}
+
+// ask asks on the terminal. Where signals only end ctx, Ctrl-C does not end the
+// read: so that goes on, without anybody waiting for it.
+func (s Source) ask(ctx context.Context, fd int) (string, error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the password from the terminal: %v", err)
+	}
+	fmt.Fprint(os.Stderr, s.Prompt)
+	defer fmt.Fprintln(os.Stderr)
+	type line struct {
+		text []byte
+		err  error
+	}
+	typed := make(chan line, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		typed <- line{text, err}
+	}()
+	select {
+	case l := <-typed:
+		if l.err != nil {
+			return "", fmt.Errorf("cannot read the password from the terminal: %v", l.err)
+		}
+		return firstLine(l.text, "no password was typed")
+	case <-ctx.Done():
+		term.Restore(fd, before) // what is typed shows again
+		return "", ctx.Err()
+	}
 }
 
 func firstLine(out []byte, empty string) (string, error) {

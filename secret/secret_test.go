@@ -32,7 +32,7 @@ func TestPassword(t *testing.T) {
 		{"nothing, and no terminal", Source{Env: "SECRET_TEST_UNSET"}, "", "no password"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := test.source.Password()
+			got, err := test.source.Password(t.Context())
 			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}

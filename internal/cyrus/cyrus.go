@@ -28,6 +28,8 @@ const (
 type Server struct {
 	Addr string // host:port, without TLS
 	dir  string
+	args []string // the command that runs it
+	env  []string // its environment
 	cmd  *exec.Cmd
 	out  bytes.Buffer // its other words go to syslog
 }
@@ -50,6 +52,7 @@ lmtpsocket: {{.Dir}}/conf/socket/lmtp
 notifysocket: {{.Dir}}/conf/socket/notify
 expunge_mode: immediate
 delete_mode: immediate
+{{.Extra}}
 `))
 
 var cyrusConf = template.Must(template.New("").Parse(`START {
@@ -67,10 +70,11 @@ EVENTS {
 var ErrNotInstalled = errors.New("cyrus is not there (testdata/fetch-cyrus gets it)")
 
 // Start runs a server until the test ends, and skips the test where Cyrus is
-// not there. root is where fetch-cyrus has put it.
-func Start(t testing.TB, root string) *Server {
+// not there. root is where fetch-cyrus has put it, extra are lines for the end
+// of imapd.conf.
+func Start(t testing.TB, root string, extra ...string) *Server {
 	t.Helper()
-	s, err := Run(root)
+	s, err := Run(root, extra...)
 	if errors.Is(err, ErrNotInstalled) {
 		t.Skip(err)
 	}
@@ -82,7 +86,7 @@ func Start(t testing.TB, root string) *Server {
 }
 
 // Run starts a server. The caller has to Close it.
-func Run(root string) (*Server, error) {
+func Run(root string, extra ...string) (*Server, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, err
@@ -96,14 +100,14 @@ func Run(root string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{dir: dir}
-	if err := s.start(root); err != nil {
+	if err := s.start(root, strings.Join(extra, "\n")); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) start(root string) error {
+func (s *Server) start(root, extra string) error {
 	me, err := user.Current()
 	if err != nil {
 		return err
@@ -115,7 +119,7 @@ func (s *Server) start(root string) error {
 	if s.Addr, err = process.FreeAddr(); err != nil {
 		return err
 	}
-	data := map[string]string{"Dir": s.dir, "User": name, "Addr": s.Addr, "Bin": filepath.Join(root, "usr/lib/cyrus/bin")}
+	data := map[string]string{"Dir": s.dir, "User": name, "Addr": s.Addr, "Bin": filepath.Join(root, "usr/lib/cyrus/bin"), "Extra": extra}
 	for file, t := range map[string]*template.Template{"imapd.conf": imapdConf, "cyrus.conf": cyrusConf} {
 		var text bytes.Buffer
 		if err := t.Execute(&text, data); err != nil {
@@ -153,17 +157,31 @@ func (s *Server) start(root string) error {
 		}
 	}
 
-	s.cmd = exec.Command(filepath.Join(root, "usr/lib/cyrus/bin/master"),
-		"-C", filepath.Join(s.dir, "imapd.conf"), "-M", filepath.Join(s.dir, "cyrus.conf"), "-p", filepath.Join(s.dir, "pid"), "-D")
-	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = env, &s.out, &s.out
+	s.args = []string{filepath.Join(root, "usr/lib/cyrus/bin/master"),
+		"-C", filepath.Join(s.dir, "imapd.conf"), "-M", filepath.Join(s.dir, "cyrus.conf"), "-p", filepath.Join(s.dir, "pid"), "-D"}
+	s.env = env
+	return s.run()
+}
+
+// run starts the process and waits until it serves.
+func (s *Server) run() error {
+	s.cmd = exec.Command(s.args[0], s.args[1:]...)
+	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.env, &s.out, &s.out
 	if err := process.Start(s.cmd, s.Addr); err != nil {
 		return fmt.Errorf("cyrus does not start (%v); its log is in syslog", err)
 	}
 	return nil
 }
 
+// Kill ends the server at once, as a crash of its machine does.
+func (s *Server) Kill() { process.Kill(s.cmd) }
+
+// Restart starts a server that was killed again, on the same port and with the
+// same mail.
+func (s *Server) Restart() error { return s.run() }
+
 // Close stops the server and removes its mail.
 func (s *Server) Close() error {
-	process.Kill(s.cmd)
+	s.Kill()
 	return os.RemoveAll(s.dir)
 }

@@ -3,21 +3,27 @@
 package process
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"syscall"
 	"time"
 )
 
-// FreeAddr returns a host:port on loopback on which nobody listens.
+// FreeAddr returns a host:port on loopback on which nobody listens. It is not
+// one that the system gives to connections by itself, Linux from 32768 on: such
+// a one could be gone before the server has it, or has it again after a restart.
 func FreeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			l.Close()
+			return l.Addr().String(), nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", errors.New("no free port on loopback")
 }
 
 // Start starts cmd, and waits up to 10 seconds until it greets on addr: some
@@ -31,7 +37,8 @@ func Start(cmd *exec.Cmd, addr string) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-ticker.C {
-		if greets(addr, end) {
+		// A connection that came too early may stay silent for ever.
+		if greets(addr, time.Now().Add(2*time.Second)) {
 			return nil
 		}
 	}

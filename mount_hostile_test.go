@@ -1,0 +1,45 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"imapfs/internal/dovecot"
+)
+
+// TestNestedMail reads mail that is nested 100,000 deep, and what is beside it,
+// with no more than 300 MB.
+func TestNestedMail(t *testing.T) {
+	const deep = 100_000
+	var multiparts, messages bytes.Buffer
+	for i := range deep {
+		fmt.Fprintf(&multiparts, "Content-Type: multipart/mixed; boundary=b%d\n\n--b%[1]d\n", i)
+		messages.WriteString("Content-Type: message/rfc822\n\n")
+	}
+	nested := [][]byte{
+		append(multiparts.Bytes(), "\ndeep down\n"...),
+		append(messages.Bytes(), "Subject: deep\n\ndeep down\n"...),
+	}
+	s := dovecot.Start(t, dovecot.Options{})
+	s.Deliver(t, nested[0], nested[1], letter("beside"))
+	dir, p := mountProcess(t, serverAccount(s), "--show", "raw")
+	inbox := filepath.Join(dir, "INBOX")
+	contents(t, dir) // each file, without an error
+	for i, raw := range nested {
+		want := bytes.ReplaceAll(raw, []byte("\n"), []byte("\r\n"))
+		if got := read(t, inbox, fmt.Sprint(i+1), "message.eml"); !bytes.Equal(got, want) {
+			t.Errorf("message.eml %d: %d bytes, want %d", i+1, len(got), len(want))
+		}
+	}
+	if got := string(read(t, inbox, "3", "body.txt")); got != "beside\n" {
+		t.Errorf("the message beside them reads %q", got)
+	}
+	const most = 300 << 20
+	peak := peakMemory(t, p.cmd.Process.Pid)
+	t.Logf("%d MB at the peak", peak>>20)
+	if peak > most && !raceDetector() {
+		t.Errorf("%d MB of memory at the peak, want at most %d", peak>>20, most>>20)
+	}
+}
