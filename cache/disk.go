@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -25,6 +26,9 @@ type Disk struct {
 	root   *os.Root
 	lock   *os.File
 	tune   tuning
+
+	opened time.Time // by the clock
+	epoch  time.Time // what stamps say of that moment, see now
 
 	wake    chan struct{} // something is to be written
 	closing chan struct{} // closed by Close
@@ -59,6 +63,7 @@ type tuning struct {
 	steps   int           // entries deleted in one transaction
 	retry   time.Duration // when to write again after an error
 	noSync  bool          // a power failure may take everything
+	clock   func() time.Time
 }
 
 var usual = tuning{
@@ -69,6 +74,7 @@ var usual = tuning{
 	batch:   4 << 20,
 	steps:   2000,
 	retry:   10 * time.Second,
+	clock:   time.Now,
 }
 
 const (
@@ -119,6 +125,7 @@ func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, e
 		prefix:  make(map[string]int),
 		touched: make(map[string]time.Time),
 		said:    make(map[string]bool),
+		opened:  tune.clock(),
 	}
 	d.room = sync.NewCond(&d.mu)
 	if d.lock, err = lock(root); err != nil {
@@ -140,11 +147,17 @@ func openDir(dir string) (*os.Root, error) {
 		return nil, fmt.Errorf("making the cache: %w", err)
 	}
 	info, err := os.Stat(dir)
-	if err == nil && info.Mode().Perm() != 0o700 {
-		err = os.Chmod(dir, 0o700)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the cache: %w", err)
+	}
+	// Root could make use of it too, and its owner would read the mail.
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
+		return nil, fmt.Errorf("opening the cache: %s belongs to another user", dir)
+	}
+	if info.Mode().Perm() != 0o700 {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("opening the cache: %w", err)
+		}
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -174,8 +187,15 @@ func (d *Disk) begin() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.store, d.totals = s, s.begun
+	if d.epoch = d.opened; s.newest.After(d.epoch) {
+		d.epoch = s.newest
+	}
 	return nil
 }
+
+// now is the time that stamps bear. It goes on from the newest of them where the
+// clock was set back: what is put now must not be taken for the oldest.
+func (d *Disk) now() time.Time { return d.epoch.Add(d.tune.clock().Sub(d.opened)) }
 
 // Close writes what waits to be written, and gives the directory back.
 func (d *Disk) Close() error {
@@ -466,7 +486,7 @@ func (d *Disk) bad(key string, number uint64) {
 
 // touch notes that key was used, unless its stamp is of late.
 func (d *Disk) touch(key string, stamp int64) {
-	now := time.Now()
+	now := d.now()
 	if now.Sub(time.Unix(0, stamp)) < d.tune.touch {
 		return
 	}
