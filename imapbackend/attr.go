@@ -10,6 +10,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"golang.org/x/sync/errgroup"
 
 	"imapfs/mail"
 )
@@ -68,10 +69,18 @@ func (b *Backend) Attr(ctx context.Context, id mail.ID) (mail.Attr, error) {
 	return attr, err
 }
 
+// describesAtOnce is how many batches of attributes are under way at once.
+const describesAtOnce = 4
+
 // Describe asks for what is not known yet of the messages in l.
 func (b *Backend) Describe(folder string, l mail.Listing) error {
 	f := b.folder(folder)
+	batches, ctx := errgroup.WithContext(b.ctx)
+	batches.SetLimit(describesAtOnce)
 	for uids := range slices.Chunk(l.UIDs, mostAttrs) {
+		if ctx.Err() != nil {
+			break
+		}
 		var set imap.UIDSet
 		f.mu.Lock()
 		for _, uid := range uids {
@@ -81,11 +90,12 @@ func (b *Backend) Describe(folder string, l mail.Listing) error {
 			}
 		}
 		f.mu.Unlock()
-		if _, err := f.describe(l.UIDValidity, set, false); err != nil {
+		batches.Go(func() error {
+			_, err := f.describe(l.UIDValidity, set, false)
 			return err
-		}
+		})
 	}
-	return nil
+	return batches.Wait()
 }
 
 // batch returns the UID of id and of those after it for which want holds, as
