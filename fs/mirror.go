@@ -34,6 +34,7 @@ type mirror struct {
 
 // Progress tells how far the mirror is since the mount began.
 type Progress struct {
+	Folders      int    `json:"folders"`       // that the mirror is to have
 	Folder       string `json:"folder"`        // being fetched now
 	Messages     int    `json:"messages"`      // found to be missing so far
 	Here         int    `json:"messages_here"` // of these fetched
@@ -221,6 +222,7 @@ func (m *mirror) next() (string, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.progress.Folders = len(there)
 	for folder, uids := range m.refused {
 		if !there[folder] {
 			m.progress.Messages -= len(uids)

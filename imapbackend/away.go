@@ -70,7 +70,7 @@ func (p *pool) goAway() error {
 }
 
 // begin opens the first connection. If the server cannot be reached within
-// patience it is away from the start; the error, of errAway then, says why.
+// patience it is away from the start; the error says why.
 func (p *pool) begin(ctx context.Context, patience time.Duration) error {
 	dialed := make(chan error, 1)
 	if !p.b.start(func() {
@@ -84,7 +84,7 @@ func (p *pool) begin(ctx context.Context, patience time.Duration) error {
 	select {
 	case err = <-dialed:
 	case <-time.After(patience):
-		err = fmt.Errorf("%w: %w", errAway, errTimeout)
+		err = errTimeout
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
