@@ -33,7 +33,7 @@ func (b *Backend) Known(id mail.ID) (attr mail.Attr, isKnown bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.check(id)
-	if err != nil || f.known[i].size < 0 {
+	if err != nil || !f.known[i].isKnown() {
 		return mail.Attr{}, false, err
 	}
 	if w := &f.attrs; w.size >= aheadFrom && id.UID >= w.first && id.UID < w.next {
@@ -85,7 +85,7 @@ func (b *Backend) Describe(folder string, l mail.Listing) error {
 		f.mu.Lock()
 		for _, uid := range uids {
 			i, err := f.check(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid})
-			if err == nil && f.known[i].size < 0 {
+			if err == nil && !f.known[i].isKnown() {
 				set.AddNum(imap.UID(uid))
 			}
 		}
@@ -123,7 +123,7 @@ func (f *folder) batch(id mail.ID, w *window, most int, want func(i int) bool) (
 }
 
 func (f *folder) loadAttrs(id mail.ID) error {
-	set, err := f.batch(id, &f.attrs, mostAttrs, func(i int) bool { return f.known[i].size < 0 })
+	set, err := f.batch(id, &f.attrs, mostAttrs, func(i int) bool { return !f.known[i].isKnown() })
 	if err != nil {
 		return err
 	}
@@ -220,8 +220,8 @@ func (f *folder) setAttr(validity, uid uint32, size int64, date time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid})
-	if err == nil && f.known[i].size < 0 {
-		f.known[i] = known{size: max(size, 0), date: date.Unix()}
+	if err == nil && !f.known[i].isKnown() {
+		f.known[i] = knownAs(max(size, 0), date.Unix())
 		f.changedAttr(uid)
 	}
 }

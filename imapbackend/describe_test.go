@@ -2,6 +2,7 @@ package imapbackend
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 )
@@ -45,5 +46,15 @@ func TestDescribeInOneFlight(t *testing.T) {
 		if attr, known, err := b.Known(msg(uid)); err != nil || !known || attr.Size != int64(uid) {
 			t.Errorf("UID %d: %+v, %v, %v", uid, attr, known, err)
 		}
+	}
+}
+
+// TestSizeBeyondCounting has a server tell the largest number there is.
+func TestSizeBeyondCounting(t *testing.T) {
+	b := listed(t, fetchAnswer(func(uid int) string {
+		return fmt.Sprintf("* %d FETCH (UID %d RFC822.SIZE %d INTERNALDATE %s)\r\n", uid, uid, int64(math.MaxInt64), goodDate)
+	}).start(t))
+	if attr, err := b.Attr(t.Context(), msg(2)); err != nil || attr.Size <= 0 {
+		t.Errorf("%+v, %v", attr, err)
 	}
 }
