@@ -31,6 +31,7 @@ type Disk struct {
 	epoch  time.Time // what stamps say of that moment, see now
 
 	wake    chan struct{} // something is to be written
+	hurry   chan struct{} // and somebody waits for it
 	closing chan struct{} // closed by Close
 	done    chan struct{} // closed when write has ended
 
@@ -119,6 +120,7 @@ func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, e
 		root:    root,
 		tune:    tune,
 		wake:    make(chan struct{}, 1),
+		hurry:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 		waiting: make(map[string]*change),
@@ -251,6 +253,7 @@ func (d *Disk) Flush() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.queue) > 0 && !d.closed && !d.failing {
+		poke(d.hurry)
 		d.room.Wait()
 	}
 }
@@ -349,28 +352,39 @@ func (d *Disk) Get(key string) (value []byte, found bool) {
 }
 
 // Has tells whether a value of key is kept, without reading it.
-func (d *Disk) Has(key string) bool {
-	_, found := d.Size(key)
-	return found
-}
+func (d *Disk) Has(key string) bool { return d.Sizes([]string{key})[0] >= 0 }
 
-// Size returns how long the value of key is, without reading it.
-func (d *Disk) Size(key string) (n int64, ok bool) {
+// Sizes returns how long the values of keys are, without reading them: -1 where
+// none is kept. Many together take a fraction of the time.
+func (d *Disk) Sizes(keys []string) []int64 {
+	sizes := make([]int64, len(keys))
+	for i := range sizes {
+		sizes[i] = -1
+	}
 	if d == nil {
-		return 0, false
+		return sizes
 	}
-	c, s := d.pendingOf(key)
-	if c != nil {
-		return int64(len(c.value)), c.kind == put
+	var unsettled []int // in keys
+	var s *store
+	for i, key := range keys {
+		var c *change
+		switch c, s = d.pendingOf(key); {
+		case c == nil:
+			unsettled = append(unsettled, i)
+		case c.kind == put:
+			sizes[i] = int64(len(c.value))
+		}
 	}
-	if s == nil {
-		return 0, false
+	if len(unsettled) == 0 || s == nil {
+		return sizes
 	}
-	e, found, err := s.find(key)
-	if err != nil {
+	if err := s.sizes(keys, unsettled, sizes); err != nil {
 		d.fail(s, err)
+		for _, i := range unsettled {
+			sizes[i] = -1
+		}
 	}
-	return e.size, found
+	return sizes
 }
 
 // Put keeps value under key. It returns before it is written, and waits only
@@ -461,15 +475,15 @@ func (d *Disk) add(c *change) {
 	if c.kind != dropAll {
 		d.waiting[c.key] = c
 	}
-	d.poke()
+	poke(d.wake)
 }
 
 func (c *change) weight() int64 { return int64(len(c.key) + len(c.value) + overhead) }
 
-// poke wakes the writer up.
-func (d *Disk) poke() {
+// poke wakes up who waits for c.
+func poke(c chan struct{}) {
 	select {
-	case d.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -494,7 +508,7 @@ func (d *Disk) touch(key string, stamp int64) {
 	defer d.mu.Unlock()
 	d.touched[key] = now
 	if len(d.touched) == d.tune.touches {
-		d.poke()
+		poke(d.wake)
 	}
 }
 
@@ -504,7 +518,7 @@ func (d *Disk) fail(s *store, err error) {
 	defer d.mu.Unlock()
 	if d.store == s {
 		d.giveUp(err)
-		d.poke()
+		poke(d.wake)
 	}
 }
 

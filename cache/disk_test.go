@@ -84,7 +84,7 @@ func TestDisk(t *testing.T) {
 			if !check(t, d, key) || !d.Has(key) {
 				t.Fatalf("%s: %s is not there", when, key)
 			}
-			if n, ok := d.Size(key); !ok || n != int64(len(valueOf(key))) {
+			if n := d.Sizes([]string{"no such key", key})[1]; n != int64(len(valueOf(key))) {
 				t.Fatalf("%s: %s has %d bytes", when, key, n)
 			}
 		}
@@ -358,5 +358,29 @@ func TestAccountsBehindALink(t *testing.T) {
 	}
 	if left, err := os.ReadDir(elsewhere); err != nil || len(left) > 0 {
 		t.Errorf("it was cleared, and has %v, %v", left, err)
+	}
+}
+
+// Who waits for what was put does not wait for more to come.
+func TestDiskFlushDoesNotLinger(t *testing.T) {
+	tune := quick
+	tune.linger = time.Hour
+	d, err := openDisk(t.TempDir(), 1<<20, slog.New(slog.DiscardHandler), tune)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, key := range []string{"a", "b"} {
+		d.Put(key, []byte("v"))
+		flushed := make(chan struct{})
+		go func() {
+			d.Flush()
+			close(flushed)
+		}()
+		select {
+		case <-flushed:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s is not written", key)
+		}
 	}
 }

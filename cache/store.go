@@ -344,6 +344,24 @@ func (s *store) find(key string) (e entry, found bool, err error) {
 	return e, found && err == nil, err
 }
 
+// sizes notes in sizes how long the values are of those keys which have one, of
+// the keys with these indices.
+func (s *store) sizes(keys []string, indices []int, sizes []int64) error {
+	return s.view(func(tx *bbolt.Tx) error {
+		entries := tx.Bucket(entriesBucket)
+		for _, i := range indices {
+			e, found, err := parseEntry(entries.Get([]byte(keys[i])))
+			if err != nil {
+				return err
+			}
+			if found {
+				sizes[i] = e.size
+			}
+		}
+		return nil
+	})
+}
+
 // get returns the entry of key and its value, nil if that is not what was
 // written.
 func (s *store) get(key string) (e entry, value []byte, found bool, err error) {

@@ -23,7 +23,7 @@ func (d *Disk) write() {
 	for {
 		select {
 		case <-d.wake:
-			d.pause(d.tune.linger)
+			d.linger()
 		case <-d.closing:
 		}
 		for d.commit() {
@@ -38,8 +38,19 @@ func (d *Disk) write() {
 		}
 		if d.failed() {
 			d.pause(d.tune.retry)
-			d.poke()
+			poke(d.wake)
 		}
+	}
+}
+
+// linger waits for more to write, unless somebody waits for what there is.
+func (d *Disk) linger() {
+	timer := time.NewTimer(d.tune.linger)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-d.hurry:
+	case <-d.closing:
 	}
 }
 
