@@ -27,10 +27,12 @@ var errAway = errors.New("the server is away")
 // grace is how long requests wait for a server that is away.
 const grace = 5 * time.Second
 
-// The pauses between two attempts, before jitter.
+// The pauses between two attempts, before jitter: one whom somebody waits for
+// comes after wantedPause at the latest.
 const (
-	firstPause = 200 * time.Millisecond
-	mostPause  = time.Minute
+	firstPause  = 200 * time.Millisecond
+	wantedPause = 5 * time.Second
+	mostPause   = time.Minute
 )
 
 func newBackOff() *backoff.ExponentialBackOff {
@@ -46,6 +48,12 @@ func (p *pool) isAway() (yes bool, err error) {
 		return false, nil
 	}
 	if p.away.final || time.Since(p.away.since) >= p.grace {
+		if !p.away.final { // of that only the server's user can do something
+			select {
+			case p.wanted <- struct{}{}:
+			default:
+			}
+		}
 		return true, fmt.Errorf("%w: %w", errAway, p.away.err)
 	}
 	return true, nil
@@ -111,10 +119,8 @@ func (p *pool) wakeAll() {
 func (p *pool) comeBack() {
 	pauses, pause := newBackOff(), time.Duration(0)
 	for ; ; pause = pauses.NextBackOff() {
-		select {
-		case <-p.b.ctx.Done():
+		if !p.pause(pause) {
 			return
-		case <-time.After(pause):
 		}
 		s, err := p.b.connect()
 		p.mu.Lock()
@@ -141,6 +147,24 @@ func (p *pool) comeBack() {
 		p.wake.Broadcast()
 		p.mu.Unlock()
 	}
+}
+
+// pause waits before the next attempt, a shorter time if somebody has failed
+// meanwhile for want of the server. It returns false if the backend closes.
+func (p *pool) pause(most time.Duration) bool {
+	end := time.After(most)
+	select {
+	case <-p.b.ctx.Done():
+		return false
+	case <-time.After(min(most, p.wantedPause)):
+	}
+	select {
+	case <-p.b.ctx.Done():
+		return false
+	case <-end:
+	case <-p.wanted:
+	}
+	return true
 }
 
 // isRefusal tells whether err is the server's word on who we are.
