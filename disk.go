@@ -38,7 +38,7 @@ func (s *settings) openDisk(u imapbackend.URL, log *slog.Logger) *cache.Disk {
 	case errors.Is(err, cache.ErrInUse):
 		fmt.Fprintln(os.Stderr, "imapfs: warning: another mount of this account uses the cache on disk; this one does without it, and mirrors nothing")
 	case err != nil:
-		fmt.Fprintf(os.Stderr, "imapfs: warning: no cache on disk: %v\n", err)
+		fmt.Fprintf(os.Stderr, "imapfs: warning: no cache on disk (%v): this mount does without it, and mirrors nothing; set XDG_CACHE_HOME to a directory of yours that can be written\n", err)
 	}
 	return disk
 }

@@ -131,6 +131,8 @@ func mirrorShare(p fs.Progress) string {
 // mirrorEnd is the last line.
 func mirrorEnd(p fs.Progress, in time.Duration) string {
 	switch {
+	case p.Folders == 0:
+		return "imapfs: mirror: no folder has one of the names given with --mirror; they are written as the server has them, and so is INBOX"
 	case p.NotAvailable > 0:
 		return fmt.Sprintf("imapfs: mirror complete but for %d messages that the server does not give: %d messages, %s in %s", p.NotAvailable, p.Here, sizeText(p.BytesHere), durationText(in))
 	case p.Here == 0:

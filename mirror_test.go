@@ -30,7 +30,7 @@ func TestMirrorLine(t *testing.T) {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
 	}
-	p := fs.Progress{Messages: 3, Here: 2, BytesHere: 2048, NotAvailable: 1}
+	p := fs.Progress{Folders: 1, Messages: 3, Here: 2, BytesHere: 2048, NotAvailable: 1}
 	if !isMirrored(p) || !strings.Contains(mirrorEnd(p, time.Second), "complete but for 1 messages that the server does not give: 2 messages, 2.0 KiB") {
 		t.Errorf("got %q", mirrorEnd(p, time.Second))
 	}
@@ -49,6 +49,20 @@ func TestMirrorTells(t *testing.T) {
 		eventually(t, "it tells of "+end, func() bool { return want.MatchString(process.stderr.String()) })
 		process.unmount(t)
 	}
+}
+
+// A copy of nothing is not what somebody wants who has mistyped a name.
+func TestMirrorOfNoFolder(t *testing.T) {
+	_, p := inbox(t, 3)
+	r := newRemounter(t, p.account, "--mirror=inbox,Archive/*")
+	process := r.mount(t)
+	eventually(t, "it tells that no folder has the name", func() bool {
+		return strings.Contains(process.stderr.String(), "\nimapfs: mirror: no folder has one of the names")
+	})
+	if said := runCommand(t, r.cache, "status", r.dir).stdout; !strings.Contains(said, "mirror        no folder has one of the names") {
+		t.Errorf("the status says %s", said)
+	}
+	process.unmount(t)
 }
 
 func TestMirrorTellsWhyItPauses(t *testing.T) {
@@ -72,7 +86,7 @@ func TestMirrorBarIsDrawnAndCleared(t *testing.T) {
 		looks := 0
 		progress := func() (fs.Progress, bool) {
 			looks++
-			p := fs.Progress{Folder: "INBOX", Messages: 50, Here: looks * 10, Bytes: 50 << 20, BytesHere: int64(looks) * (10 << 20)}
+			p := fs.Progress{Folders: 1, Folder: "INBOX", Messages: 50, Here: looks * 10, Bytes: 50 << 20, BytesHere: int64(looks) * (10 << 20)}
 			if looks == 5 {
 				p.Complete = true
 				if interrupted {

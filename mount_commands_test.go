@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -149,6 +150,19 @@ func TestStatus(t *testing.T) {
 	runCommand(t, r.cache, "status", r.dir).failsWith(t, exitFailed, "is not in a mount")
 }
 
+// What fails again and again leaves room for other errors.
+func TestLastErrors(t *testing.T) {
+	last := &lastErrors{Handler: slog.DiscardHandler, kept: new(keptErrors)}
+	log := slog.New(last)
+	log.Warn("the one")
+	for range 2 * mostErrors {
+		log.Info("the server is still away", "error", "refused")
+	}
+	if got := last.list(); len(got) != 2 || got[0].What != "the one" || got[1].Error != "refused" {
+		t.Errorf("got %v", got)
+	}
+}
+
 // snakeCase checks the keys of JSON.
 func snakeCase(t *testing.T, value any) {
 	t.Helper()
@@ -186,7 +200,10 @@ func TestStatusOfDeadMount(t *testing.T) {
 	process.cmd.Process.Kill()
 	<-process.done
 	runCommand(t, r.cache, "status", r.dir).failsWith(t, exitFailed, "has died; clear it with: fusermount3 -u -z "+r.dir)
-	runCommand(t, r.cache, "wait", r.dir+"/INBOX").failsWith(t, exitFailed, "has died")
+	said := runCommand(t, r.cache, "wait", r.dir+"/INBOX")
+	if said.failsWith(t, exitFailed, "has died"); strings.Contains(said.stderr, "INBOX") {
+		t.Errorf("what is to be cleared is not the mount: %s", said.stderr)
+	}
 }
 
 // waiting starts imapfs wait.
@@ -280,6 +297,7 @@ func TestWait(t *testing.T) {
 	}
 
 	runCommand(t, r.cache, "wait", firstMessage(t, dir)).failsWith(t, exitFailed, "is a message")
+	runCommand(t, r.cache, "wait", r.dir).failsWith(t, exitFailed, "wait watches a folder, like "+dir)
 
 	// While it waits, the server hears nothing of it, and it goes on when the
 	// server is back.

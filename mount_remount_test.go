@@ -195,7 +195,7 @@ func TestNoRoomForACache(t *testing.T) {
 		t.Fatal(err)
 	}
 	process := r.mount(t)
-	if said := process.stderr.String(); !strings.Contains(said, "no cache on disk") {
+	if said := process.stderr.String(); !strings.Contains(said, "no cache on disk (") || !strings.Contains(said, "set XDG_CACHE_HOME") {
 		t.Errorf("it said %q", said)
 	}
 	tree(t, r.dir)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,8 +59,8 @@ type event struct {
 	Error string    `json:"error,omitempty"`
 }
 
-// lastErrors is a log handler that keeps the latest errors, whatever its level
-// lets through.
+// lastErrors is a log handler that keeps the latest errors, each once, whatever
+// its level lets through.
 type lastErrors struct {
 	slog.Handler
 	kept *keptErrors
@@ -94,6 +95,8 @@ func (h *lastErrors) Handle(ctx context.Context, r slog.Record) error {
 	})
 	if e.Error != "" || r.Level >= slog.LevelWarn {
 		h.kept.mu.Lock()
+		// What fails again and again must not push out all else.
+		h.kept.events = slices.DeleteFunc(h.kept.events, func(old event) bool { return old.What == e.What && old.Error == e.Error })
 		h.kept.events = append(h.kept.events, e)
 		h.kept.events = h.kept.events[max(0, len(h.kept.events)-mostErrors):]
 		h.kept.mu.Unlock()

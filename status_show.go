@@ -93,13 +93,16 @@ func readStatus(dir string) ([]byte, error) {
 		return nil, err
 	}
 	var failed error
+	dead := ""
 	for {
 		text, err := os.ReadFile(filepath.Join(at, fs.StatusPath))
 		switch {
 		case err == nil && json.Valid(text):
 			return text, nil
 		case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
-			return nil, fmt.Errorf("the program of the mount at %s has died; clear it with: fusermount3 -u -z %s", at, at)
+			dead = at // and perhaps what is above it
+		case dead != "":
+			return nil, fmt.Errorf("the program of the mount at %s has died; clear it with: fusermount3 -u -z %s", dead, dead)
 		case err != nil && failed == nil && !errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
 			failed = err
 		}
@@ -178,6 +181,8 @@ func mirrorText(p *fs.Progress) string {
 	switch {
 	case p == nil:
 		return "none; --mirror keeps one"
+	case p.Folders == 0 && p.Complete:
+		return "no folder has one of the names given with --mirror"
 	case p.Complete:
 		return fmt.Sprintf("complete; %d messages, %s fetched since the mount began", p.Here, sizeText(p.BytesHere))
 	case isMirrored(*p):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"imapfs/fs"
+	"imapfs/imapbackend"
 )
 
 func waitCommand() *cobra.Command {
@@ -29,8 +33,12 @@ mount of this kind; this is for scripts that want to.`,
   timeout 1h imapfs wait ~/mail/INBOX`,
 		Args: positional(1, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := askStatus(cmd.Context(), args[0]); err != nil {
+			status, err := askStatus(cmd.Context(), args[0])
+			if err != nil {
 				return err
+			}
+			if isBareRoot(args[0], status) {
+				return fmt.Errorf("%s holds folders, no messages; wait watches a folder, like %s", args[0], filepath.Join(args[0], "INBOX"))
 			}
 			return leaveBehind(cmd.Context(), func() error { return waitFor(args[0], follow, cmd.OutOrStdout()) })
 		},
@@ -46,6 +54,17 @@ const (
 	// of another program was on its way just then (onTheWay in package fs).
 	waitSettle = 2 * time.Second
 )
+
+// isBareRoot tells whether dir is the root of a mount, with the status, which
+// shows all folders. Nothing ever comes there.
+func isBareRoot(dir string, status []byte) bool {
+	var r report
+	if _, err := os.Lstat(filepath.Join(dir, filepath.Dir(fs.StatusPath))); err != nil || json.Unmarshal(status, &r) != nil {
+		return false
+	}
+	u, err := imapbackend.ParseURL(r.Source)
+	return err != nil || u.Folder == ""
+}
 
 // waitFor prints what comes to the folder dir: the first of it, or all.
 func waitFor(dir string, follow bool, w io.Writer) error {

@@ -29,7 +29,7 @@ func Accounts(root string) ([]Account, error) {
 	var accounts []Account
 	for _, name := range names {
 		dir := filepath.Join(root, name.Name())
-		if _, err := os.Lstat(filepath.Join(dir, lockName)); !name.IsDir() || err != nil {
+		if _, err := os.Lstat(filepath.Join(dir, lockName)); err != nil {
 			continue
 		}
 		a := Account{Name: name.Name(), Bytes: taken(dir)}
@@ -41,9 +41,10 @@ func Accounts(root string) ([]Account, error) {
 	return accounts, nil
 }
 
-// taken returns how many bytes the files in dir take on the disk.
+// taken returns how many bytes the files in dir, which may be a link to another
+// disk, take on the disk.
 func taken(dir string) (bytes int64) {
-	filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+	filepath.WalkDir(dir+string(filepath.Separator), func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return nil // gone meanwhile
 		}

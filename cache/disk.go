@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -26,7 +27,11 @@ type Disk struct {
 	lock   *os.File
 	tune   tuning
 
+	opened time.Time // by the clock
+	epoch  time.Time // what stamps say of that moment, see now
+
 	wake    chan struct{} // something is to be written
+	hurry   chan struct{} // and somebody waits for it
 	closing chan struct{} // closed by Close
 	done    chan struct{} // closed when write has ended
 
@@ -59,6 +64,7 @@ type tuning struct {
 	steps   int           // entries deleted in one transaction
 	retry   time.Duration // when to write again after an error
 	noSync  bool          // a power failure may take everything
+	clock   func() time.Time
 }
 
 var usual = tuning{
@@ -69,6 +75,7 @@ var usual = tuning{
 	batch:   4 << 20,
 	steps:   2000,
 	retry:   10 * time.Second,
+	clock:   time.Now,
 }
 
 const (
@@ -113,12 +120,14 @@ func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, e
 		root:    root,
 		tune:    tune,
 		wake:    make(chan struct{}, 1),
+		hurry:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 		waiting: make(map[string]*change),
 		prefix:  make(map[string]int),
 		touched: make(map[string]time.Time),
 		said:    make(map[string]bool),
+		opened:  tune.clock(),
 	}
 	d.room = sync.NewCond(&d.mu)
 	if d.lock, err = lock(root); err != nil {
@@ -140,11 +149,17 @@ func openDir(dir string) (*os.Root, error) {
 		return nil, fmt.Errorf("making the cache: %w", err)
 	}
 	info, err := os.Stat(dir)
-	if err == nil && info.Mode().Perm() != 0o700 {
-		err = os.Chmod(dir, 0o700)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the cache: %w", err)
+	}
+	// Root could make use of it too, and its owner would read the mail.
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
+		return nil, fmt.Errorf("opening the cache: %s belongs to another user", dir)
+	}
+	if info.Mode().Perm() != 0o700 {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("opening the cache: %w", err)
+		}
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -174,8 +189,15 @@ func (d *Disk) begin() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.store, d.totals = s, s.begun
+	if d.epoch = d.opened; s.newest.After(d.epoch) {
+		d.epoch = s.newest
+	}
 	return nil
 }
+
+// now is the time that stamps bear. It goes on from the newest of them where the
+// clock was set back: what is put now must not be taken for the oldest.
+func (d *Disk) now() time.Time { return d.epoch.Add(d.tune.clock().Sub(d.opened)) }
 
 // Close writes what waits to be written, and gives the directory back.
 func (d *Disk) Close() error {
@@ -231,6 +253,7 @@ func (d *Disk) Flush() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.queue) > 0 && !d.closed && !d.failing {
+		poke(d.hurry)
 		d.room.Wait()
 	}
 }
@@ -329,28 +352,39 @@ func (d *Disk) Get(key string) (value []byte, found bool) {
 }
 
 // Has tells whether a value of key is kept, without reading it.
-func (d *Disk) Has(key string) bool {
-	_, found := d.Size(key)
-	return found
-}
+func (d *Disk) Has(key string) bool { return d.Sizes([]string{key})[0] >= 0 }
 
-// Size returns how long the value of key is, without reading it.
-func (d *Disk) Size(key string) (n int64, ok bool) {
+// Sizes returns how long the values of keys are, without reading them: -1 where
+// none is kept. Many together take a fraction of the time.
+func (d *Disk) Sizes(keys []string) []int64 {
+	sizes := make([]int64, len(keys))
+	for i := range sizes {
+		sizes[i] = -1
+	}
 	if d == nil {
-		return 0, false
+		return sizes
 	}
-	c, s := d.pendingOf(key)
-	if c != nil {
-		return int64(len(c.value)), c.kind == put
+	var unsettled []int // in keys
+	var s *store
+	for i, key := range keys {
+		var c *change
+		switch c, s = d.pendingOf(key); {
+		case c == nil:
+			unsettled = append(unsettled, i)
+		case c.kind == put:
+			sizes[i] = int64(len(c.value))
+		}
 	}
-	if s == nil {
-		return 0, false
+	if len(unsettled) == 0 || s == nil {
+		return sizes
 	}
-	e, found, err := s.find(key)
-	if err != nil {
+	if err := s.sizes(keys, unsettled, sizes); err != nil {
 		d.fail(s, err)
+		for _, i := range unsettled {
+			sizes[i] = -1
+		}
 	}
-	return e.size, found
+	return sizes
 }
 
 // Put keeps value under key. It returns before it is written, and waits only
@@ -441,15 +475,15 @@ func (d *Disk) add(c *change) {
 	if c.kind != dropAll {
 		d.waiting[c.key] = c
 	}
-	d.poke()
+	poke(d.wake)
 }
 
 func (c *change) weight() int64 { return int64(len(c.key) + len(c.value) + overhead) }
 
-// poke wakes the writer up.
-func (d *Disk) poke() {
+// poke wakes up who waits for c.
+func poke(c chan struct{}) {
 	select {
-	case d.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -466,7 +500,7 @@ func (d *Disk) bad(key string, number uint64) {
 
 // touch notes that key was used, unless its stamp is of late.
 func (d *Disk) touch(key string, stamp int64) {
-	now := time.Now()
+	now := d.now()
 	if now.Sub(time.Unix(0, stamp)) < d.tune.touch {
 		return
 	}
@@ -474,7 +508,7 @@ func (d *Disk) touch(key string, stamp int64) {
 	defer d.mu.Unlock()
 	d.touched[key] = now
 	if len(d.touched) == d.tune.touches {
-		d.poke()
+		poke(d.wake)
 	}
 }
 
@@ -484,7 +518,7 @@ func (d *Disk) fail(s *store, err error) {
 	defer d.mu.Unlock()
 	if d.store == s {
 		d.giveUp(err)
-		d.poke()
+		poke(d.wake)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // quick is a tuning for tests: nothing is waited for, each use is noted.
-var quick = tuning{touches: 1, pending: 1 << 20, batch: 200 << 10, steps: 50, retry: time.Millisecond, noSync: true}
+var quick = tuning{touches: 1, pending: 1 << 20, batch: 200 << 10, steps: 50, retry: time.Millisecond, noSync: true, clock: time.Now}
 
 func openTest(t testing.TB, dir string, budget int64) *Disk {
 	t.Helper()
@@ -84,7 +84,7 @@ func TestDisk(t *testing.T) {
 			if !check(t, d, key) || !d.Has(key) {
 				t.Fatalf("%s: %s is not there", when, key)
 			}
-			if n, ok := d.Size(key); !ok || n != int64(len(valueOf(key))) {
+			if n := d.Sizes([]string{"no such key", key})[1]; n != int64(len(valueOf(key))) {
 				t.Fatalf("%s: %s has %d bytes", when, key, n)
 			}
 		}
@@ -326,5 +326,61 @@ func TestSecondLevel(t *testing.T) {
 	}
 	if loads != len(keys) {
 		t.Errorf("%d loads for %d values", loads, len(keys))
+	}
+}
+
+func TestDiskOfAnotherUser(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chown(dir, 4711, -1); err != nil {
+		t.Skip(err) // only root can
+	}
+	if d, err := OpenDisk(dir, 1<<20, slog.New(slog.DiscardHandler)); err == nil {
+		d.Close()
+		t.Error("a directory in which another user could read the mail was taken")
+	}
+}
+
+// Somebody may keep the cache on another disk.
+func TestAccountsBehindALink(t *testing.T) {
+	elsewhere, root := t.TempDir(), t.TempDir()
+	link := filepath.Join(root, "x")
+	if err := os.Symlink(elsewhere, link); err != nil {
+		t.Fatal(err)
+	}
+	d := openTest(t, link, 1<<20)
+	d.Put("k", []byte("v"))
+	d.Close()
+	if accounts, err := Accounts(root); err != nil || len(accounts) != 1 || accounts[0].Bytes == 0 {
+		t.Errorf("the list says %+v, %v", accounts, err)
+	}
+	if err := Clear(link); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(elsewhere); err != nil || len(left) > 0 {
+		t.Errorf("it was cleared, and has %v, %v", left, err)
+	}
+}
+
+// Who waits for what was put does not wait for more to come.
+func TestDiskFlushDoesNotLinger(t *testing.T) {
+	tune := quick
+	tune.linger = time.Hour
+	d, err := openDisk(t.TempDir(), 1<<20, slog.New(slog.DiscardHandler), tune)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, key := range []string{"a", "b"} {
+		d.Put(key, []byte("v"))
+		flushed := make(chan struct{})
+		go func() {
+			d.Flush()
+			close(flushed)
+		}()
+		select {
+		case <-flushed:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s is not written", key)
+		}
 	}
 }

@@ -37,8 +37,9 @@ type store struct {
 	file *os.File // of the database
 	db   *bbolt.DB
 
-	begun totals       // when it was opened
-	views atomic.Int64 // see view
+	begun  totals       // when it was opened
+	newest time.Time    // the newest stamp then; zero for none
+	views  atomic.Int64 // see view
 }
 
 var (
@@ -144,6 +145,9 @@ func (s *store) prepare() error {
 				return fmt.Errorf("%w: no %s", errDamaged, name)
 			}
 		}
+		if k, _ := tx.Bucket(usedBucket).Cursor().Last(); len(k) == 16 {
+			s.newest = time.Unix(0, int64(min(binary.BigEndian.Uint64(k), lastStamp)))
+		}
 		var err error
 		s.begun, err = parseTotals(b.Get(totalsKey))
 		return err
@@ -246,6 +250,10 @@ type entry struct {
 
 const entrySize = 40
 
+// lastStamp is the latest stamp that is believed, in 2116: it leaves room to
+// count on.
+const lastStamp = 1 << 62
+
 func (e entry) bytes() []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, entrySize), e.number)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.size))
@@ -334,6 +342,24 @@ func (s *store) find(key string) (e entry, found bool, err error) {
 		return err
 	})
 	return e, found && err == nil, err
+}
+
+// sizes notes in sizes how long the values are of those keys which have one, of
+// the keys with these indices.
+func (s *store) sizes(keys []string, indices []int, sizes []int64) error {
+	return s.view(func(tx *bbolt.Tx) error {
+		entries := tx.Bucket(entriesBucket)
+		for _, i := range indices {
+			e, found, err := parseEntry(entries.Get([]byte(keys[i])))
+			if err != nil {
+				return err
+			}
+			if found {
+				sizes[i] = e.size
+			}
+		}
+		return nil
+	})
 }
 
 // get returns the entry of key and its value, nil if that is not what was

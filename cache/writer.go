@@ -23,7 +23,7 @@ func (d *Disk) write() {
 	for {
 		select {
 		case <-d.wake:
-			d.pause(d.tune.linger)
+			d.linger()
 		case <-d.closing:
 		}
 		for d.commit() {
@@ -38,8 +38,19 @@ func (d *Disk) write() {
 		}
 		if d.failed() {
 			d.pause(d.tune.retry)
-			d.poke()
+			poke(d.wake)
 		}
+	}
+}
+
+// linger waits for more to write, unless somebody waits for what there is.
+func (d *Disk) linger() {
+	timer := time.NewTimer(d.tune.linger)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-d.hurry:
+	case <-d.closing:
 	}
 }
 
@@ -122,7 +133,7 @@ func (d *Disk) commit() bool {
 	}
 	d.mu.Unlock()
 
-	done := 0
+	done, stamp := 0, d.now().UnixNano()
 	t, err := s.update(func(c *changes) error {
 		keys := slices.SortedFunc(maps.Keys(touched), func(a, b string) int { return touched[a].Compare(touched[b]) })
 		for _, key := range keys {
@@ -133,7 +144,7 @@ func (d *Disk) commit() bool {
 		steps := d.tune.steps
 		for i, ch := range batch {
 			if !vain[i] {
-				n, err := c.apply(ch, steps)
+				n, err := c.apply(ch, stamp, steps)
 				if err != nil {
 					return err
 				}
@@ -181,10 +192,10 @@ func (d *Disk) batch() []*change {
 }
 
 // apply makes one change, and returns how many entries that has removed.
-func (c *changes) apply(ch *change, steps int) (int, error) {
+func (c *changes) apply(ch *change, stamp int64, steps int) (int, error) {
 	switch {
 	case ch.kind == put:
-		return 0, c.put(ch.key, ch.value, time.Now().UnixNano())
+		return 0, c.put(ch.key, ch.value, stamp)
 	case ch.kind == dropAll:
 		return c.removeAll(ch.key, steps)
 	case ch.number != 0:

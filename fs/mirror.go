@@ -34,6 +34,7 @@ type mirror struct {
 
 // Progress tells how far the mirror is since the mount began.
 type Progress struct {
+	Folders      int    `json:"folders"`       // that the mirror is to have
 	Folder       string `json:"folder"`        // being fetched now
 	Messages     int    `json:"messages"`      // found to be missing so far
 	Here         int    `json:"messages_here"` // of these fetched
@@ -221,6 +222,7 @@ func (m *mirror) next() (string, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.progress.Folders = len(there)
 	for folder, uids := range m.refused {
 		if !there[folder] {
 			m.progress.Messages -= len(uids)
@@ -285,13 +287,7 @@ func (m *mirror) folder(ctx context.Context, folder string) error {
 	m.progress.Messages -= len(m.refused[folder])
 	delete(m.refused, folder) // all of them are asked for again
 	m.mu.Unlock()
-	missing := mail.Listing{UIDValidity: list.UIDValidity}
-	for _, uid := range list.UIDs {
-		id := mail.ID{Folder: folder, UIDValidity: list.UIDValidity, UID: uid}
-		if !m.fsys.mirrored(id) {
-			missing.UIDs = append(missing.UIDs, uid)
-		}
-	}
+	missing := m.fsys.unmirrored(folder, list)
 	if len(missing.UIDs) == 0 {
 		return nil
 	}
@@ -451,11 +447,27 @@ func (m *mirror) large(ctx context.Context, id mail.ID) error {
 	return err
 }
 
-// mirrored tells whether all of a message is in the cache on disk.
-func (fsys *FS) mirrored(id mail.ID) bool {
+// unmirrored returns those messages of a folder of which not all is in the cache
+// on disk.
+func (fsys *FS) unmirrored(folder string, l mail.Listing) mail.Listing {
+	const atOnce = 4096
 	disk := fsys.cache.Disk()
-	size, ok := disk.Size(messageKey(id, "", 0, wholeSize))
-	return ok && (size < wholeSize || disk.Has(layoutKey(id)))
+	missing := mail.Listing{UIDValidity: l.UIDValidity}
+	id := mail.ID{Folder: folder, UIDValidity: l.UIDValidity}
+	for uids := range slices.Chunk(l.UIDs, atOnce) {
+		keys := make([]string, len(uids))
+		for i, uid := range uids {
+			id.UID = uid
+			keys[i] = messageKey(id, "", 0, wholeSize)
+		}
+		for i, size := range disk.Sizes(keys) {
+			id.UID = uids[i]
+			if size < 0 || size >= wholeSize && !disk.Has(layoutKey(id)) {
+				missing.UIDs = append(missing.UIDs, id.UID)
+			}
+		}
+	}
+	return missing
 }
 
 // shows tells whether the mount shows a folder.

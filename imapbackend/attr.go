@@ -10,6 +10,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"golang.org/x/sync/errgroup"
 
 	"imapfs/mail"
 )
@@ -32,7 +33,7 @@ func (b *Backend) Known(id mail.ID) (attr mail.Attr, isKnown bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.check(id)
-	if err != nil || f.known[i].size < 0 {
+	if err != nil || !f.known[i].isKnown() {
 		return mail.Attr{}, false, err
 	}
 	if w := &f.attrs; w.size >= aheadFrom && id.UID >= w.first && id.UID < w.next {
@@ -68,24 +69,33 @@ func (b *Backend) Attr(ctx context.Context, id mail.ID) (mail.Attr, error) {
 	return attr, err
 }
 
+// describesAtOnce is how many batches of attributes are under way at once.
+const describesAtOnce = 4
+
 // Describe asks for what is not known yet of the messages in l.
 func (b *Backend) Describe(folder string, l mail.Listing) error {
 	f := b.folder(folder)
+	batches, ctx := errgroup.WithContext(b.ctx)
+	batches.SetLimit(describesAtOnce)
 	for uids := range slices.Chunk(l.UIDs, mostAttrs) {
+		if ctx.Err() != nil {
+			break
+		}
 		var set imap.UIDSet
 		f.mu.Lock()
 		for _, uid := range uids {
 			i, err := f.check(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid})
-			if err == nil && f.known[i].size < 0 {
+			if err == nil && !f.known[i].isKnown() {
 				set.AddNum(imap.UID(uid))
 			}
 		}
 		f.mu.Unlock()
-		if _, err := f.describe(l.UIDValidity, set, false); err != nil {
+		batches.Go(func() error {
+			_, err := f.describe(l.UIDValidity, set, false)
 			return err
-		}
+		})
 	}
-	return nil
+	return batches.Wait()
 }
 
 // batch returns the UID of id and of those after it for which want holds, as
@@ -113,7 +123,7 @@ func (f *folder) batch(id mail.ID, w *window, most int, want func(i int) bool) (
 }
 
 func (f *folder) loadAttrs(id mail.ID) error {
-	set, err := f.batch(id, &f.attrs, mostAttrs, func(i int) bool { return f.known[i].size < 0 })
+	set, err := f.batch(id, &f.attrs, mostAttrs, func(i int) bool { return !f.known[i].isKnown() })
 	if err != nil {
 		return err
 	}
@@ -210,8 +220,8 @@ func (f *folder) setAttr(validity, uid uint32, size int64, date time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid})
-	if err == nil && f.known[i].size < 0 {
-		f.known[i] = known{size: max(size, 0), date: date.Unix()}
+	if err == nil && !f.known[i].isKnown() {
+		f.known[i] = knownAs(max(size, 0), date.Unix())
 		f.changedAttr(uid)
 	}
 }

@@ -27,11 +27,13 @@ var errAway = errors.New("the server is away")
 // grace is how long requests wait for a server that is away.
 const grace = 5 * time.Second
 
-// The pauses between two attempts, before jitter. A password that was changed on
-// the server is refused for as long as the mount lives, and servers lock accounts
-// in which too many logins fail.
+// The pauses between two attempts, before jitter: one whom somebody waits for
+// comes after wantedPause at the latest. A password that was changed on the
+// server is refused for as long as the mount lives, and servers lock accounts in
+// which too many logins fail: then nobody is a reason to try sooner.
 const (
 	firstPause       = 200 * time.Millisecond
+	wantedPause      = 5 * time.Second
 	mostPause        = time.Minute
 	mostPauseRefused = 15 * time.Minute
 )
@@ -49,6 +51,12 @@ func (p *pool) isAway() (yes bool, err error) {
 		return false, nil
 	}
 	if p.away.final || time.Since(p.away.since) >= p.grace {
+		if !p.away.final { // of that only the server's user can do something
+			select {
+			case p.wanted <- struct{}{}:
+			default:
+			}
+		}
 		return true, fmt.Errorf("%w: %w", errAway, p.away.err)
 	}
 	return true, nil
@@ -73,7 +81,7 @@ func (p *pool) goAway() error {
 }
 
 // begin opens the first connection. If the server cannot be reached within
-// patience it is away from the start; the error, of errAway then, says why.
+// patience it is away from the start; the error says why.
 func (p *pool) begin(ctx context.Context, patience time.Duration) error {
 	dialed := make(chan error, 1)
 	if !p.b.start(func() {
@@ -87,7 +95,7 @@ func (p *pool) begin(ctx context.Context, patience time.Duration) error {
 	select {
 	case err = <-dialed:
 	case <-time.After(patience):
-		err = fmt.Errorf("%w: %w", errAway, errTimeout)
+		err = errTimeout
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -115,10 +123,12 @@ func (p *pool) comeBack() {
 	var err error
 	pauses, pause := newBackOff(), time.Duration(0)
 	for ; ; pause = nextPause(pauses, err) {
-		select {
-		case <-p.b.ctx.Done():
+		wanted := p.wanted
+		if isRefusal(err) {
+			wanted = nil
+		}
+		if !p.pause(pause, wanted) {
 			return
-		case <-time.After(pause):
 		}
 		var s *session
 		s, err = p.b.connect()
@@ -155,6 +165,25 @@ func nextPause(pauses *backoff.ExponentialBackOff, err error) time.Duration {
 		pauses.MaxInterval = mostPauseRefused
 	}
 	return pauses.NextBackOff()
+}
+
+// pause waits before the next attempt, a shorter time if wanted says that
+// somebody has failed meanwhile for want of the server. It returns false if the
+// backend closes.
+func (p *pool) pause(most time.Duration, wanted <-chan struct{}) bool {
+	end := time.After(most)
+	select {
+	case <-p.b.ctx.Done():
+		return false
+	case <-time.After(min(most, p.wantedPause)):
+	}
+	select {
+	case <-p.b.ctx.Done():
+		return false
+	case <-end:
+	case <-wanted:
+	}
+	return true
 }
 
 // isRefusal tells whether err is the server's word on who we are.

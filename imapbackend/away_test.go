@@ -85,3 +85,27 @@ func TestPauses(t *testing.T) {
 		t.Errorf("when the server is away again: %v, want %v", got, mostPause)
 	}
 }
+
+// The pauses have become long: whoever wants something makes them end.
+func TestServerIsLookedForSoonerIfWanted(t *testing.T) {
+	b, _ := restarting(t, 1_000_000)
+	b.pool.mu.Lock()
+	b.pool.grace, b.pool.wantedPause = 50*time.Millisecond, time.Millisecond
+	b.pool.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		b.pool.pause(time.Hour, b.pool.wanted)
+		close(ended)
+	}()
+	eventually(t, "the pause ends", func() bool {
+		if _, err := b.Fetch(msg(2), "", 0, -1); err == nil {
+			t.Fatal("something was fetched")
+		}
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	})
+}

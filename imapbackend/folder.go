@@ -50,13 +50,22 @@ const (
 	fromServer
 )
 
-// known is what the server has told of a message.
+// known is what the server has told of a message. Its zero value, nothing, is
+// that of fresh memory: a large folder has 16 bytes for each message, of which
+// most are not touched before somebody asks.
 type known struct {
-	size int64 // RFC822.SIZE; -1: not asked yet
-	date int64 // INTERNALDATE, seconds since 1970
+	beyond int64 // RFC822.SIZE + 1; 0: not asked yet
+	date   int64 // INTERNALDATE, seconds since 1970
 }
 
-func (k known) attr() mail.Attr { return mail.Attr{Size: k.size, Date: time.Unix(k.date, 0)} }
+// knownAs believes no size that cannot be counted on.
+func knownAs(size, date int64) known { return known{min(size, 1<<62) + 1, date} }
+
+func (k known) isKnown() bool { return k.beyond > 0 }
+
+func (k known) size() int64 { return k.beyond - 1 }
+
+func (k known) attr() mail.Attr { return mail.Attr{Size: k.size(), Date: time.Unix(k.date, 0)} }
 
 // window guesses how many messages in a row will be asked for: one at first,
 // more for as long as the requests follow each other.
@@ -175,7 +184,6 @@ func (f *folder) update(uids []uint32) (added, removed []uint32) {
 			j++
 			continue
 		}
-		f.known[i].size = -1
 		if f.source != fromNowhere {
 			added = append(added, uid)
 		}

@@ -32,6 +32,9 @@ type pool struct {
 	watched string        // the folder that shall always have a session
 	lost    chan struct{} // see signal
 	grace   time.Duration // how long requests wait for a server that is away
+	wanted  chan struct{} // somebody has failed because it was; holds one
+
+	wantedPause time.Duration // see pause
 
 	selecting sync.WaitGroup // goroutines that wait for the answer to SELECT
 }
@@ -55,7 +58,7 @@ type need struct {
 var errClosed = errors.New("imapfs is ending")
 
 func newPool(b *Backend) *pool {
-	p := &pool{b: b, most: max(b.cfg.Connections, 1), grace: grace, lost: make(chan struct{}, 1)}
+	p := &pool{b: b, most: max(b.cfg.Connections, 1), grace: grace, wantedPause: wantedPause, lost: make(chan struct{}, 1), wanted: make(chan struct{}, 1)}
 	p.watched = cmp.Or(b.cfg.URL.Folder, "INBOX")
 	p.wake = sync.NewCond(&p.mu)
 	return p

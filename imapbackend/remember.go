@@ -99,9 +99,6 @@ func (f *folder) recall() {
 	}
 	f.source, f.validity, f.uidNext, f.uids = fromStore, validity, uidNext, uids
 	f.known = make([]known, len(uids))
-	for i := range f.known {
-		f.known[i].size = -1
-	}
 	for i := 0; i < len(uids); {
 		chunk := uids[i] / attrsChunk
 		end := i + after(uids[i:], chunk)
@@ -255,12 +252,12 @@ func encodeAttrs(uids []uint32, all []known) []byte {
 	var uid uint32
 	var date int64
 	for i, k := range all {
-		if k.size < 0 {
+		if !k.isKnown() {
 			continue
 		}
 		b = binary.AppendUvarint(b, uint64(uids[i]-uid))
 		b = binary.AppendVarint(b, k.date-date)
-		b = binary.AppendUvarint(b, uint64(k.size))
+		b = binary.AppendUvarint(b, uint64(k.size()))
 		uid, date = uids[i], k.date
 	}
 	return b
@@ -279,7 +276,7 @@ func decodeAttrs(b []byte, uids []uint32, all []known) {
 		b = b[i+j+k:]
 		uid, date = uid+int64(gap), date+later
 		if at, found := slices.BinarySearchFunc(uids, uid, func(a uint32, uid int64) int { return int(int64(a) - uid) }); found {
-			all[at] = known{size: int64(size), date: date}
+			all[at] = knownAs(int64(size), date)
 		}
 	}
 }

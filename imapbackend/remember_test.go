@@ -230,9 +230,9 @@ func TestStoredForms(t *testing.T) {
 		var all []known
 		for uid := uint32(rnd.IntN(5)); len(uids) < rnd.IntN(3000); uid += 1 + uint32(rnd.IntN(3))*uint32(rnd.IntN(1000)) {
 			uids = append(uids, uid)
-			k := known{size: rnd.Int64N(1e9) - 1, date: rnd.Int64N(1e10) - 1e9}
+			k := knownAs(rnd.Int64N(1e9)-1, rnd.Int64N(1e10)-1e9)
 			if rnd.IntN(3) == 0 {
-				k = known{size: -1}
+				k = known{}
 			}
 			all = append(all, k)
 		}
@@ -242,13 +242,10 @@ func TestStoredForms(t *testing.T) {
 			t.Fatalf("%v became %v, %v", uids, got, err)
 		}
 		back := make([]known, len(uids))
-		for i := range back {
-			back[i].size = -1
-		}
 		attrs := encodeAttrs(uids, all)
 		decodeAttrs(attrs, uids, back)
 		for i := range all {
-			if all[i].size >= 0 && all[i] != back[i] || all[i].size < 0 && back[i].size >= 0 {
+			if all[i].isKnown() && all[i] != back[i] || back[i].isKnown() && !all[i].isKnown() {
 				t.Fatalf("%v became %v", all[i], back[i])
 			}
 		}
