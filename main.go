@@ -320,7 +320,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	leaveProcessors()
 	log, errors := s.logger()
 	cfg.Timeout, cfg.Poll, cfg.ReadOnly, cfg.Version, cfg.Log = s.timeout, s.poll, s.readOnly, version(), log
-	disk := s.openDisk(cfg.URL, log)
+	disk, forget := s.openDisk(cfg.URL, log)
 	defer disk.Close()
 	cfg.Store = disk
 	if s.traceIMAP != "" {
@@ -333,6 +333,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	}
 	backend, err := imapbackend.Connect(ctx, cfg)
 	if err != nil {
+		forget() // host or user may be spelled wrong
 		return err
 	}
 	defer backend.Close()
