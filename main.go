@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"os/user"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -33,6 +34,7 @@ const (
 )
 
 func main() {
+	ownHome()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	cmd, err := command().ExecuteContextC(ctx)
 	stop()
@@ -48,6 +50,18 @@ func main() {
 	default:
 		fmt.Fprintf(os.Stderr, "imapfs: %v\n", err)
 		os.Exit(exitFailed)
+	}
+}
+
+// ownHome sees to it that HOME is that of the user. A line in fstab needs that,
+// for the cache and for --password-command: mount(8) passes no HOME on from a
+// normal user, and mount.fuse3 then makes it /root.
+func ownHome() {
+	if home := os.Getenv("HOME"); home != "" && (home != "/root" || os.Geteuid() == 0) {
+		return
+	}
+	if u, err := user.Current(); err == nil && u.HomeDir != "" {
+		os.Setenv("HOME", u.HomeDir)
 	}
 }
 
@@ -446,6 +460,9 @@ func (s *settings) applyMountOptions(flags *pflag.FlagSet) error {
 			if err := flags.Set(flag.Name, value); err != nil {
 				return usageError{fmt.Errorf("-o %s: %v", option, err)}
 			}
+		case (name == "dev" || name == "suid") && os.Geteuid() != 0:
+			// mount.fuse3 adds them for setuid=USER; fusermount3 would ignore
+			// them with a complaint.
 		case kernelOptions[name]:
 			kernel = append(kernel, option)
 		default:

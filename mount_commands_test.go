@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,6 +96,17 @@ func TestCommandLine(t *testing.T) {
 	}
 	if got := runCommand(t, none, "cache", "clear"); got != (said{}) {
 		t.Errorf("no cache is cleared with %+v", got)
+	}
+}
+
+// TestNoHome runs imapfs as mount(8) does for a normal user.
+func TestNoHome(t *testing.T) {
+	if u, err := user.Current(); err != nil || u.HomeDir == "" {
+		t.Skip("this user has no home directory")
+	}
+	t.Setenv("HOME", "")
+	if got := runCommand(t, "", "cache", "clear", "no-such-account"); !strings.Contains(got.stderr, "no mail of") {
+		t.Errorf("%+v", got)
 	}
 }
 
