@@ -24,15 +24,24 @@ func accountName(u imapbackend.URL) string {
 }
 
 // openDisk opens the cache on disk of an account. Without one everything works
-// too, so an error is only said.
-func (s *settings) openDisk(u imapbackend.URL, log *slog.Logger) *cache.Disk {
+// too, so an error is only said. forget closes a cache that was not there
+// before, and removes it.
+func (s *settings) openDisk(u imapbackend.URL, log *slog.Logger) (disk *cache.Disk, forget func()) {
+	forget = func() {}
 	if s.diskCacheSize == 0 {
-		return nil
+		return nil, forget
 	}
 	root, err := cacheRoot()
-	var disk *cache.Disk
 	if err == nil {
-		disk, err = cache.OpenDisk(filepath.Join(root, accountName(u)), int64(s.diskCacheSize), log)
+		dir := filepath.Join(root, accountName(u))
+		_, missing := os.Lstat(dir)
+		disk, err = cache.OpenDisk(dir, int64(s.diskCacheSize), log)
+		if disk != nil && errors.Is(missing, os.ErrNotExist) {
+			forget = func() {
+				disk.Close()
+				cache.Clear(dir) // or another mount has it, and keeps it
+			}
+		}
 	}
 	switch {
 	case errors.Is(err, cache.ErrInUse):
@@ -40,5 +49,5 @@ func (s *settings) openDisk(u imapbackend.URL, log *slog.Logger) *cache.Disk {
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "imapfs: warning: no cache on disk (%v): this mount does without it, and mirrors nothing; set XDG_CACHE_HOME to a directory of yours that can be written\n", err)
 	}
-	return disk
+	return disk, forget
 }

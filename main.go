@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"os/user"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -33,12 +34,13 @@ const (
 )
 
 func main() {
+	ownHome()
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		ends = append(ends, syscall.SIGHUP) // the terminal is closed
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
-	err := command().ExecuteContext(ctx)
+	cmd, err := command().ExecuteContextC(ctx)
 	stop()
 	var usage usageError
 	switch {
@@ -47,11 +49,23 @@ func main() {
 		fmt.Fprintln(os.Stderr, "imapfs: interrupted")
 		os.Exit(exitFailed)
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "imapfs: %v\nSee: imapfs --help\n", err)
+		fmt.Fprintf(os.Stderr, "imapfs: %v\nSee: %s --help\n", err, cmd.CommandPath())
 		os.Exit(exitUsage)
 	default:
 		fmt.Fprintf(os.Stderr, "imapfs: %v\n", err)
 		os.Exit(exitFailed)
+	}
+}
+
+// ownHome sees to it that HOME is that of the user. A line in fstab needs that,
+// for the cache and for --password-command: mount(8) passes no HOME on from a
+// normal user, and mount.fuse3 then makes it /root.
+func ownHome() {
+	if home := os.Getenv("HOME"); home != "" && (home != "/root" || os.Geteuid() == 0) {
+		return
+	}
+	if u, err := user.Current(); err == nil && u.HomeDir != "" {
+		os.Setenv("HOME", u.HomeDir)
 	}
 }
 
@@ -84,7 +98,7 @@ type settings struct {
 }
 
 func command() *cobra.Command {
-	s := &settings{cacheSize: 256 << 20, diskCacheSize: 2 << 30, umask: 0o077}
+	s := &settings{connections: 4, cacheSize: 256 << 20, diskCacheSize: 2 << 30, umask: 0o077}
 	root := &cobra.Command{
 		Use:   "imapfs [flags] SOURCE MOUNTPOINT",
 		Short: "Mount an IMAP mailbox as a file system",
@@ -93,10 +107,10 @@ message a directory in it with headers.txt, body.txt and attachments/.
 
 SOURCE is imaps://user@host/ (TLS) or imap://user@host/ (STARTTLS); a folder
 after the slash mounts only that one. user;AUTH=PLAIN allows only that login
-mechanism. Write an @ in the user name as %40, or use
---user. The password comes from --password-command, --password-file, the
-environment variable IMAPFS_PASSWORD, or a prompt; never from the URL. Where only
-OAuth2 is accepted, --token-command gets an access token from another program.
+mechanism. Write an @ in the user name as %40, or use --user. The password comes
+from --password-command, --password-file, the environment variable
+IMAPFS_PASSWORD, or a prompt; never from the URL. Where only OAuth2 is accepted,
+--token-command gets an access token from another program.
 
 What is read is kept on disk for the next mount, in the clear but for you alone
 (see imapfs cache --help); --mirror fetches everything there.
@@ -120,15 +134,15 @@ Unmount with: fusermount3 -u MOUNTPOINT (or Ctrl-C).`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.Flags()
-	f.StringVar(&s.user, "user", "", "user name, instead of the one in SOURCE")
-	f.StringVar(&s.passwordCommand, "password-command", "", "shell command that prints the password on its first line")
-	f.StringVar(&s.passwordFile, "password-file", "", "file with the password on its first line")
-	f.StringVar(&s.tokenCommand, "token-command", "", "log in with OAuth2: shell command that prints an access token on its first line, run for each login")
-	f.StringVar(&s.tlsCA, "tls-ca", "", "file with the certificates (PEM) of a private CA to trust")
+	f.StringVar(&s.user, "user", "", "user `NAME`, instead of the one in SOURCE")
+	f.StringVar(&s.passwordCommand, "password-command", "", "shell command `CMD` prints the password on its first line")
+	f.StringVar(&s.passwordFile, "password-file", "", "`FILE` with the password on its first line")
+	f.StringVar(&s.tokenCommand, "token-command", "", "log in with OAuth2: shell command `CMD` prints an access token on its first line, run for each login")
+	f.StringVar(&s.tlsCA, "tls-ca", "", "`FILE` with the certificates (PEM) of a private CA to trust")
 	f.BoolVar(&s.insecure, "insecure", false, "allow a login without encryption")
-	f.IntVar(&s.connections, "connections", 4, "use at most this many connections to the server")
+	f.IntVar(&s.connections, "connections", s.connections, "use at most `N` connections to the server")
 	f.Var(&s.diskCacheSize, "disk-cache-size", "keep up to this much mail on disk, for the next mount; 0 for none")
-	f.StringSliceVar(&s.mirror, "mirror", nil, "keep a complete copy on disk, of all folders or of those named: --mirror=INBOX,'Archive/*'")
+	f.StringSliceVar(&s.mirror, "mirror", nil, "keep a complete copy on disk, of all folders or of each `FOLDER` named: --mirror=INBOX,'Archive/*'")
 	f.Lookup("mirror").NoOptDefVal = "*"
 	s.shared(f)
 
@@ -146,7 +160,7 @@ in the mount does not touch the imported files.`,
 			return s.mountDemo(cmd.Context(), args[0])
 		},
 	}
-	demonstration.Flags().StringArrayVar(&s.imports, "import", nil, "show the mail of this .eml file, mbox file or Maildir instead of the sample (can be repeated)")
+	demonstration.Flags().StringArrayVar(&s.imports, "import", nil, "show the mail of `PATH` instead of the sample: an .eml file, an mbox file, a Maildir, or a directory of these (can be repeated)")
 	s.shared(demonstration.Flags())
 	root.AddCommand(demonstration, statusCommand(), waitCommand(), cacheCommand())
 	return root
@@ -154,22 +168,22 @@ in the mount does not touch the imported files.`,
 
 // shared defines the flags that every mount has.
 func (s *settings) shared(f *pflag.FlagSet) {
-	f.StringArrayVarP(&s.mountOptions, "options", "o", nil, "mount options, separated by commas (ro, allow_other, ...); a flag of imapfs can be one too (umask=022)")
+	f.StringArrayVarP(&s.mountOptions, "options", "o", nil, "mount options `OPT[,OPT...]` (ro, allow_other, ...); a flag of imapfs can be one too (umask=022)")
 	f.BoolVar(&s.daemon, "daemon", false, "return once mounted, and serve in the background")
 	f.BoolVar(&s.forceUnmount, "force-unmount", false, "clear the mount point first of a mount whose program has died")
 	f.Var(&s.cacheSize, "cache-size", "keep up to this much mail in memory")
-	f.DurationVar(&s.poll, "poll", time.Minute, "ask the server this often for news that it does not tell by itself")
-	f.DurationVar(&s.timeout, "timeout", 30*time.Second, "give up a request that the server does not answer for so long")
+	f.DurationVar(&s.poll, "poll", time.Minute, "each `TIME`, ask the server for news that it does not tell by itself")
+	f.DurationVar(&s.timeout, "timeout", 30*time.Second, "give up a request that the server does not answer within `TIME`")
 	f.Var(&s.umask, "umask", "permission bits to take from files and directories")
-	f.StringSliceVar(&s.show, "show", nil, "list more files of a message: raw (message.eml), html (body.html)")
-	f.StringVar(&s.traceIMAP, "trace-imap", "", "write what is said with the server to this file, without passwords and mail")
+	f.StringSliceVar(&s.show, "show", nil, "list more files of a message: `raw,html` for message.eml and body.html")
+	f.StringVar(&s.traceIMAP, "trace-imap", "", "add to `FILE` what is said with the server, without passwords and mail")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "log what happens")
 }
 
 func positional(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usageError{fmt.Errorf("want %s, got %d arguments", what, len(args))}
+			return usageError{fmt.Errorf("want %s, got %d of %d arguments", what, len(args), n)}
 		}
 		return nil
 	}
@@ -279,7 +293,7 @@ func (s *settings) mountDemo(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	cfg := imapbackend.Config{URL: u, Password: server.Password, Insecure: true, Connections: 4}
+	cfg := imapbackend.Config{URL: u, Password: server.Password, Insecure: true, Connections: s.connections}
 	s.diskCacheSize = 0 // nothing of it is there the next time
 	return s.serve(ctx, cfg, "demo", dir, d)
 }
@@ -327,7 +341,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	log, errors := s.logger()
 	cfg.Timeout, cfg.Poll, cfg.ReadOnly, cfg.Version, cfg.Log = s.timeout, s.poll, s.readOnly, version(), log
-	disk := s.openDisk(cfg.URL, log)
+	disk, forget := s.openDisk(cfg.URL, log)
 	defer disk.Close()
 	cfg.Store = disk
 	if s.traceIMAP != "" {
@@ -340,6 +354,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	}
 	backend, err := imapbackend.Connect(ctx, cfg)
 	if err != nil {
+		forget() // host or user may be spelled wrong
 		return err
 	}
 	defer backend.Close()
@@ -441,19 +456,20 @@ func (s *settings) applyMountOptions(flags *pflag.FlagSet) error {
 		name, value, hasValue := strings.Cut(option, "=")
 		flag := flags.Lookup(strings.ReplaceAll(name, "_", "-"))
 		switch {
-		case name == "", name == "defaults", name == "rw", name == "auto", name == "noauto", name == "user", name == "users",
-			name == "nouser", name == "owner", name == "group", name == "nofail", name == "_netdev",
-			strings.HasPrefix(name, "x-"), strings.HasPrefix(name, "comment"):
+		case fstabOptions[name], strings.HasPrefix(name, "x-"), strings.HasPrefix(name, "comment"):
 		case name == "ro":
 			s.readOnly = true
 			kernel = append(kernel, option)
-		case flag != nil && name != "o" && name != "options":
+		case flag != nil && name != "options" && name != "help":
 			if !hasValue {
 				value = "true"
 			}
 			if err := flags.Set(flag.Name, value); err != nil {
 				return usageError{fmt.Errorf("-o %s: %v", option, err)}
 			}
+		case (name == "dev" || name == "suid") && os.Geteuid() != 0:
+			// mount.fuse3 adds them for setuid=USER; fusermount3 would ignore
+			// them with a complaint.
 		case kernelOptions[name]:
 			kernel = append(kernel, option)
 		default:
@@ -461,16 +477,29 @@ func (s *settings) applyMountOptions(flags *pflag.FlagSet) error {
 		}
 	}
 	s.mountOptions = kernel
-	if s.poll <= 0 {
+	switch {
+	case s.poll <= 0:
 		return usageError{errors.New("--poll needs a time above zero, like 1m or 10s")}
+	case s.timeout <= 0:
+		return usageError{errors.New("--timeout needs a time above zero, like 30s or 2m")}
+	case s.connections <= 0:
+		return usageError{errors.New("--connections needs a number above zero")}
 	}
 	_, _, err := s.shown()
 	return err
 }
 
+// fstabOptions are for mount(8), or about times of access, which mail has not.
+var fstabOptions = map[string]bool{
+	"": true, "defaults": true, "rw": true, "auto": true, "noauto": true, "user": true, "users": true, "nouser": true,
+	"owner": true, "group": true, "nofail": true, "_netdev": true,
+	"relatime": true, "norelatime": true, "strictatime": true, "nostrictatime": true,
+	"diratime": true, "nodiratime": true, "lazytime": true, "nolazytime": true,
+}
+
 // kernelOptions are those that fusermount3 and the kernel understand.
 var kernelOptions = map[string]bool{
-	"allow_other": true, "allow_root": true, "default_permissions": true, "max_read": true, "fsname": true, "subtype": true,
+	"allow_other": true, "default_permissions": true, "max_read": true, "fsname": true, "subtype": true,
 	"dev": true, "nodev": true, "suid": true, "nosuid": true, "exec": true, "noexec": true,
 	"async": true, "sync": true, "dirsync": true, "atime": true, "noatime": true,
 }

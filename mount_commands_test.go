@@ -8,13 +8,16 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/spf13/pflag"
 
 	"imapfs/imapbackend"
 )
@@ -86,11 +89,36 @@ func TestCommandLine(t *testing.T) {
 			runCommand(t, none, test.args...).failsWith(t, test.code, test.text)
 		})
 	}
+	if got := runCommand(t, none, "demo"); !strings.Contains(got.stderr, "got 0 of 1 arguments\nSee: imapfs demo --help\n") {
+		t.Errorf("demo without an argument: %+v", got)
+	}
 	if got := runCommand(t, none, "cache", "list"); got != (said{}) {
 		t.Errorf("no cache is listed as %+v", got)
 	}
 	if got := runCommand(t, none, "cache", "clear"); got != (said{}) {
 		t.Errorf("no cache is cleared with %+v", got)
+	}
+}
+
+// TestNoHome runs imapfs as mount(8) does for a normal user.
+func TestNoHome(t *testing.T) {
+	if u, err := user.Current(); err != nil || u.HomeDir == "" {
+		t.Skip("this user has no home directory")
+	}
+	t.Setenv("HOME", "")
+	if got := runCommand(t, "", "cache", "clear", "no-such-account"); !strings.Contains(got.stderr, "no mail of") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestMountOptions gives the options of a line in fstab.
+func TestMountOptions(t *testing.T) {
+	s := &settings{connections: 1}
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	s.shared(flags)
+	s.mountOptions = []string{"ro,nodev,user=anna,noauto,relatime,nodiratime,x-systemd.automount", "_netdev,umask=022,daemon"}
+	if err := s.applyMountOptions(flags); err != nil || !slices.Equal(s.mountOptions, []string{"ro", "nodev"}) || s.umask != 0o022 || !s.daemon {
+		t.Errorf("%v: %+v", err, s)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"imapfs/fs"
 	"imapfs/internal/dovecot"
 )
 
@@ -66,6 +67,11 @@ func TestFailures(t *testing.T) {
 		{"unknown flag", []string{"--nonsense", a.url()}, empty, 2, "--nonsense"},
 		{"unknown option", []string{"-o", "nonsense", a.url()}, empty, 2, "nonsense"},
 		{"no time to poll", []string{"--poll", "0s", a.url()}, empty, 2, "--poll"},
+		{"no time to wait", []string{"--timeout", "0s", a.url()}, empty, 2, "--timeout"},
+		{"no connections", []string{"--connections", "0", a.url()}, empty, 2, "--connections"},
+		{"no option", []string{"-o", "help", a.url()}, empty, 2, "help"},
+		{"not our option", []string{"-o", "allow_root", a.url()}, empty, 2, "allow_root"},
+		{"no port", []string{"imaps://anna@example.org:70000/"}, empty, 2, "65535"},
 		{"no arguments", nil, "", 2, "SOURCE"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -111,6 +117,10 @@ func TestMountPointTaken(t *testing.T) {
 	env := []string{"IMAPFS_PASSWORD=" + a.password}
 	first := imapfs(t, env, "--insecure", a.url(), dir)
 	first.waitMounted(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { exec.Command("fusermount3", "-u", "-z", dir).Run() })
 	refused := func(want string) {
 		t.Helper()
@@ -120,6 +130,9 @@ func TestMountPointTaken(t *testing.T) {
 		}
 	}
 	refused("mounted on " + dir + " already")
+	if err := fs.CheckMountPoint(link); err == nil || !strings.Contains(err.Error(), "mounted on "+link+" already") {
+		t.Errorf("by a symbolic link: %v", err)
+	}
 	first.cmd.Process.Kill()
 	first.exit(t)
 	refused("left over")

@@ -138,6 +138,29 @@ func TestRemountFetchesOnlyWhatIsNew(t *testing.T) {
 	third.unmount(t)
 }
 
+// TestNoCacheOfWrongNames mounts with a password that is wrong: before the first
+// mount there is no cache of the account afterwards, later it stays.
+func TestNoCacheOfWrongNames(t *testing.T) {
+	a := embedded(t)
+	r := newRemounter(t, a)
+	refused := func() {
+		t.Helper()
+		wrong := imapfs(t, []string{"IMAPFS_PASSWORD=wrong", "XDG_CACHE_HOME=" + r.cache}, append(r.flags, r.url(), r.dir)...)
+		if code := wrong.exit(t); code != exitFailed {
+			t.Errorf("exit code %d: %s", code, wrong.stderr)
+		}
+	}
+	refused()
+	if list := runCommand(t, r.cache, "cache", "list"); list != (said{}) {
+		t.Errorf("before the first mount: %+v", list)
+	}
+	r.mount(t).unmount(t)
+	refused()
+	if list := runCommand(t, r.cache, "cache", "list"); strings.Count(list.stdout, "\n") != 1 {
+		t.Errorf("after the first mount: %+v", list)
+	}
+}
+
 func TestOfflineMount(t *testing.T) {
 	s, p := inbox(t, 20)
 	r := newRemounter(t, p.account)

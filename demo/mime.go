@@ -251,13 +251,13 @@ func fields(header []byte) []rawField {
 		}
 		if line[0] == ' ' || line[0] == '\t' {
 			if n := len(list); n > 0 {
-				f := &list[n-1]
-				f.raw = append(slices.Clip(f.raw), line...)
+				list[n-1].raw = append(list[n-1].raw, line...)
 			}
 			continue
 		}
 		if name, _, ok := bytes.Cut(line, []byte(":")); ok {
-			list = append(list, rawField{string(bytes.TrimRight(name, " \t")), line})
+			// Clipped, so that a fold is put behind a copy, not over the message.
+			list = append(list, rawField{string(bytes.TrimRight(name, " \t")), slices.Clip(line)})
 		}
 	}
 	return list

@@ -159,6 +159,21 @@ func TestDeepNesting(t *testing.T) {
 	}
 }
 
+// TestManyFolds parses a field of a megabyte, in many lines; it must end within
+// the test's time, and leave the message as it was.
+func TestManyFolds(t *testing.T) {
+	const folds = 200_000
+	header := []byte("X-Long: a\r\n" + strings.Repeat(" b\r\n", folds) + "Subject: after\r\n\r\n")
+	before := string(header)
+	list := fields(header)
+	if len(list) != 2 || len(list[0].value()) != 1+2*folds || list[1].value() != "after" {
+		t.Errorf("%d fields, the first of %d bytes", len(list), len(list[0].value()))
+	}
+	if string(header) != before {
+		t.Error("the message has changed")
+	}
+}
+
 func TestParseParams(t *testing.T) {
 	for in, want := range map[string]map[string]string{
 		`attachment`:                       nil,

@@ -31,7 +31,7 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 	if err := CheckMountPoint(dir); err != nil {
 		return nil, err
 	}
-	dir, err := filepath.Abs(dir)
+	dir, err := resolved(dir)
 	if err != nil {
 		return nil, fmt.Errorf("mount point %s: %v", dir, err)
 	}
@@ -145,6 +145,16 @@ func ClearLeftOver(dir string) error {
 	return fmt.Errorf("cannot clear %s of mounts whose programs have died", dir)
 }
 
+// resolved is dir without symbolic links: fusermount3 does not mount on one, and
+// the kernel lists mounts without them.
+func resolved(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return real, nil
+	}
+	return dir, err
+}
+
 // CheckMountPoint says in plain words why dir cannot be mounted on.
 func CheckMountPoint(dir string) error {
 	info, err := os.Stat(dir)
@@ -164,7 +174,7 @@ func CheckMountPoint(dir string) error {
 		return fmt.Errorf("cannot use the mount point: %v", err)
 	}
 	if mounts, err := os.ReadFile("/proc/self/mounts"); err == nil {
-		if abs, err := filepath.Abs(dir); err == nil && mountedType(string(mounts), abs) == "fuse.imapfs" {
+		if real, err := resolved(dir); err == nil && mountedType(string(mounts), real) == "fuse.imapfs" {
 			return fmt.Errorf("a mailbox is mounted on %s already; unmount it with: fusermount3 -u %s", dir, dir)
 		}
 	}
@@ -186,6 +196,8 @@ func explainMount(dir string, err error) error {
 		return fmt.Errorf("cannot mount on %s: it is in use", dir)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("cannot mount on %s: the kernel does not answer", dir)
+	case strings.Contains(err.Error(), "fusermount exited"):
+		return fmt.Errorf("cannot mount on %s: fusermount3 has refused; its own line, above, says why", dir)
 	}
 	return fmt.Errorf("cannot mount on %s: %v", dir, err)
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -52,6 +53,9 @@ func ParseURL(s string) (URL, error) {
 	}
 	if !isHost(r.Host, strings.HasPrefix(u.Host, "[")) {
 		return URL{}, errors.New("SOURCE has a host that cannot be one; an IPv6 address stands in brackets, like imaps://user@[2001:db8::1]/")
+	}
+	if port, err := strconv.ParseUint(r.Port, 10, 16); err != nil || port == 0 {
+		return URL{}, fmt.Errorf("SOURCE names port %s, and ports are numbers from 1 to 65535", r.Port)
 	}
 	if u.RawQuery != "" || u.Fragment != "" {
 		return URL{}, errors.New("SOURCE can name a server and a folder, nothing after them; write ? and # as %3F and %23")

@@ -37,6 +37,8 @@ func TestParseURLRefuses(t *testing.T) {
 	for in, want := range map[string]string{
 		"imaps://anna:s3cret@mail.example.org/":      "a password in the URL",
 		"imaps://anna:s3cret@mail.example.org:port/": "not an IMAP URL",
+		"imaps://anna@mail.example.org:65536/":       "port 65536",
+		"imaps://anna@mail.example.org:0/":           "port 0",
 		"https://anna@mail.example.org/":             "must begin with",
 		"anna@mail.example.org":                      "must begin with",
 		"imaps:///INBOX":                             "names no host",

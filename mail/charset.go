@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/korean"
 	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/encoding/traditionalchinese"
@@ -20,6 +21,8 @@ import (
 // charsetNames are the readings that neither the WHATWG's index nor IANA's
 // has, or where the name in use means a larger set than its definition.
 var charsetNames = map[string]encoding.Encoding{
+	"hz-gb-2312":      simplifiedchinese.HZGB2312,
+	"hz":              simplifiedchinese.HZGB2312,
 	"gb2312":          simplifiedchinese.GB18030,
 	"gb_2312-80":      simplifiedchinese.GB18030,
 	"x-gbk":           simplifiedchinese.GB18030,
@@ -56,8 +59,8 @@ var charsetNames = map[string]encoding.Encoding{
 
 // decodeCharset turns text in the named charset into valid UTF-8. It never
 // fails: without a name, with one that is unknown, and where US-ASCII or UTF-8
-// was declared and is not true, the text is UTF-8 if it can be, else
-// windows-1252, which has a character for nearly every byte.
+// was declared and is not true, the text is ISO-2022-JP or UTF-8 if it can be,
+// else windows-1252, which has a character for nearly every byte.
 func decodeCharset(name string, text []byte) string {
 	name = strings.ToLower(strings.Trim(name, " \t\"'"))
 	// RFC 2231 §5: a language after an asterisk.
@@ -95,6 +98,9 @@ func decodeCharset(name string, text []byte) string {
 
 // guess reads text of which nothing is known for sure.
 func guess(name string, text []byte) string {
+	if s, ok := unlabelledJapanese(text); ok {
+		return s
+	}
 	if utf8.Valid(text) {
 		return string(text)
 	}
@@ -106,6 +112,20 @@ func guess(name string, text []byte) string {
 		return strings.ToValidUTF8(string(text), "\uFFFD")
 	}
 	return string(out)
+}
+
+// unlabelledJapanese reads ISO-2022-JP (RFC 1468), which much Japanese mail does
+// not name, and which nothing else looks like: ASCII with escape sequences that
+// switch to two bytes for a character.
+func unlabelledJapanese(text []byte) (s string, ok bool) {
+	if !bytes.Contains(text, []byte("\x1b$B")) && !bytes.Contains(text, []byte("\x1b$@")) || !isASCII(text) {
+		return "", false
+	}
+	out, err := japanese.ISO2022JP.NewDecoder().Bytes(text)
+	if err != nil || bytes.Contains(out, []byte("\uFFFD")) {
+		return "", false
+	}
+	return string(out), true
 }
 
 // mostlyUTF8 says whether text is UTF-8 with some damage, such as a character

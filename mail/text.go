@@ -96,8 +96,13 @@ func (c *chooser) pick(p *Part) (shown, others []*Part) {
 	return shown, others
 }
 
+// blankSize is the size of a part that holds no more than line ends.
+const blankSize = 4
+
 // alternative picks from a multipart/alternative (RFC 2046 §5.1.4): the first
-// child with plain text, else the first with anything to display.
+// child with plain text, else the first with anything to display. Where the
+// plain text is there for form's sake only, the HTML is shown too: BodyText
+// leaves out what is blank.
 func (c *chooser) alternative(p *Part) (shown, others []*Part) {
 	best := -1
 	plain := false
@@ -111,16 +116,25 @@ func (c *chooser) alternative(p *Part) (shown, others []*Part) {
 			best, plain = i, hasPlain
 		}
 	}
+	var instead []*Part // the HTML of the first child that has any
 	for i, list := range picked {
 		if i == best {
 			shown = list
 			continue
 		}
+		var html []*Part
 		for _, q := range list {
 			if q.Type == "text/html" {
-				others = append(others, q)
+				html = append(html, q)
 			}
 		}
+		others = append(others, html...)
+		if instead == nil {
+			instead = html
+		}
+	}
+	if !slices.ContainsFunc(shown, func(q *Part) bool { return q.Size > blankSize }) {
+		shown = slices.Concat(shown, instead)
 	}
 	return shown, others
 }

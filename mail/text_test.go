@@ -34,6 +34,8 @@ func TestFiles(t *testing.T) {
 		{"alternative", multi("alternative", "x", plain, html), "plain\n", "2", ""},
 		{"alternative, HTML first", multi("alternative", "x", html, plain), "plain\n", "1", ""},
 		{"alternative without plain", multi("alternative", "x", img, html), "html\n", "2", "part-1.png"},
+		{"alternative with blank plain", multi("alternative", "x", part("text/plain", " \r\n"), multi("related", "y", html, img)), "html\n", "2.1", "part-2.2.png"},
+		{"alternative with blank plain, two HTML", multi("alternative", "x", html, part("text/plain", ""), html), "html\n", "1", "part-3.html"},
 		{"invitation", multi("alternative", "x", plain, html, part("text/calendar", "BEGIN")), "plain\n", "2", "part-3.ics"},
 		{"mixed", multi("mixed", "x", plain, pdf, html), "plain\n\nhtml\n", "3", "a.pdf"},
 		{"named body", multi("mixed", "x", named, pdf), "notes\n", "", "a.pdf"},
