@@ -59,6 +59,10 @@ func (b *box) script() *script {
 			return fmt.Sprintf("* %d EXISTS\r\n* OK [UIDVALIDITY %d] x\r\n* OK [UIDNEXT %d] x\r\n%s OK done\r\n", b.count, b.validity, b.uidNext, tag)
 		case "SEARCH":
 			return fmt.Sprintf("* ESEARCH (TAG %q) UID ALL %s\r\n%s OK done\r\n", tag, b.uids, tag)
+		case "FETCH":
+			if strings.HasPrefix(command, "UID FETCH 5 ") { // the one that has come
+				return line(5, goodStructure, goodDate) + tag + " OK done\r\n"
+			}
 		}
 		return ""
 	}}
