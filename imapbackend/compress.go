@@ -102,7 +102,8 @@ func (c *wireConn) answered(first []byte) {
 		c.trace.received(line)
 		kind, text, _ := strings.Cut(strings.TrimSpace(rest), " ")
 		if z.in = r; strings.EqualFold(kind, "OK") {
-			z.in = flate.NewReader(r)
+			// Some servers end what they send with Z_PARTIAL_FLUSH (Cyrus).
+			z.in = flate.NewReaderOpts(r, flate.WithPartialBlock())
 			z.done <- nil
 		} else {
 			z.done <- &imap.Error{Type: imap.StatusResponseType(kind), Text: text}
