@@ -102,7 +102,7 @@ func (c *wireConn) answered(first []byte) {
 		c.trace.received(line)
 		kind, text, _ := strings.Cut(strings.TrimSpace(rest), " ")
 		if z.in = r; strings.EqualFold(kind, "OK") {
-			// Some servers end what they send with Z_PARTIAL_FLUSH (Cyrus).
+			// What a server ends with Z_PARTIAL_FLUSH is to come at once too.
 			z.in = flate.NewReaderOpts(r, flate.WithPartialBlock())
 			z.done <- nil
 		} else {
