@@ -324,7 +324,12 @@ func TestWait(t *testing.T) {
 		t.Errorf("code %d, printed %q", code, stdout)
 	}
 
-	runCommand(t, r.cache, "wait", firstMessage(t, dir)).failsWith(t, exitFailed, "is a message")
+	message := filepath.Join(dir, fmt.Sprint(deliver(t, c, "INBOX", oneLetter(300), time.Now())))
+	eventually(t, "a new message is there", func() bool {
+		_, err := os.Stat(message)
+		return err == nil
+	})
+	runCommand(t, r.cache, "wait", message).failsWith(t, exitFailed, "is a message")
 	runCommand(t, r.cache, "wait", r.dir).failsWith(t, exitFailed, "wait watches a folder, like "+dir)
 
 	// While it waits, the server hears nothing of it, and it goes on when the
@@ -350,11 +355,6 @@ func TestWait(t *testing.T) {
 	if code := away.exit(t); code != exitFailed || !strings.Contains(away.stderr.String(), "INBOX is gone") {
 		t.Errorf("after the mount: code %d, %s", code, away.stderr)
 	}
-}
-
-func firstMessage(t *testing.T, dir string) string {
-	t.Helper()
-	return filepath.Join(dir, firstUID(t, dir))
 }
 
 // TestChangeTime looks at what imapfs wait goes by.

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -229,6 +230,11 @@ func TestEnds(t *testing.T) {
 			p.cmd.Process.Signal(syscall.SIGTERM)
 		},
 	}
+	// Under nohup the signal is ignored, and so by a child, but not if this
+	// process handles it.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			proxy := newProxy(t, embedded(t))
