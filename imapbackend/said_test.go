@@ -141,6 +141,9 @@ func readTokens(s string, depth int) (list []token, rest string, ok bool) {
 			}
 			s = s[i+1:]
 			list = append(list, token{text: b.String(), quoted: true})
+			if !separated(s) {
+				return list, "", false
+			}
 		case '{':
 			m := literalSize.FindStringSubmatch(s)
 			if m == nil {
@@ -151,7 +154,9 @@ func readTokens(s string, depth int) (list []token, rest string, ok bool) {
 				return list, "", false
 			}
 			list = append(list, token{text: s[:n], quoted: true})
-			s = s[n:]
+			if s = s[n:]; !separated(s) {
+				return list, "", false
+			}
 		default:
 			i := strings.IndexAny(s, " \r\n()\"{")
 			if i < 0 {
@@ -163,6 +168,9 @@ func readTokens(s string, depth int) (list []token, rest string, ok bool) {
 	}
 	return list, "", false
 }
+
+// separated tells whether a string or literal may end before s.
+func separated(s string) bool { return s == "" || strings.IndexByte(" )\r\n", s[0]) >= 0 }
 
 // mediaType is that of a BODYSTRUCTURE (RFC 9051 §7.5.2).
 func (t token) mediaType() string {
