@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,7 +49,7 @@ func (c *packedConn) Write(p []byte) (int, error) {
 		// In one piece with what is packed.
 		fmt.Fprintf(c.out, "* 3 RECENT\r\n")
 		c.out.Flush()
-		c.Conn.Write(append(p, c.packed.Bytes()...))
+		c.Conn.Write(slices.Concat(p, c.packed.Bytes()))
 		c.packed.Reset()
 	case c.out == nil:
 		return c.Conn.Write(p)
