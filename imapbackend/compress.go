@@ -28,7 +28,7 @@ func (s *session) compress() error {
 	if s.b.noCompress.Load() || !s.can(capCompress) {
 		return nil
 	}
-	err := s.wire.compress()
+	err := s.wire.compress(s.client.Closed())
 	if refused, ok := errors.AsType[*imap.Error](err); ok {
 		s.b.log.Debug("the server does not compress", "error", plain(refused.Text))
 		return nil
@@ -57,8 +57,9 @@ type compression struct {
 }
 
 // compress has both sides compress what they send from now on, if the server
-// agrees. The library must have sent all that it has to send.
-func (c *wireConn) compress() error {
+// agrees. The library must have sent all that it has to send; ended is closed
+// when it reads no more.
+func (c *wireConn) compress(ended <-chan struct{}) error {
 	c.writing.Lock() // the library's next command waits
 	defer c.writing.Unlock()
 	c.compression.done = make(chan error, 1)
@@ -69,7 +70,12 @@ func (c *wireConn) compress() error {
 		c.line.Close()
 		return err
 	}
-	err := <-c.compression.done
+	var err error
+	select {
+	case err = <-c.compression.done:
+	case <-ended:
+		err = errBroken
+	}
 	c.compression.on = err == nil
 	return err
 }
