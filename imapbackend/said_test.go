@@ -22,6 +22,7 @@ type described struct {
 	sizes      []string
 	dates      []string
 	structures []token
+	broken     bool // it is cut, or not what the grammar allows: whoever is strict sees less of it
 }
 
 // token is an atom, a string or a list in an answer (RFC 9051 §9).
@@ -35,6 +36,7 @@ type token struct {
 var (
 	wholeBody    = regexp.MustCompile(`(?i)^BODY\[\](<0>)?$`)
 	literalSize  = regexp.MustCompile(`^\{(\d{1,9})\} ?\r?\n`)
+	notGrammar   = regexp.MustCompile(`  |\( |\)[^ )\r\n]`)
 	taggedAnswer = regexp.MustCompile(`(?i)^T\d+ (OK|NO|BAD)\b`)
 )
 
@@ -60,8 +62,9 @@ func listen(stream string) (s said) {
 			continue
 		}
 		answer, rest, ok := readTokens(stream, 0)
+		broken := !ok || notGrammar.MatchString(stream[:len(stream)-len(rest)])
 		stream = rest
-		s.take(answer) // also if it is cut: what was said before counts
+		s.take(answer, broken) // also if it is cut: what was said before counts
 		if !ok {
 			return s
 		}
@@ -69,7 +72,7 @@ func listen(stream string) (s said) {
 	return s
 }
 
-func (s *said) take(answer []token) {
+func (s *said) take(answer []token, broken bool) {
 	kind := func(i int, word string) bool {
 		return len(answer) > i && !answer[i].quoted && strings.EqualFold(answer[i].text, word)
 	}
@@ -83,7 +86,7 @@ func (s *said) take(answer []token) {
 			s.names = append(s.names, t.text)
 		}
 	case kind(2, "FETCH") && len(answer) > 3:
-		var d described
+		d := described{broken: broken}
 		items := answer[3].list
 		for i := 0; i+1 < len(items); i++ {
 			name, value := strings.ToUpper(items[i].text), items[i+1]
