@@ -153,13 +153,13 @@ func (r *relay) snapshot() traffic {
 	return r.total
 }
 
-// quiet waits until nothing was sent either way for two seconds: what a client
+// quiet waits until nothing was sent either way for 1.5 seconds: what a client
 // does in the background is over then. (imapfs begins to watch the inbox when a
 // second has passed.)
 func (r *relay) quiet(ctx context.Context) error {
 	for {
 		r.mu.Lock()
-		wait := 2*time.Second - time.Since(r.last)
+		wait := 1500*time.Millisecond - time.Since(r.last)
 		r.mu.Unlock()
 		if wait <= 0 {
 			return nil
