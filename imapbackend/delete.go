@@ -94,9 +94,10 @@ func deleteOne(id mail.ID) func(*lease) error {
 		})
 		var status *imap.Error
 		kept := false
-		if err == nil && len(gone) == 0 {
+		if err == nil && len(gone) != 1 {
 			// OK is not enough: in a folder that has become read-only Dovecot
 			// says so to both and does nothing. Or another client was faster.
+			// Of several that have gone, none need be this one.
 			kept, err = s.holds(id)
 		}
 		if kept || stored == nil && errors.As(expunged, &status) {

@@ -105,3 +105,28 @@ func TestFolderWithoutUIDValidity(t *testing.T) {
 		t.Errorf("deleting: %v, %d sent", err, s.count("UID EXPUNGE"))
 	}
 }
+
+// TestOthersGoInstead has a server that says OK, reports that two messages have
+// gone, and still has the one that was to go.
+func TestOthersGoInstead(t *testing.T) {
+	for name, still := range map[string]string{"kept": " 2", "gone": ""} {
+		t.Run(name, func(t *testing.T) {
+			s := &script{answer: func(tag, command string) string {
+				switch {
+				case strings.HasPrefix(command, "UID EXPUNGE"):
+					return "* 3 EXPUNGE\r\n* 1 EXPUNGE\r\n" + tag + " OK done\r\n"
+				case strings.HasPrefix(command, "UID SEARCH UID"), strings.HasPrefix(command, "UID SEARCH 2"):
+					return "* SEARCH" + still + "\r\n" + tag + " OK x\r\n"
+				}
+				return ""
+			}}
+			b := listed(t, s.start(t))
+			if err := b.Delete(t.Context(), msg(2)); (err != nil) != (still != "") {
+				t.Errorf("error %v", err)
+			}
+			if n := s.count(`UID STORE 2 -FLAGS.SILENT (\Deleted)`); (n > 0) != (still != "") {
+				t.Errorf("the mark was taken away %d times", n)
+			}
+		})
+	}
+}
