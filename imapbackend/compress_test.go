@@ -97,7 +97,9 @@ func TestCompress(t *testing.T) {
 				return &packedConn{Conn: raw, corrupt: c.conn.corrupt, split: c.conn.split}
 			}
 			cfg := s.start(t)
-			cfg.Timeout = time.Second
+			if c.answer == silent {
+				cfg.Timeout = 3 * time.Second
+			}
 			soon(t, "connecting", func() {
 				b, err := Connect(t.Context(), cfg)
 				if err != nil {
