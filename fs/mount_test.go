@@ -128,6 +128,14 @@ func serve(scenario, dir string) error {
 			f.folders = f.folders[1:]
 			f.mu.Unlock()
 			fsys.Changed(mail.Change{})
+		case "pages": // that the kernel has of a file
+			f.mu.Unlock()
+			have := make([]byte, 100)
+			n, errno := fsys.inode([]string{"INBOX", "7", bodyName}).ReadCache(0, have)
+			if errno != 0 {
+				return errno
+			}
+			fmt.Printf("%q\n", have[:n])
 		case "select": // a folder of folders gets messages
 			for i := range f.folders {
 				f.folders[i].Selectable = true
@@ -345,6 +353,31 @@ func TestGone(t *testing.T) {
 		_, err := os.ReadDir(filepath.Join(m.dir, "Year/7.folder"))
 		return err == nil
 	})
+}
+
+// TestOpenGivesContent opens a file of a message that is here already: the kernel
+// has the content then, though nobody has read.
+func TestOpenGivesContent(t *testing.T) {
+	m := mount(t, "plain")
+	dir := filepath.Join(m.dir, "INBOX/7")
+	if _, err := os.ReadFile(filepath.Join(dir, headersName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, bodyName)); err != nil {
+		t.Fatal(err)
+	}
+	m.do(t, "pages")
+	m.expect(t, `""`)
+	f, err := os.Open(filepath.Join(dir, bodyName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m.do(t, "pages")
+	m.expect(t, `"Hello\n"`)
+	if got, err := io.ReadAll(f); string(got) != "Hello\n" {
+		t.Errorf("%q, %v", got, err)
+	}
 }
 
 func TestRemove(t *testing.T) {
