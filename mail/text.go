@@ -133,7 +133,7 @@ func (c *chooser) alternative(p *Part) (shown, others []*Part) {
 			instead = html
 		}
 	}
-	if !slices.ContainsFunc(shown, func(q *Part) bool { return q.Size > blankSize }) {
+	if plain && !slices.ContainsFunc(shown, func(q *Part) bool { return q.Size > blankSize }) {
 		shown = slices.Concat(shown, instead)
 	}
 	return shown, others
