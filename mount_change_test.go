@@ -27,9 +27,10 @@ func TestDeleteOneMessage(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"unlink body.txt":    func(t *testing.T, dir string) { run(t, "rm", filepath.Join(dir, "body.txt")) },
-		"unlink headers.txt": func(t *testing.T, dir string) { run(t, "rm", filepath.Join(dir, "headers.txt")) },
-		"unlink message.eml": func(t *testing.T, dir string) { run(t, "rm", filepath.Join(dir, "message.eml")) },
+		"unlink, rmdir": func(t *testing.T, dir string) {
+			run(t, "rm", filepath.Join(dir, "body.txt"), filepath.Join(dir, "headers.txt"))
+			run(t, "rmdir", filepath.Join(dir, "attachments"), dir)
+		},
 	}
 	forEachServer(t, func(t *testing.T, a account) {
 		c := a.client(t)
@@ -72,11 +73,41 @@ func TestDeleteOneMessage(t *testing.T) {
 				if got, want := p.sent("EXPUNGE"), []string{fmt.Sprintf(`UID EXPUNGE %d`, uid)}; !slices.Equal(got, want) {
 					t.Errorf("sent %q, want %q", got, want)
 				}
-				eventually(t, "the listing forgets the message", func() bool {
-					return !slices.Contains(names(t, filepath.Join(mnt, "INBOX")), fmt.Sprint(uid))
-				})
+				if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("the name is still there: %v", err)
+				}
+				if slices.Contains(names(t, filepath.Join(mnt, "INBOX")), fmt.Sprint(uid)) {
+					t.Error("the message is still listed")
+				}
 				uid = 0
 			})
+		}
+	})
+}
+
+// TestUnlinkLeavesTheMessage unlinks the files of a message, as a program does
+// that overwrites them.
+func TestUnlinkLeavesTheMessage(t *testing.T) {
+	forEachServer(t, func(t *testing.T, a account) {
+		p := newProxy(t, a)
+		inbox := filepath.Join(mount(t, p.account), "INBOX")
+		dir := filepath.Join(inbox, firstUID(t, inbox))
+		for _, name := range []string{"body.txt", "headers.txt", "message.eml"} {
+			path := filepath.Join(dir, name)
+			want := read(t, path)
+			run(t, "rm", path)
+			if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is still there: %v", name, err)
+			}
+			if err := os.WriteFile(path, []byte("other"), 0o600); !errors.Is(err, syscall.EPERM) {
+				t.Errorf("creating %s anew: %v, want EPERM", name, err)
+			}
+			if !bytes.Equal(read(t, path), want) {
+				t.Errorf("%s differs afterwards", name)
+			}
+		}
+		if sent := slices.Concat(p.sent("STORE"), p.sent("EXPUNGE"), p.sent("MOVE")); len(sent) > 0 {
+			t.Errorf("sent %q", sent)
 		}
 	})
 }

@@ -2,9 +2,7 @@ package fs
 
 import (
 	"context"
-	"sync"
 	"syscall"
-	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -17,7 +15,6 @@ type attachmentsNode struct {
 	gofs.Inode
 	unchangeableDir
 	message *messageNode
-	hidden  hidden
 }
 
 func (n *attachmentsNode) number() gofs.StableAttr {
@@ -34,9 +31,6 @@ func (n *attachmentsNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *f
 func (n *attachmentsNode) visible(ctx context.Context) ([]mail.Attachment, error) {
 	root, err := n.message.structure(ctx)
 	if err != nil {
-		if n.message.isDeleted() {
-			return nil, nil // nobody knows any more, and nothing is left to delete
-		}
 		return nil, err
 	}
 	var left []mail.Attachment
@@ -63,6 +57,9 @@ func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.Ent
 			return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out)
 		}
 	}
+	if n.hidden.has(name) {
+		out.SetEntryTimeout(onTheWay) // see messageNode.Lookup
+	}
 	return nil, syscall.ENOENT
 }
 
@@ -77,6 +74,9 @@ func (n *attachmentsNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.Fil
 	}
 	files := make(map[string]*mail.Part, len(all))
 	l := &listing{}
+	if len(all) == 0 && n.hidden.any() {
+		l.named = append(l.named, dot(n.number()))
+	}
 	l.lookup = func(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 		child := &fileNode{message: n.message, kind: kindAttachment, part: files[name]}
 		return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out)
@@ -91,8 +91,8 @@ func (n *attachmentsNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.Fil
 
 var _ = (gofs.NodeUnlinker)((*attachmentsNode)(nil))
 
-// Unlink hides an attachment for a while and leaves the message alone: a mv out
-// of the mount ends with an unlink, and must not cost anybody a message.
+// Unlink hides an attachment for a while, as in the message's own directory. A
+// mv out of the mount ends with it.
 func (n *attachmentsNode) Unlink(ctx context.Context, name string) syscall.Errno {
 	ctx, finish := n.message.fsys.wait(ctx)
 	defer finish()
@@ -107,39 +107,4 @@ func (n *attachmentsNode) Unlink(ctx context.Context, name string) syscall.Errno
 		}
 	}
 	return syscall.ENOENT
-}
-
-// hideFor is how long an unlinked attachment stays away.
-const hideFor = time.Minute
-
-// hidden is a set of names that cannot be seen for a while.
-type hidden struct {
-	mu    sync.Mutex // guards until
-	until map[string]time.Time
-}
-
-// hide hides a name in dir, and tells the kernel when it is back.
-func (fsys *FS) hide(dir *gofs.Inode, h *hidden, name string) {
-	h.hide(name)
-	back := func() {
-		dir.NotifyEntry(name)
-		dir.NotifyContent(0, 0)
-	}
-	fsys.notes.later(hideFor, back)
-	fsys.notes.later(hideFor+onTheWay, back)
-}
-
-func (h *hidden) hide(name string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.until == nil {
-		h.until = make(map[string]time.Time)
-	}
-	h.until[name] = time.Now().Add(hideFor)
-}
-
-func (h *hidden) has(name string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return time.Now().Before(h.until[name])
 }

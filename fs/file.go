@@ -184,7 +184,7 @@ func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 	if err == nil {
 		_, err = n.message.attr(ctx)
 	}
-	if err != nil && (open || !n.message.isDeleted()) {
+	if err != nil {
 		return fsys.errno("size of a file of "+n.message.id.String(), err)
 	}
 	date, known := n.message.date()

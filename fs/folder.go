@@ -112,11 +112,6 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 		err = mail.ErrNotFound
 	}
 	if err != nil {
-		// The rest of an rm -r may still come.
-		if child := messageIn(n.EmbeddedInode(), name); child != nil && child.isDeleted() {
-			child.fillEntry(out, child.number(), 0, true)
-			return child.EmbeddedInode(), 0
-		}
 		// Under a new UIDVALIDITY there may be a message of this number, and
 		// nobody would tell the kernel so.
 		out.SetEntryTimeout(onTheWay)
@@ -158,6 +153,9 @@ func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHand
 		l.uids = messages
 		l.numbers = messageNumbers(mail.ID{Folder: d.mailbox, UIDValidity: messages.UIDValidity})
 	}
+	if len(l.named)+len(l.uids.UIDs) == 0 {
+		l.named = append(l.named, dot(n.number()))
+	}
 	return l, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
 }
 
@@ -178,12 +176,7 @@ func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	if child == nil {
 		return syscall.ENOENT
 	}
-	if child.isDeleted() {
-		return 0
-	}
-	ctx, finish := n.fsys.wait(ctx)
-	defer finish()
-	return n.fsys.delete(ctx, child.id)
+	return child.remove(ctx)
 }
 
 // messageIn returns the message that the kernel knows by this name in a folder,

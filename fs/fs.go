@@ -102,11 +102,11 @@ type FS struct {
 	onlyExact atomic.Bool   // no size is an estimate any more (spare.go)
 	noOpen    atomic.Bool   // and OPEN is not wanted
 
-	mu      sync.Mutex // guards what follows
-	mirror  *mirror    // nil for none
-	tree    *directory
-	changed map[string]time.Time // when messages last came to or left a mailbox, as far as the kernel was told
-	deleted map[mail.ID]bool     // from here: false while the server is asked, then true for a short while
+	mu       sync.Mutex // guards what follows
+	mirror   *mirror    // nil for none
+	tree     *directory
+	changed  map[string]time.Time // when messages last came to or left a mailbox, as far as the kernel was told
+	deleting map[mail.ID]bool     // from here, at this moment
 }
 
 // sizesKept bounds the exact sizes that are remembered, some 150 bytes each.
@@ -122,7 +122,7 @@ func New(m Mail, c *cache.Cache, opt Options) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	fsys := &FS{smalls: smalls, mail: m, cache: c, opt: opt, log: opt.Log, start: time.Now(), sizes: sizes, deleted: make(map[mail.ID]bool), changed: make(map[string]time.Time)}
+	fsys := &FS{smalls: smalls, mail: m, cache: c, opt: opt, log: opt.Log, start: time.Now(), sizes: sizes, deleting: make(map[mail.ID]bool), changed: make(map[string]time.Time)}
 	fsys.tree, err = buildTree(m.Folders(), opt.Folder)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,13 @@ type listing struct {
 	next int // index into named, and on into uids
 }
 
+// An empty listing has no page that could be declared void, so the kernel would
+// keep it for ever. One that may not stay empty has this entry, which programs
+// expect anyway and skip.
+func dot(id gofs.StableAttr) fuse.DirEntry {
+	return fuse.DirEntry{Name: ".", Mode: syscall.S_IFDIR, Ino: id.Ino}
+}
+
 // uidOffset is the offset behind the last named entry.
 const uidOffset = 1 << 32
 

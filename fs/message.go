@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -29,7 +30,6 @@ type messageNode struct {
 	fsys    *FS
 	id      mail.ID
 	numbers numbers
-	hidden  hidden                    // attachments, after rm -r has emptied it
 	last    atomic.Pointer[mail.Attr] // what was known last, also when the message is gone; nil: nothing
 	tree    atomic.Int32              // where its tree comes from
 	layout  atomic.Pointer[layout]    // once it is known to be kept whole
@@ -90,7 +90,7 @@ func (n *messageNode) getattr(ctx context.Context, id gofs.StableAttr, out *fuse
 	if errno := n.check(); errno != 0 {
 		return errno
 	}
-	if _, err := n.attr(ctx); err != nil && !n.isDeleted() {
+	if _, err := n.attr(ctx); err != nil {
 		return n.fsys.errno("look at "+n.id.String(), err)
 	}
 	date, known := n.date()
@@ -102,11 +102,8 @@ func (n *messageNode) getattr(ctx context.Context, id gofs.StableAttr, out *fuse
 }
 
 // check finds out whether the message is still there, without asking the
-// server. One that was deleted through the mount a moment ago counts as there.
+// server.
 func (n *messageNode) check() syscall.Errno {
-	if n.isDeleted() {
-		return 0
-	}
 	_, _, err := n.fsys.mail.Known(n.id)
 	return n.fsys.errno("look at "+n.id.String(), err)
 }
@@ -125,10 +122,13 @@ func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 	if errno := n.check(); errno != 0 {
 		return nil, errno
 	}
+	if n.hidden.has(name) {
+		// With a timeout of its own the library makes it an answer that the
+		// kernel does not keep.
+		out.SetEntryTimeout(onTheWay)
+		return nil, syscall.ENOENT
+	}
 	if name == attachmentsName {
-		if n.hidden.has(name) {
-			return nil, syscall.ENOENT
-		}
 		child := &attachmentsNode{message: n}
 		n.fillEntry(out, child.number(), 0, true)
 		return n.NewInode(ctx, child, child.number()), 0
@@ -143,9 +143,6 @@ func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 		child.kind = kindRaw
 	case htmlName:
 		root, err := n.structure(ctx)
-		if err != nil && n.isDeleted() {
-			root, err = &mail.Part{Section: "1", Type: "text/html"}, nil // only to be unlinked
-		}
 		if err != nil {
 			return nil, n.fsys.errno("look into "+n.id.String(), err)
 		}
@@ -166,7 +163,7 @@ func (n *messageNode) newFile(ctx context.Context, dir *gofs.Inode, name string,
 			child = file // it may know its size
 		}
 	}
-	if n.fsys.onlyExact.Load() && !n.isDeleted() {
+	if n.fsys.onlyExact.Load() {
 		if _, err := child.exactly(ctx); err != nil {
 			return nil, n.fsys.errno("size of a file of "+n.id.String(), err)
 		}
@@ -185,61 +182,73 @@ func (n *messageNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHan
 		return nil, 0, errno
 	}
 	l := &listing{lookup: n.Lookup}
-	if n.isDeleted() {
-		return l, 0, 0 // whatever is asked for by name can still be unlinked
+	files, err := n.listed(ctx)
+	if err != nil {
+		return nil, 0, n.fsys.errno("list "+n.id.String(), err)
 	}
-	add := func(name string, k kind, mode uint32) {
-		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: mode, Ino: n.numbers.of(n.id.UID, k, mode).Ino})
+	if len(files) == 0 {
+		l.named = append(l.named, dot(n.number()))
 	}
-	if !n.hidden.has(attachmentsName) {
-		add(attachmentsName, kindAttachments, syscall.S_IFDIR)
-	}
-	if n.fsys.opt.ShowHTML {
-		root, err := n.structure(ctx)
-		if err != nil {
-			return nil, 0, n.fsys.errno("list "+n.id.String(), err)
-		}
-		if root.HTML() != nil {
-			add(htmlName, kindHTML, syscall.S_IFREG)
-		}
-	}
-	add(bodyName, kindBody, syscall.S_IFREG)
-	add(headersName, kindHeaders, syscall.S_IFREG)
-	if n.fsys.opt.ShowRaw {
-		add(rawName, kindRaw, syscall.S_IFREG)
+	for _, f := range files {
+		l.named = append(l.named, fuse.DirEntry{Name: f.name, Mode: f.mode, Ino: n.numbers.of(n.id.UID, f.kind, f.mode).Ino})
 	}
 	return l, 0, 0
 }
 
+// entry is something in a message's directory.
+type entry struct {
+	name string
+	kind kind
+	mode uint32 // its type
+}
+
+// listed returns what the directory shows.
+func (n *messageNode) listed(ctx context.Context) ([]entry, error) {
+	all := []entry{{attachmentsName, kindAttachments, syscall.S_IFDIR}}
+	if n.fsys.opt.ShowHTML {
+		root, err := n.structure(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if root.HTML() != nil {
+			all = append(all, entry{htmlName, kindHTML, syscall.S_IFREG})
+		}
+	}
+	all = append(all, entry{bodyName, kindBody, syscall.S_IFREG}, entry{headersName, kindHeaders, syscall.S_IFREG})
+	if n.fsys.opt.ShowRaw {
+		all = append(all, entry{rawName, kindRaw, syscall.S_IFREG})
+	}
+	return slices.DeleteFunc(all, func(e entry) bool { return n.hidden.has(e.name) }), nil
+}
+
 var _ = (gofs.NodeUnlinker)((*messageNode)(nil))
 
-// Unlink deletes the message: its text cannot go without it.
-func (n *messageNode) Unlink(ctx context.Context, name string) syscall.Errno {
+// Unlink hides a file for a while and leaves the message alone. It is what rm -r
+// does on its way to the directory, but also programs that overwrite.
+func (n *messageNode) Unlink(_ context.Context, name string) syscall.Errno {
+	if errno := n.check(); errno != 0 {
+		return errno
+	}
 	switch name {
 	case headersName, bodyName, rawName, htmlName:
 	default:
 		return syscall.ENOENT
 	}
-	if n.isDeleted() {
-		return 0
-	}
-	ctx, finish := n.fsys.wait(ctx)
-	defer finish()
-	return n.fsys.delete(ctx, n.id)
+	n.fsys.hide(n.EmbeddedInode(), &n.hidden, name)
+	return 0
 }
 
 var _ = (gofs.NodeRmdirer)((*messageNode)(nil))
 
-// Rmdir takes the emptied attachments directory away for a while, so that
-// rm -r can go on to the rest.
+// Rmdir hides the attachments directory, once all in it is hidden.
 func (n *messageNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	if name != attachmentsName {
 		return syscall.ENOENT
 	}
-	if inode := n.GetChild(name); inode != nil && !n.isDeleted() {
+	if attachments := n.attachments(); attachments != nil {
 		ctx, finish := n.fsys.wait(ctx)
 		defer finish()
-		left, err := inode.Operations().(*attachmentsNode).visible(ctx)
+		left, err := attachments.visible(ctx)
 		if err != nil {
 			return n.fsys.errno("look into "+n.id.String(), err)
 		}
@@ -251,10 +260,42 @@ func (n *messageNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	return 0
 }
 
-// restOfRm is how long a message that was deleted through the mount can still
-// be looked up: an rm -r deletes it at the first file, and has two more and
-// some directories to go.
-const restOfRm = 10 * time.Second
+// attachments returns the node of the attachments directory if the kernel knows
+// it, else nil.
+func (n *messageNode) attachments() *attachmentsNode {
+	inode := n.GetChild(attachmentsName)
+	if inode == nil {
+		return nil
+	}
+	return inode.Operations().(*attachmentsNode)
+}
+
+// showAll brings back what is hidden of the message.
+func (n *messageNode) showAll() {
+	n.hidden.showAll()
+	if attachments := n.attachments(); attachments != nil {
+		attachments.hidden.showAll()
+	}
+}
+
+// remove deletes the message because its directory is removed, whatever that
+// shows still. If it fails, all is there again.
+func (n *messageNode) remove(ctx context.Context) syscall.Errno {
+	ctx, finish := n.fsys.wait(ctx)
+	defer finish()
+	if countsOnNotEmpty(ctx) {
+		left, err := n.listed(ctx)
+		if err != nil {
+			return n.fsys.errno("look into "+n.id.String(), err)
+		}
+		if len(left) > 0 {
+			return syscall.ENOTEMPTY
+		}
+	}
+	errno := n.fsys.delete(ctx, n.id)
+	n.showAll() // a success needs no timers either
+	return errno
+}
 
 // delete deletes a message on the server. When ctx ends first the deletion goes
 // on, and the kernel is told when it is done.
@@ -278,48 +319,26 @@ func (fsys *FS) delete(ctx context.Context, id mail.ID) syscall.Errno {
 
 func (fsys *FS) deleteNow(id mail.ID) error {
 	fsys.mu.Lock()
-	if !fsys.deleted[id] {
-		fsys.deleted[id] = false
-	}
+	fsys.deleting[id] = true
 	fsys.mu.Unlock()
 	err := fsys.mail.Delete(context.Background(), id)
-	if err != nil {
-		fsys.mu.Lock()
-		if !fsys.deleted[id] {
-			delete(fsys.deleted, id)
-		}
-		fsys.mu.Unlock()
-		if errors.Is(err, mail.ErrNotFound) {
-			// Another client was faster, and the report of it passed unheard.
-			fsys.Changed(mail.Change{Folder: id.Folder, UIDValidity: id.UIDValidity, Removed: []uint32{id.UID}})
-		}
-		return err
-	}
-	fsys.log.Info("deleted", "folder", id.Folder, "uid", id.UID)
 	fsys.mu.Lock()
-	fsys.deleted[id] = true
+	delete(fsys.deleting, id)
 	fsys.mu.Unlock()
-	// The listing forgets it now, the names below it when the rm is over.
-	fsys.Changed(mail.Change{Folder: id.Folder})
-	time.AfterFunc(restOfRm, func() {
-		fsys.mu.Lock()
-		delete(fsys.deleted, id)
-		fsys.mu.Unlock()
+	if err == nil {
+		fsys.log.Info("deleted", "folder", id.Folder, "uid", id.UID)
+	}
+	if err == nil || errors.Is(err, mail.ErrNotFound) {
+		// With ErrNotFound another client was faster, and the report of it
+		// passed unheard.
 		fsys.Changed(mail.Change{Folder: id.Folder, UIDValidity: id.UIDValidity, Removed: []uint32{id.UID}})
-	})
-	return nil
+	}
+	return err
 }
 
-func (n *messageNode) isDeleted() bool {
+// isDeleting says whether the message is just being deleted from here.
+func (n *messageNode) isDeleting() bool {
 	n.fsys.mu.Lock()
 	defer n.fsys.mu.Unlock()
-	return n.fsys.deleted[n.id]
-}
-
-// isGoing says whether the message is deleted or is just being deleted.
-func (n *messageNode) isGoing() bool {
-	n.fsys.mu.Lock()
-	defer n.fsys.mu.Unlock()
-	_, ok := n.fsys.deleted[n.id]
-	return ok
+	return n.fsys.deleting[n.id]
 }

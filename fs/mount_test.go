@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -124,6 +125,13 @@ func serve(scenario, dir string) error {
 			delete(f.messages, 7)
 			f.mu.Unlock()
 			fsys.Changed(mail.Change{Folder: "INBOX", Removed: []uint32{7}})
+		case "deliver":
+			f.messages[9] = fakeMessage{raw: smallMessage}
+			f.mu.Unlock()
+			fsys.Changed(mail.Change{Folder: "INBOX", UIDValidity: f.validity, Added: []uint32{9}})
+		case "deleted":
+			fmt.Println(f.deleted)
+			f.mu.Unlock()
 		case "drop":
 			f.folders = f.folders[1:]
 			f.mu.Unlock()
@@ -380,27 +388,6 @@ func TestOpenGivesContent(t *testing.T) {
 	}
 }
 
-func TestRemove(t *testing.T) {
-	m := mount(t, "plain")
-	// In an order in which the message is deleted first.
-	dir := filepath.Join(m.dir, "INBOX/7")
-	for _, name := range []string{"headers.txt", "body.txt", "message.eml", "attachments"} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := os.Remove(dir); err != nil {
-		t.Error(err)
-	}
-	if out, err := exec.Command("rm", "-r", filepath.Join(m.dir, "INBOX/8")).CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("rm -r: %v, %s", err, out)
-	}
-	eventually(t, "an empty folder", func() bool {
-		entries, err := os.ReadDir(filepath.Join(m.dir, "INBOX"))
-		return err == nil && len(entries) == 0
-	})
-}
-
 // TestLargeFileBesideOthers reads an attachment of unknown size while others
 // list its directory, ask for its size, and open it too.
 func TestLargeFileBesideOthers(t *testing.T) {
@@ -513,4 +500,23 @@ func TestFolderStaysUsable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestEmptyFolderFills lists an empty folder, which the kernel keeps, before the
+// first message comes.
+func TestEmptyFolderFills(t *testing.T) {
+	m := mount(t, "plain")
+	dir := filepath.Join(m.dir, "INBOX")
+	for _, uid := range []string{"7", "8"} {
+		if err := syscall.Rmdir(filepath.Join(dir, uid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if left := list(t, dir); len(left) > 0 {
+			t.Fatalf("left: %v", left)
+		}
+	}
+	m.do(t, "deliver")
+	eventually(t, "the new message is listed", func() bool { return slices.Equal(list(t, dir), []string{"9"}) })
 }

@@ -155,8 +155,8 @@ func (fsys *FS) messagesChanged(c mail.Change, void func(parent *gofs.Inode, nam
 	}
 	for _, uid := range c.Removed {
 		name := strconv.FormatUint(uint64(uid), 10)
-		if child := messageIn(folder, name); child != nil && child.isGoing() {
-			continue // its turn comes when the rm is over
+		if child := messageIn(folder, name); child != nil && child.isDeleting() {
+			continue // the kernel holds the folder until rmdir is answered, and is told then
 		}
 		void(folder, name)
 	}

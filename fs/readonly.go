@@ -19,41 +19,57 @@ func (unchangeable) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *
 }
 
 // unchangeableDir refuses new entries too. It is part of every directory.
-type unchangeableDir struct{ unchangeable }
+//
+// Many programs that may not write a file unlink it and create it anew (cp -f,
+// tar, unzip, vim's :w!). So creating a name that unlink has hidden is refused
+// like any other, and brings the name back: it was an overwrite.
+type unchangeableDir struct {
+	unchangeable
+	hidden hidden
+}
+
+// refuse refuses to create name.
+func (d *unchangeableDir) refuse(name string) syscall.Errno {
+	d.hidden.show(name)
+	return syscall.EPERM
+}
 
 var _ = (gofs.NodeCreater)((*unchangeableDir)(nil))
 
-func (unchangeableDir) Create(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
-	return nil, nil, 0, syscall.EPERM
+func (d *unchangeableDir) Create(_ context.Context, name string, _, _ uint32, _ *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+	return nil, nil, 0, d.refuse(name)
 }
 
 var _ = (gofs.NodeMkdirer)((*unchangeableDir)(nil))
 
-func (unchangeableDir) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+func (d *unchangeableDir) Mkdir(_ context.Context, name string, _ uint32, _ *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, d.refuse(name)
 }
 
 var _ = (gofs.NodeMknoder)((*unchangeableDir)(nil))
 
-func (unchangeableDir) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+func (d *unchangeableDir) Mknod(_ context.Context, name string, _, _ uint32, _ *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, d.refuse(name)
 }
 
 var _ = (gofs.NodeSymlinker)((*unchangeableDir)(nil))
 
-func (unchangeableDir) Symlink(context.Context, string, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+func (d *unchangeableDir) Symlink(_ context.Context, _, name string, _ *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, d.refuse(name)
 }
 
 var _ = (gofs.NodeLinker)((*unchangeableDir)(nil))
 
-func (unchangeableDir) Link(context.Context, gofs.InodeEmbedder, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+func (d *unchangeableDir) Link(_ context.Context, _ gofs.InodeEmbedder, name string, _ *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, d.refuse(name)
 }
 
 var _ = (gofs.NodeRenamer)((*unchangeableDir)(nil))
 
-func (unchangeableDir) Rename(context.Context, string, gofs.InodeEmbedder, string, uint32) syscall.Errno {
+func (*unchangeableDir) Rename(_ context.Context, _ string, to gofs.InodeEmbedder, name string, _ uint32) syscall.Errno {
+	if to, ok := to.(interface{ refuse(string) syscall.Errno }); ok {
+		return to.refuse(name)
+	}
 	return syscall.EPERM
 }
 
@@ -62,8 +78,8 @@ func (unchangeableDir) Rename(context.Context, string, gofs.InodeEmbedder, strin
 
 var _ = (gofs.NodeUnlinker)((*unchangeableDir)(nil))
 
-func (unchangeableDir) Unlink(context.Context, string) syscall.Errno { return syscall.EPERM }
+func (*unchangeableDir) Unlink(context.Context, string) syscall.Errno { return syscall.EPERM }
 
 var _ = (gofs.NodeRmdirer)((*unchangeableDir)(nil))
 
-func (unchangeableDir) Rmdir(context.Context, string) syscall.Errno { return syscall.EPERM }
+func (*unchangeableDir) Rmdir(context.Context, string) syscall.Errno { return syscall.EPERM }

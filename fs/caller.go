@@ -1,0 +1,41 @@
+package fs
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// rmdir deletes a message also if it shows files: that is how one deletes it
+// with a single command. These programs call rmdir on any directory that is in
+// their way, and count on ENOTEMPTY where it is in use:
+//
+//   - borg extract, for each directory that is there already (borg 1.x,
+//     Archive.extract_item: "Attempt to remove existing files, ignore errors");
+//   - git, for the directories above a file that it has removed (remove_path,
+//     schedule_dir_for_removal).
+var tidy = []string{"borg", "git"}
+
+// countsOnNotEmpty tells whether the caller of a request is one of them. Where
+// there is no proc(5) nobody is.
+func countsOnNotEmpty(ctx context.Context) bool {
+	caller, ok := fuse.FromContext(ctx)
+	if !ok || caller.Pid == 0 {
+		return false
+	}
+	line, err := os.ReadFile(filepath.Join("/proc", strconv.FormatUint(uint64(caller.Pid), 10), "cmdline"))
+	if err != nil {
+		return false
+	}
+	// The program, or an interpreter, perhaps with an option, and its script.
+	words := strings.SplitN(string(line), "\x00", 4)
+	return slices.ContainsFunc(words[:min(len(words), 3)], func(word string) bool {
+		name, _, _ := strings.Cut(filepath.Base(word), "-") // git-rm, borg-linux64
+		return slices.Contains(tidy, name)
+	})
+}
