@@ -89,6 +89,7 @@ type settings struct {
 	connections     int
 	poll            time.Duration
 	timeout         time.Duration
+	trash           string
 	umask           fileMode
 	show            []string
 	verbose         bool
@@ -174,6 +175,8 @@ func (s *settings) shared(f *pflag.FlagSet) {
 	f.Var(&s.cacheSize, "cache-size", "keep up to this much mail in memory")
 	f.DurationVar(&s.poll, "poll", time.Minute, "each `TIME`, ask the server for news that it does not tell by itself")
 	f.DurationVar(&s.timeout, "timeout", 30*time.Second, "give up a request that the server does not answer within `TIME`")
+	f.StringVar(&s.trash, "trash", "", "move removed messages to the trash, or to `FOLDER`, instead of deleting them")
+	f.Lookup("trash").NoOptDefVal = imapbackend.SpecialTrash
 	f.Var(&s.umask, "umask", "permission bits to take from files and directories")
 	f.StringSliceVar(&s.show, "show", nil, "list more files of a message: `raw,html` for message.eml and body.html")
 	f.StringVar(&s.traceIMAP, "trace-imap", "", "add to `FILE` what is said with the server, without passwords and mail")
@@ -341,6 +344,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	log, errors := s.logger()
 	cfg.Timeout, cfg.Poll, cfg.ReadOnly, cfg.Version, cfg.Log = s.timeout, s.poll, s.readOnly, version(), log
+	cfg.Trash = s.trash
 	disk, forget := s.openDisk(cfg.URL, log)
 	defer disk.Close()
 	cfg.Store = disk

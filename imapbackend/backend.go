@@ -41,6 +41,7 @@ type Config struct {
 	Connections int                                   // at most this many connections
 	Timeout     time.Duration                         // a server that is silent for so long is given up
 	Poll        time.Duration                         // how often to ask for news that IDLE does not bring
+	Trash       string                                // removed messages go to this mailbox, or SpecialTrash; "": deleted for good
 	ReadOnly    bool                                  // never select a folder for writing
 	Version     string                                // told to the server by ID (RFC 2971)
 	Store       Store                                 // what is known survives a restart here; nil for none
@@ -108,7 +109,11 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.pool = newPool(b)
-	if err := b.begin(ctx); err != nil {
+	err := b.begin(ctx)
+	if err == nil {
+		_, err = b.trashFolder()
+	}
+	if err != nil {
 		b.stop()
 		b.pool.close()
 		b.wg.Wait()

@@ -12,12 +12,9 @@ import (
 	"imapfs/mail"
 )
 
-// Delete removes one message for good: STORE \Deleted and UID EXPUNGE (RFC 9051
-// §6.4.9, before that RFC 4315) of this UID alone, sent together. It returns
-// nil only when the server has said OK to both, and has the message no more.
-// What others have marked \Deleted stays: a plain EXPUNGE would take it along,
-// so without UID EXPUNGE nothing is deleted and the error is
-// mail.ErrUnsupported.
+// Delete removes one message: it is expunged, or with Config.Trash moved to the
+// trash if it is not there already. It returns nil only when the server has
+// said OK to all, and the folder has the message no more.
 func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 	return b.do(ctx, "delete "+id.String(), func() error {
 		if b.cfg.ReadOnly {
@@ -27,20 +24,29 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 		if id.UIDValidity == 0 {
 			return fmt.Errorf("delete %s: the server numbers its messages anew at any time (no UIDVALIDITY): %w", id, mail.ErrUnsupported)
 		}
+		trash, err := b.trashFolder()
+		if err != nil {
+			return err
+		}
+		remove := expungeOne(id)
+		if trash != "" && trash != id.Folder {
+			remove = moveOne(id, trash)
+			defer b.refreshSoon(trash)
+		}
 		need := need{folder: id.Folder, messages: true, validity: id.UIDValidity}
-		err := b.pool.once(need, deleteOne(id))
+		err = b.pool.once(need, remove)
 		if errors.Is(err, errBroken) || errors.Is(err, errTimeout) || errors.Is(err, errMalformed) {
 			// Nobody knows whether it was done. Look, and never send it
 			// blindly again.
 			var there bool
 			there, err = b.exists(id)
 			if err == nil && there {
-				err = b.pool.once(need, deleteOne(id))
+				err = b.pool.once(need, remove)
 			}
 		}
 		if errors.Is(err, errKept) {
 			// Another client can take the mark away between STORE and EXPUNGE.
-			err = b.pool.once(need, deleteOne(id))
+			err = b.pool.once(need, remove)
 		}
 		if errors.Is(err, mail.ErrRefused) {
 			err = cmp.Or(b.selectAnew(id), err)
@@ -55,27 +61,21 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 	})
 }
 
-// deleteOne returns the exchange that deletes id. Nothing is sent before the
-// folder is known to be selected under the UIDVALIDITY that the message was
-// listed with: else the UID could be that of another message.
-func deleteOne(id mail.ID) func(*lease) error {
+// expungeOne returns the exchange that deletes id for good: STORE \Deleted and
+// UID EXPUNGE (RFC 9051 §6.4.9, before that RFC 4315) of this UID alone. What
+// others have marked \Deleted stays: a plain EXPUNGE would take it along, so
+// without UID EXPUNGE nothing is deleted and the error is mail.ErrUnsupported.
+func expungeOne(id mail.ID) func(*lease) error {
 	return func(s *lease) error {
-		if err := s.confirm(); err != nil {
+		if err := s.mayRemove(id); err != nil {
 			return err
 		}
 		if !s.can(imap.CapUIDPlus) {
 			return fmt.Errorf("delete %s: the server cannot expunge one message alone (UIDPLUS), and others would go with it: %w", id, mail.ErrUnsupported)
 		}
-		permanent := s.sel.data.PermanentFlags
-		if len(permanent) > 0 && !slices.Contains(permanent, imap.FlagDeleted) {
-			return fmt.Errorf("delete %s: %w", id, mail.ErrReadOnly)
-		}
-		s.alone.RLock()
-		defer s.alone.RUnlock()
 		set := imap.UIDSetNum(imap.UID(id.UID))
 		var stored, expunged error
-		var gone []uint32 // sequence numbers
-		err := s.command("delete "+id.String(), func() error {
+		there, err := s.sendAndLook("delete "+id.String(), id, func() (wait func() error) {
 			store := s.client.Store(set, deleted(imap.StoreFlagsAdd), nil)
 			expunge := s.client.UIDExpunge(set)
 			// Both are drained at once: what the server reports of other
@@ -85,22 +85,18 @@ func deleteOne(id mail.ID) func(*lease) error {
 				defer close(done)
 				stored = store.Close()
 			}()
-			gone, expunged = expunge.Collect()
-			<-done
-			if len(gone) > 1 {
-				s.b.pool.changed(s.session) // others expunged something too
+			return func() error {
+				var gone []uint32 // sequence numbers
+				gone, expunged = expunge.Collect()
+				<-done
+				if len(gone) > 1 {
+					s.b.pool.changed(s.session) // others expunged something too
+				}
+				return cmp.Or(stored, expunged)
 			}
-			return cmp.Or(stored, expunged)
 		})
-		var status *imap.Error
-		kept := false
-		if err == nil && len(gone) != 1 {
-			// OK is not enough: in a folder that has become read-only Dovecot
-			// says so to both and does nothing. Or another client was faster.
-			// Of several that have gone, none need be this one.
-			kept, err = s.holds(id)
-		}
-		if kept || stored == nil && errors.As(expunged, &status) {
+		kept := err == nil && there
+		if kept || stored == nil && isStatus(expunged) && there {
 			// Marked but still there: take the mark away, so that nothing has
 			// changed and no later EXPUNGE of another client deletes it.
 			undo := s.command("undo the deletion of "+id.String(), func() error {
@@ -110,19 +106,89 @@ func deleteOne(id mail.ID) func(*lease) error {
 				s.b.log.Error("a message is left marked as deleted", "folder", id.Folder, "uid", id.UID, "error", undo)
 			}
 		}
-		if errors.Is(err, mail.ErrRefused) && len(permanent) == 0 {
+		if kept {
+			return fmt.Errorf("delete %s: %w", id, errKept)
+		}
+		return s.whyRefused(err)
+	}
+}
+
+// mayRemove finds out whether id can be removed. Nothing may be sent before the
+// folder is known to be selected under the UIDVALIDITY that the message was
+// listed with: else the UID could be that of another message.
+func (l *lease) mayRemove(id mail.ID) error {
+	if err := l.confirm(); err != nil {
+		return err
+	}
+	permanent := l.sel.data.PermanentFlags
+	if len(permanent) > 0 && !slices.Contains(permanent, imap.FlagDeleted) {
+		return fmt.Errorf("delete %s: %w", id, mail.ErrReadOnly)
+	}
+	return nil
+}
+
+// sendAndLook sends what is to take id away, and a UID SEARCH for it in the same
+// flight: OK is not enough. In a folder that has become read-only Dovecot says
+// so to all and does nothing, and of EXPUNGE reports nobody knows which message
+// they are about. there tells whether the folder still has it, as far as is
+// known: true where send was refused and the search too.
+func (l *lease) sendAndLook(what string, id mail.ID, send func() (wait func() error)) (there bool, err error) {
+	l.alone.RLock()
+	defer l.alone.RUnlock()
+	l.searching.Lock()
+	defer l.searching.Unlock()
+	var sent, looked error
+	there = true
+	err = l.command(what, func() error {
+		wait := send()
+		// Dovecot runs up to four commands before it does what they have
+		// expunged, and the search would find all still there.
+		for range 3 {
+			l.client.Noop()
+		}
+		look := l.client.UIDSearch(theMessage(id), nil)
+		found := make(chan struct{})
+		go func() {
+			defer close(found)
+			var data *imap.SearchData
+			if data, looked = look.Wait(); looked == nil {
+				there = has(data, id)
+			}
+		}()
+		sent = wait()
+		<-found
+		return cmp.Or(sent, looked)
+	})
+	switch {
+	case err != nil && isStatus(sent) && looked == nil && !there:
+		return false, nil // another client was faster
+	case errors.Is(err, mail.ErrNotFound) && looked == nil:
+		return true, errNoTarget(err)
+	case sent == nil && (isStatus(looked) || looked == nil && there):
+		// The server may have searched ahead, or cannot behind a deletion.
+		data, err := l.searchLocked("look for "+id.String(), theMessage(id), nil)
+		return err != nil || has(data, id), err
+	}
+	return there, err
+}
+
+// isStatus tells whether err is a NO or BAD of the server.
+func isStatus(err error) bool {
+	_, ok := errors.AsType[*imap.Error](err)
+	return ok
+}
+
+// whyRefused adds to a refusal what is known of its reason.
+func (l *lease) whyRefused(err error) error {
+	if errors.Is(err, mail.ErrRefused) {
+		if len(l.sel.data.PermanentFlags) == 0 {
 			// Servers open a folder that may only be read without any
 			// permanent flags; the library does not tell [READ-ONLY].
 			return fmt.Errorf("%w: %w", mail.ErrReadOnly, err)
 		}
-		if errors.Is(err, mail.ErrRefused) {
-			s.b.pool.unselected(s.sel) // see selectAnew
-		}
-		if kept {
-			return fmt.Errorf("delete %s: %w", id, errKept)
-		}
-		return err
+		l.b.pool.unselected(l.sel) // see selectAnew
 	}
+	return err
 }
 
 // selectAnew finds out whether a refusal has a simple reason: the folder is not
@@ -142,13 +208,17 @@ var errKept = fmt.Errorf("the server keeps it: %w", mail.ErrReadOnly)
 
 // holds asks whether the folder has the message.
 func (l *lease) holds(id mail.ID) (bool, error) {
-	criteria := &imap.SearchCriteria{UID: []imap.UIDSet{imap.UIDSetNum(imap.UID(id.UID))}}
-	data, err := l.search("look for "+id.String(), criteria, nil)
-	if err != nil {
-		return false, err
-	}
-	set, _ := data.All.(imap.UIDSet)
-	return set.Contains(imap.UID(id.UID)), nil
+	data, err := l.search("look for "+id.String(), theMessage(id), nil)
+	return err == nil && has(data, id), err
+}
+
+func theMessage(id mail.ID) *imap.SearchCriteria {
+	return &imap.SearchCriteria{UID: []imap.UIDSet{imap.UIDSetNum(imap.UID(id.UID))}}
+}
+
+func has(found *imap.SearchData, id mail.ID) bool {
+	set, _ := found.All.(imap.UIDSet)
+	return set.Contains(imap.UID(id.UID))
 }
 
 func deleted(op imap.StoreFlagsOp) *imap.StoreFlags {

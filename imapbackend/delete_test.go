@@ -12,14 +12,16 @@ import (
 func TestLostDelete(t *testing.T) {
 	for name, done := range map[string]bool{"done": true, "not done": false} {
 		t.Run(name, func(t *testing.T) {
-			broken := false
+			broken, gone := false, done
 			s := &script{answer: func(tag, command string) string {
 				switch {
 				case strings.HasPrefix(command, "UID STORE") && !broken:
 					broken = true
 					return cut
-				case strings.HasPrefix(command, "UID SEARCH UID") || strings.HasPrefix(command, "UID SEARCH 2"):
-					if done {
+				case strings.HasPrefix(command, "UID EXPUNGE"):
+					gone = true
+				case strings.HasPrefix(command, "UID SEARCH UID"):
+					if gone {
 						return "* SEARCH\r\n" + tag + " OK x\r\n"
 					}
 					return "* SEARCH 2\r\n" + tag + " OK x\r\n"

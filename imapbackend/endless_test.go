@@ -1,6 +1,7 @@
 package imapbackend
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -30,10 +31,21 @@ func TestListOfCapabilities(t *testing.T) {
 	}
 }
 
-// TestAnswerToNoCopy has numbers to sort where nobody has asked for them.
+// TestAnswerToNoCopy has numbers to sort where nobody has asked for them: a few,
+// which cost nothing, and so many backwards that sorting them takes minutes.
 func TestAnswerToNoCopy(t *testing.T) {
-	b := listed(t, (&script{answer: first(1, "UID FETCH", "* OK [COPYUID 1 5,3,1 2:4] x\r\n")}).start(t))
-	if got, err := b.Fetch(msg(2), "", 0, -1); err != nil || string(got) != rawMail {
-		t.Errorf("afterwards: %q, %v", got, err)
+	var many strings.Builder
+	for i := 100_000; i > 0; i-- {
+		fmt.Fprintf(&many, "%d,", i*2)
+	}
+	for name, set := range map[string]string{"few": "5,3,", "many": many.String()} {
+		t.Run(name, func(t *testing.T) {
+			b := listed(t, (&script{answer: first(1, "UID FETCH", "* OK [COPYUID 1 "+set+"1 2:4] x\r\n")}).start(t))
+			soon(t, "reading", func() {
+				if got, err := b.Fetch(msg(2), "", 0, -1); err != nil || string(got) != rawMail {
+					t.Errorf("afterwards: %q, %v", got, err)
+				}
+			})
+		})
 	}
 }

@@ -49,7 +49,7 @@ type limitedConn struct {
 
 	// Of the responses since the last tagged one:
 	text, content int64
-	numbers       int64 // of SEARCH; of which, at most, so many
+	numbers       int64 // of SEARCH and COPYUID; of which, at most, so many
 	moves         int64 // had to be moved
 	highest       int64 // of them
 
@@ -60,7 +60,7 @@ type limitedConn struct {
 	words   []byte
 	fetch   bool
 	search  bool
-	number  int64 // in a SEARCH, that is being read; 0 for none
+	number  int64 // in one of these, that is being read; 0 for none
 	depth   int
 	escape  bool    // in a quoted string, behind a backslash
 	last    [2]byte // before this byte
@@ -272,9 +272,7 @@ func (c *limitedConn) word(b byte) error {
 func (c *limitedConn) code(b byte) error {
 	switch b {
 	case ' ':
-		if string(c.words) == "COPYUID" { // of numbers in any order (see order)
-			return tooMuch("an answer to COPY, which nobody has sent")
-		}
+		c.search = c.search || strings.EqualFold(string(c.words), "COPYUID") // numbers too
 	case ']':
 		c.place = inFree
 	case '\n':
@@ -284,6 +282,9 @@ func (c *limitedConn) code(b byte) error {
 	}
 	if len(c.words) < mostWords {
 		c.words = append(c.words, b)
+	}
+	if c.search {
+		return c.order(b)
 	}
 	return nil
 }
@@ -297,7 +298,7 @@ func (c *limitedConn) list() error {
 	return nil
 }
 
-// order follows the numbers of a SEARCH.
+// order follows the numbers of a SEARCH, or of a COPYUID.
 func (c *limitedConn) order(b byte) error {
 	if b >= '0' && b <= '9' {
 		c.number = min(c.number*10+int64(b-'0'), 1<<32)

@@ -203,6 +203,11 @@ func (s *session) farewell() {
 func (s *session) search(what string, criteria *imap.SearchCriteria, options *imap.SearchOptions) (*imap.SearchData, error) {
 	s.searching.Lock()
 	defer s.searching.Unlock()
+	return s.searchLocked(what, criteria, options)
+}
+
+// searchLocked is search with s.searching held.
+func (s *session) searchLocked(what string, criteria *imap.SearchCriteria, options *imap.SearchOptions) (*imap.SearchData, error) {
 	var data *imap.SearchData
 	err := s.command(what, func() (err error) {
 		data, err = s.client.UIDSearch(criteria, options).Wait()
