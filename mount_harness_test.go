@@ -67,32 +67,52 @@ type account struct {
 func forEachServer(t *testing.T, f func(t *testing.T, a account)) {
 	t.Run("embedded", func(t *testing.T) { f(t, embedded(t)) })
 	t.Run("dovecot", func(t *testing.T) {
-		from := embedded(t)
-		s := dovecot.Start(t, dovecot.Options{})
-		to := account{s.Addr, dovecot.User, dovecot.Password}
-		copyMail(t, from, to)
+		to := emptyDovecot(t, "")
+		copyMail(t, embedded(t), to)
 		f(t, to)
 	})
 	t.Run("cyrus", func(t *testing.T) {
-		from := embedded(t)
-		s := cyrus.Start(t, "testdata/cyrus")
-		to := account{s.Addr, cyrus.User, cyrus.Password}
-		copyMail(t, from, to)
+		to := emptyCyrus(t)
+		copyMail(t, embedded(t), to)
 		f(t, to)
 	})
 }
 
 func embedded(t *testing.T) account {
 	t.Helper()
+	s := startDemo(t)
+	if err := s.AddSample(); err != nil {
+		t.Fatal(err)
+	}
+	return account{s.Addr, s.User, s.Password}
+}
+
+func startDemo(t *testing.T) *demo.Server {
+	t.Helper()
 	s, err := demo.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	if err := s.AddSample(); err != nil {
-		t.Fatal(err)
-	}
+	return s
+}
+
+// Accounts without mail.
+
+func emptyDemo(t *testing.T) account {
+	s := startDemo(t)
 	return account{s.Addr, s.User, s.Password}
+}
+
+// emptyDovecot has extra lines in its configuration.
+func emptyDovecot(t *testing.T, extra string) account {
+	s := dovecot.Start(t, dovecot.Options{Extra: extra})
+	return account{s.Addr, dovecot.User, dovecot.Password}
+}
+
+func emptyCyrus(t *testing.T) account {
+	s := cyrus.Start(t, "testdata/cyrus")
+	return account{s.Addr, cyrus.User, cyrus.Password}
 }
 
 func (a account) url() string { return "imap://" + a.user + "@" + a.addr + "/" }

@@ -10,17 +10,10 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-
-	"imapfs/internal/cyrus"
-	"imapfs/internal/dovecot"
 )
 
 // TestTrash removes a message from INBOX, and then from the trash.
 func TestTrash(t *testing.T) {
-	onDovecot := func(t *testing.T, extra string) account {
-		s := dovecot.Start(t, dovecot.Options{Extra: extra})
-		return account{s.Addr, dovecot.User, dovecot.Password}
-	}
 	const marked = "namespace inbox {\n mailbox Papierkorb {\n  auto = create\n  special_use = \\Trash\n }\n}\n"
 	for _, c := range []struct {
 		server string
@@ -30,20 +23,19 @@ func TestTrash(t *testing.T) {
 		by     []string
 	}{
 		{"embedded", embedded, "--trash", "Trash", []string{"MOVE"}},
-		{"dovecot", func(t *testing.T) account { return onDovecot(t, marked) }, "--trash", "Papierkorb", []string{"MOVE"}},
+		{"dovecot", func(t *testing.T) account { return emptyDovecot(t, marked) }, "--trash", "Papierkorb", []string{"MOVE"}},
 		{"dovecot without MOVE", func(t *testing.T) account {
-			return onDovecot(t, marked+"protocol imap {\n imap_capability = IMAP4rev1 UIDPLUS SPECIAL-USE\n}\n")
+			return emptyDovecot(t, marked+"protocol imap {\n imap_capability = IMAP4rev1 UIDPLUS SPECIAL-USE\n}\n")
 		}, "--trash", "Papierkorb", []string{"COPY", "STORE", "EXPUNGE"}},
 		{"dovecot, named", func(t *testing.T) account {
-			a := onDovecot(t, "")
+			a := emptyDovecot(t, "")
 			if err := a.client(t).Create("Old/Bin", nil).Wait(); err != nil {
 				t.Fatal(err)
 			}
 			return a
 		}, "--trash=Old/Bin", "Old/Bin", []string{"MOVE"}},
 		{"cyrus", func(t *testing.T) account {
-			s := cyrus.Start(t, "testdata/cyrus")
-			a := account{s.Addr, cyrus.User, cyrus.Password}
+			a := emptyCyrus(t)
 			c := a.client(t)
 			c.Create("INBOX", nil).Wait() // or it is there
 			if err := c.Create("Bin", &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{imap.MailboxAttrTrash}}).Wait(); err != nil {
@@ -107,8 +99,7 @@ func done(p *proxy) []string {
 
 // TestNoTrash is an error at the start, with a cache on disk or without.
 func TestNoTrash(t *testing.T) {
-	s := dovecot.Start(t, dovecot.Options{})
-	a := account{s.Addr, dovecot.User, dovecot.Password}
+	a := emptyDovecot(t, "")
 	for flag, want := range map[string]string{"--trash": "name it: --trash=FOLDER", "--trash=Nope": `no folder "Nope"`} {
 		p := imapfs(t, []string{"IMAPFS_PASSWORD=" + a.password}, "--insecure", flag, a.url(), t.TempDir())
 		if code := p.exit(t); code != exitFailed || !strings.Contains(p.stderr.String(), want) {

@@ -12,14 +12,26 @@ import (
 )
 
 // rmdir deletes a message also if it shows files: that is how one deletes it
-// with a single command. These programs call rmdir on any directory that is in
-// their way, and count on ENOTEMPTY where it is in use:
+// with a single command. But programs that restore or overwrite call rmdir on
+// any directory that is in their way, and count on ENOTEMPTY where it is in
+// use. For these it is: they still delete a message by unlinking its files
+// first.
 //
-//   - borg extract, for each directory that is there already (borg 1.x,
+//   - GNU tar -U (--unlink-first) on each directory that is there already, and
+//     tar without it where a file is to take the place of a directory;
+//   - mv on the directory that it is to replace, if that is on another file
+//     system;
+//   - cpio, bsdtar, 7z and pax, where a file is to take a directory's place;
+//   - borg extract on each directory that is there already (borg 1.x,
 //     Archive.extract_item: "Attempt to remove existing files, ignore errors");
-//   - git, for the directories above a file that it has removed (remove_path,
-//     schedule_dir_for_removal).
-var tidy = []string{"borg", "git"}
+//   - git on the directories above a file that it has removed (remove_path,
+//     schedule_dir_for_removal);
+//   - what else copies, restores or synchronizes, to be on the safe side.
+var tidy = []string{
+	"tar", "gtar", "bsdtar", "cpio", "bsdcpio", "pax", "unzip", "bsdunzip", "7z", "7za", "7zr", "7zz",
+	"cp", "mv", "install", "ln",
+	"borg", "restic", "duplicity", "git", "rsync", "unison", "rclone",
+}
 
 // countsOnNotEmpty tells whether the caller of a request is one of them. Where
 // there is no proc(5) nobody is.
@@ -32,7 +44,8 @@ func countsOnNotEmpty(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	// The program, or an interpreter, perhaps with an option, and its script.
+	// The program, or an interpreter or busybox, perhaps with an option, and
+	// its script.
 	words := strings.SplitN(string(line), "\x00", 4)
 	return slices.ContainsFunc(words[:min(len(words), 3)], func(word string) bool {
 		name, _, _ := strings.Cut(filepath.Base(word), "-") // git-rm, borg-linux64
