@@ -15,95 +15,95 @@ import (
 
 // daemon is one side of --daemon: the parent, which the user started, asks for
 // the password and waits; the child, in a session of its own, does the rest and
-// says when the mount is there. Without --daemon there is neither. The password
-// goes through a pipe: an environment can be read by others.
+// says when the mount is there. Without --daemon there is neither. The child is
+// started only once the password is known, which goes through a pipe: an
+// environment can be read by others.
 type daemon struct {
-	child  *exec.Cmd // the parent's
-	secret *os.File  // the password, to or from
-	status *os.File  // a byte when the mount is there
-	reader *os.File  // the child's end of secret, until it is started
+	isParent bool
+
+	// The child's ends of two pipes:
+	secret *os.File // the password
+	status *os.File // a byte when the mount is there
 }
 
 // daemonEnv tells the child what it is.
 const daemonEnv = "IMAPFS_DAEMON_CHILD"
 
-// daemonize starts the child, or finds out that this process is it.
-func daemonize(wanted bool) (*daemon, error) {
-	if os.Getenv(daemonEnv) != "" {
-		os.Unsetenv(daemonEnv)
-		return &daemon{secret: os.NewFile(3, "password"), status: os.NewFile(4, "status")}, nil
+// daemonize finds out which side this process is.
+func daemonize(wanted bool) *daemon {
+	if os.Getenv(daemonEnv) == "" {
+		return &daemon{isParent: wanted}
 	}
-	if !wanted {
-		return &daemon{}, nil
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	statusRead, statusWrite, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	d := &daemon{child: exec.Command(self, os.Args[1:]...), secret: write, status: statusRead, reader: read}
-	d.child.Env = append(os.Environ(), daemonEnv+"=1")
-	d.child.Stderr = os.Stderr
-	d.child.ExtraFiles = []*os.File{read, statusWrite}
-	d.child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	return d, nil
+	os.Unsetenv(daemonEnv)
+	return &daemon{secret: os.NewFile(3, "password"), status: os.NewFile(4, "status")}
 }
 
-func (d *daemon) parent() bool { return d.child != nil }
+func (d *daemon) isChild() bool { return d.secret != nil }
 
 // password finds the password; in the child, it is what the parent has found.
 // Without a source there is none: the child runs the token command.
 func (d *daemon) password(ctx context.Context, source *secret.Source) (string, error) {
-	if d.parent() || d.status == nil {
-		if source == nil {
-			return "", nil
-		}
-		password, err := source.Password(ctx)
-		if err == nil && d.parent() {
-			_, err = io.WriteString(d.secret, password)
-		}
-		return password, err
+	if d.isChild() {
+		defer d.secret.Close()
+		password, err := io.ReadAll(d.secret)
+		return string(password), err
 	}
-	password, err := io.ReadAll(d.secret)
-	d.secret.Close()
-	return string(password), err
+	if source == nil {
+		return "", nil
+	}
+	return source.Password(ctx)
 }
 
-// wait runs the child until it has mounted or failed. The child's own line on
-// standard error says why it failed.
-func (d *daemon) wait() error {
-	if d == nil || d.child == nil {
-		return nil
-	}
-	err := d.child.Start()
-	d.secret.Close()
-	d.reader.Close()
-	for _, f := range d.child.ExtraFiles {
-		f.Close()
-	}
+// run starts the child and waits until it has mounted or failed. The child's
+// own line on standard error says why it failed. When ctx ends, so does the
+// child, also if it has just mounted.
+func (d *daemon) run(ctx context.Context, password string) error {
+	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	if n, _ := d.status.Read(make([]byte, 1)); n == 1 {
+	secretEnd, secret, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer secret.Close()
+	status, statusEnd, err := os.Pipe()
+	if err != nil {
+		secretEnd.Close()
+		return err
+	}
+	defer status.Close()
+	child := exec.Command(self, os.Args[1:]...)
+	child.Env = append(os.Environ(), daemonEnv+"=1")
+	child.Stderr = os.Stderr
+	child.ExtraFiles = []*os.File{secretEnd, statusEnd}
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = child.Start()
+	secretEnd.Close()
+	statusEnd.Close()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { child.Process.Signal(syscall.SIGTERM) })()
+	io.WriteString(secret, password) // if the child has gone, the status tells
+	secret.Close()
+	n, _ := status.Read(make([]byte, 1))
+	if n == 1 && ctx.Err() == nil {
 		return nil
 	}
-	var exit *exec.ExitError
-	if err := d.child.Wait(); errors.As(err, &exit) {
+	err = child.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
 		os.Exit(exit.ExitCode())
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return errors.New("the background process ended before it had mounted")
 }
 
 // ready tells the parent that the mount is there, and leaves its terminal.
 func (d *daemon) ready() {
-	if d.status == nil {
+	if !d.isChild() {
 		return
 	}
 	d.status.Write([]byte{1})

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"os/user"
@@ -69,8 +68,6 @@ func ownHome() {
 	}
 }
 
-type usageError struct{ error }
-
 // settings is what the command line says.
 type settings struct {
 	user            string
@@ -80,6 +77,8 @@ type settings struct {
 	passwordFile    string
 	tokenCommand    string
 	traceIMAP       string
+	logFile         string
+	retry           bool
 	mountOptions    []string
 	daemon          bool
 	forceUnmount    bool
@@ -126,14 +125,22 @@ Unmount with: fusermount3 -u MOUNTPOINT (or Ctrl-C).`,
 			if err := s.applyMountOptions(cmd.Flags()); err != nil {
 				return err
 			}
-			return s.mountServer(cmd.Context(), args[0], args[1])
+			u, err := imapbackend.ParseURL(args[0])
+			if err != nil {
+				return explainSource(cmd, args, err)
+			}
+			return s.mountServer(cmd.Context(), u, args[1])
 		},
-		Version:       version(),
+		Version: version(),
+
+		SuggestionsMinimumDistance: 2,
+
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(explainFlag)
+	root.SetHelpCommand(helpCommand(root))
 	f := root.Flags()
 	f.StringVar(&s.user, "user", "", "user `NAME`, instead of the one in SOURCE")
 	f.StringVar(&s.passwordCommand, "password-command", "", "shell command `CMD` prints the password on its first line")
@@ -145,6 +152,7 @@ Unmount with: fusermount3 -u MOUNTPOINT (or Ctrl-C).`,
 	f.Var(&s.diskCacheSize, "disk-cache-size", "keep up to this much mail on disk, for the next mount; 0 for none")
 	f.StringSliceVar(&s.mirror, "mirror", nil, "keep a complete copy on disk, of all folders or of each `FOLDER` named: --mirror=INBOX,'Archive/*'")
 	f.Lookup("mirror").NoOptDefVal = "*"
+	f.BoolVar(&s.retry, "retry", false, "wait for a server that cannot be reached yet, as at boot")
 	s.shared(f)
 
 	demonstration := &cobra.Command{
@@ -180,16 +188,8 @@ func (s *settings) shared(f *pflag.FlagSet) {
 	f.Var(&s.umask, "umask", "permission bits to take from files and directories")
 	f.StringSliceVar(&s.show, "show", nil, "list more files of a message: `raw,html` for message.eml and body.html")
 	f.StringVar(&s.traceIMAP, "trace-imap", "", "add to `FILE` what is said with the server, without passwords and mail")
+	f.StringVar(&s.logFile, "log-file", "", "add the log to `FILE`, instead of standard error; of a daemon, instead of the system's log")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "log what happens")
-}
-
-func positional(n int, what string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usageError{fmt.Errorf("want %s, got %d of %d arguments", what, len(args), n)}
-		}
-		return nil
-	}
 }
 
 func version() string {
@@ -199,21 +199,8 @@ func version() string {
 	return "(unknown)"
 }
 
-func (s *settings) logger() (*slog.Logger, *lastErrors) {
-	level := slog.LevelWarn
-	if s.verbose {
-		level = slog.LevelDebug
-	}
-	last := &lastErrors{Handler: slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}), kept: new(keptErrors)}
-	return slog.New(last), last
-}
-
-// mountServer mounts the account that source names.
-func (s *settings) mountServer(ctx context.Context, source, dir string) error {
-	u, err := imapbackend.ParseURL(source)
-	if err != nil {
-		return usageError{err}
-	}
+// mountServer mounts the account that u names.
+func (s *settings) mountServer(ctx context.Context, u imapbackend.URL, dir string) error {
 	if s.user != "" {
 		u.User = s.user
 	}
@@ -234,11 +221,8 @@ func (s *settings) mountServer(ctx context.Context, source, dir string) error {
 	if err := s.checkMountPoint(dir); err != nil {
 		return err
 	}
-	d, err := daemonize(s.daemon)
-	if err != nil {
-		return err
-	}
-	cfg := imapbackend.Config{URL: u, Insecure: s.insecure, RootCAs: roots, Connections: s.connections}
+	d := daemonize(s.daemon)
+	cfg := imapbackend.Config{URL: u, Retry: s.retry, Insecure: s.insecure, RootCAs: roots, Connections: s.connections}
 	var from *secret.Source
 	if s.tokenCommand != "" {
 		cfg.Token = func(ctx context.Context) (string, error) { return secret.Token(ctx, s.tokenCommand) }
@@ -249,10 +233,14 @@ func (s *settings) mountServer(ctx context.Context, source, dir string) error {
 			Env:     "IMAPFS_PASSWORD",
 			Prompt:  fmt.Sprintf("Password of %s on %s: ", u.User, u.Host),
 		}
+		cfg.NewPassword = from.Again()
 	}
 	cfg.Password, err = d.password(ctx, from)
-	if err != nil || d.parent() {
-		return errors.Join(err, d.wait())
+	if err != nil {
+		return err
+	}
+	if d.isParent {
+		return d.run(ctx, cfg.Password)
 	}
 	if s.insecure && !u.TLS {
 		fmt.Fprintf(os.Stderr, "imapfs: warning: the connection to %s is not encrypted; others on the network can read the password and the mail\n", u.Host)
@@ -280,9 +268,9 @@ func (s *settings) mountDemo(ctx context.Context, dir string) error {
 	if err := s.checkMountPoint(dir); err != nil {
 		return err
 	}
-	d, err := daemonize(s.daemon)
-	if err != nil || d.parent() {
-		return errors.Join(err, d.wait())
+	d := daemonize(s.daemon)
+	if d.isParent {
+		return d.run(ctx, "")
 	}
 	server, err := demo.Start()
 	if err != nil {
@@ -342,14 +330,20 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	// Whoever reads what is logged may go before the mount does. Without this,
 	// the next line would kill imapfs, and leave a dead mount.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	log, errors := s.logger()
+	log, lastErrors, err := s.logger(d)
+	if err != nil {
+		return err
+	}
 	cfg.Timeout, cfg.Poll, cfg.ReadOnly, cfg.Version, cfg.Log = s.timeout, s.poll, s.readOnly, version(), log
 	cfg.Trash = s.trash
-	disk, forget := s.openDisk(cfg.URL, log)
+	disk, forget, err := s.openDisk(cfg.URL, log)
+	if err != nil {
+		return err
+	}
 	defer disk.Close()
 	cfg.Store = disk
 	if s.traceIMAP != "" {
-		file, err := traceFile(s.traceIMAP)
+		file, err := privateFile(s.traceIMAP, "the trace")
 		if err != nil {
 			return err
 		}
@@ -362,13 +356,17 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 		return err
 	}
 	defer backend.Close()
+	if err := s.checkMirror(backend.Folders()); err != nil {
+		forget()
+		return err
+	}
 
 	raw, html, err := s.shown()
 	if err != nil {
 		return err
 	}
 	memory := cache.New(int64(s.cacheSize), disk)
-	status := &status{source: source, begun: time.Now(), backend: backend, cache: memory, errors: errors}
+	status := &status{source: source, begun: time.Now(), backend: backend, cache: memory, errors: lastErrors}
 	fsys, err := fs.New(backend, memory, fs.Options{
 		Status:   status.json,
 		Folder:   cfg.URL.Folder,
@@ -394,7 +392,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	defer mounted.Close()
 	fmt.Fprintf(os.Stderr, "imapfs: mounted %s at %s\n", source, dir)
 	d.ready()
-	if len(s.mirror) > 0 && disk != nil {
+	if len(s.mirror) > 0 {
 		defer s.startMirror(fsys)()
 	}
 
@@ -412,20 +410,6 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 		}
 		return nil
 	}
-}
-
-// traceFile opens the file of --trace-imap, for the user alone: it holds names
-// of folders.
-func traceFile(name string) (*os.File, error) {
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("cannot write the trace: %v", err)
-	}
-	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		file.Close()
-		return nil, fmt.Errorf("others may read %s, where the trace is to go; remove it or name another file", name)
-	}
-	return file, nil
 }
 
 // leaveProcessors leaves half of the processors to those who read the mount.
@@ -466,10 +450,16 @@ func (s *settings) applyMountOptions(flags *pflag.FlagSet) error {
 			kernel = append(kernel, option)
 		case flag != nil && name != "options" && name != "help":
 			if !hasValue {
-				value = "true"
+				value = flag.NoOptDefVal
+			}
+			if !hasValue && value == "" {
+				return usagef("-o %s needs a value, like -o %s=%s", name, name, flag.DefValue)
 			}
 			if err := flags.Set(flag.Name, value); err != nil {
-				return usageError{fmt.Errorf("-o %s: %v", option, err)}
+				if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+					err = invalidValue(flag, value, invalid.Unwrap())
+				}
+				return usagef("-o %s: %w", option, err)
 			}
 		case (name == "dev" || name == "suid") && os.Geteuid() != 0:
 			// mount.fuse3 adds them for setuid=USER; fusermount3 would ignore

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"imapfs/fs"
+	"imapfs/mail"
 )
 
 // startMirror begins to mirror, and to tell of it; stop ends both.
@@ -35,6 +37,21 @@ func (s *settings) startMirror(fsys *fs.FS) (stop func()) {
 		cancel()
 		running.Wait()
 	}
+}
+
+// checkMirror finds a name of --mirror that is that of no folder.
+func (s *settings) checkMirror(folders []mail.Folder) error {
+	for _, pattern := range s.mirror {
+		if !slices.ContainsFunc(folders, func(f mail.Folder) bool { return f.Selectable && fs.MatchesFolder(pattern, f.Name) }) {
+			for _, f := range folders {
+				if strings.EqualFold(f.Name, pattern) {
+					return fmt.Errorf("--mirror=%s names no folder; did you mean --mirror=%s?", pattern, f.Name)
+				}
+			}
+			return fmt.Errorf("--mirror=%s names no folder; names are written as the server has them, with its own sign between a folder and one in it", pattern)
+		}
+	}
+	return nil
 }
 
 // mirrorTeller tells how far the mirror is until it is complete for the first
@@ -131,8 +148,6 @@ func mirrorShare(p fs.Progress) string {
 // mirrorEnd is the last line.
 func mirrorEnd(p fs.Progress, in time.Duration) string {
 	switch {
-	case p.Folders == 0:
-		return "imapfs: mirror: no folder has one of the names given with --mirror; they are written as the server has them, and so is INBOX"
 	case p.NotAvailable > 0:
 		return fmt.Sprintf("imapfs: mirror complete but for %d messages that the server does not give: %d messages, %s in %s", p.NotAvailable, p.Here, sizeText(p.BytesHere), durationText(in))
 	case p.Here == 0:

@@ -54,15 +54,15 @@ func TestMirrorTells(t *testing.T) {
 // A copy of nothing is not what somebody wants who has mistyped a name.
 func TestMirrorOfNoFolder(t *testing.T) {
 	_, p := inbox(t, 3)
-	r := newRemounter(t, p.account, "--mirror=inbox,Archive/*")
-	process := r.mount(t)
-	eventually(t, "it tells that no folder has the name", func() bool {
-		return strings.Contains(process.stderr.String(), "\nimapfs: mirror: no folder has one of the names")
-	})
-	if said := runCommand(t, r.cache, "status", r.dir).stdout; !strings.Contains(said, "mirror        no folder has one of the names") {
-		t.Errorf("the status says %s", said)
+	for names, want := range map[string]string{
+		"inbox":           "--mirror=inbox names no folder; did you mean --mirror=INBOX?",
+		"INBOX,Archive/*": "--mirror=Archive/* names no folder",
+	} {
+		process := imapfs(t, []string{"IMAPFS_PASSWORD=" + p.password}, "--insecure", "--mirror="+names, p.url(), t.TempDir())
+		if code := process.exit(t); code != exitFailed || !strings.Contains(process.stderr.String(), want) {
+			t.Errorf("%s: code %d, %s", names, code, process.stderr)
+		}
 	}
-	process.unmount(t)
 }
 
 func TestMirrorTellsWhyItPauses(t *testing.T) {

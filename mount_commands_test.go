@@ -72,7 +72,46 @@ func TestCommandLine(t *testing.T) {
 		code int
 		text string
 	}{
-		{[]string{"foo"}, exitUsage, "want SOURCE and MOUNTPOINT"},
+		{[]string{}, exitUsage, "want SOURCE and MOUNTPOINT, got 0 of 2"},
+		{[]string{"foo"}, exitUsage, "want SOURCE and MOUNTPOINT, got 1 of 2 arguments: foo"},
+		{[]string{"imaps://anna@example.org/"}, exitUsage, "want SOURCE and MOUNTPOINT"},
+		{[]string{none, "imaps://anna@example.org/"}, exitUsage, "SOURCE comes first, and then MOUNTPOINT: imapfs imaps://anna@example.org/ " + none},
+		{[]string{"dmeo", none}, exitUsage, `there is no command "dmeo"; did you mean demo?`},
+		{[]string{"statsu", none}, exitUsage, `did you mean status?`},
+		{[]string{"satus"}, exitUsage, `did you mean status?`},
+		{[]string{"http://example.org/", none}, exitUsage, "imaps://"},
+		{[]string{"example.org", none}, exitUsage, "imaps://"},
+		{[]string{"imaps://example.org/", none}, exitUsage, "no user name"},
+		{[]string{"imaps://anna:secret@example.org/", none}, exitUsage, "password"},
+		{[]string{"--mirror", "INBOX", "imaps://anna@example.org/", none}, exitUsage, "stands behind a =, like --mirror=INBOX"},
+		{[]string{"--trash", "Bin", "imaps://anna@example.org/", none}, exitUsage, "stands behind a =, like --trash=Bin"},
+		{[]string{"demo", "--trash", "Bin", none}, exitUsage, "stands behind a =, like --trash=Bin"},
+		{[]string{"--connections", "many", "imaps://anna@example.org/", none}, exitUsage, `--connections cannot be "many"; write a number, like --connections 4`},
+		{[]string{"--connections", "99999999999999999999", "imaps://anna@example.org/", none}, exitUsage, "write a number"},
+		{[]string{"--connections", "0", "imaps://anna@example.org/", none}, exitUsage, "above zero"},
+		{[]string{"--poll", "5", "imaps://anna@example.org/", none}, exitUsage, `--poll cannot be "5"; write a time with its unit, like --poll 30s`},
+		{[]string{"--poll", "-5s", "imaps://anna@example.org/", none}, exitUsage, "--poll needs a time above zero"},
+		{[]string{"--timeout", "soon", "imaps://anna@example.org/", none}, exitUsage, "write a time with its unit, like --timeout 30s"},
+		{[]string{"--timeout"}, exitUsage, "--timeout needs a value"},
+		{[]string{"--daemon=maybe", "imaps://anna@example.org/", none}, exitUsage, `--daemon cannot be "maybe"; write --daemon`},
+		{[]string{"--cache-size", "big", "imaps://anna@example.org/", none}, exitUsage, `"big" is not a size; write it like 64M`},
+		{[]string{"--umask", "99", "imaps://anna@example.org/", none}, exitUsage, `"99" is not a umask; write it like 022`},
+		{[]string{"--show", "all", "imaps://anna@example.org/", none}, exitUsage, "--show knows raw and html"},
+		{[]string{"-insecure", "imaps://anna@example.org/", none}, exitUsage, "there is no flag -insecure; with two dashes there is: --insecure"},
+		{[]string{"-mirror=INBOX", "imaps://anna@example.org/", none}, exitUsage, "--mirror=INBOX"},
+		{[]string{"-x", "imaps://anna@example.org/", none}, exitUsage, "there is no flag -x"},
+		{[]string{"--insecur", "imaps://anna@example.org/", none}, exitUsage, "there is no flag --insecur; did you mean --insecure?"},
+		{[]string{"--nonsense", "imaps://anna@example.org/", none}, exitUsage, "there is no flag --nonsense"},
+		{[]string{"demo", "--mirror", none}, exitUsage, "imapfs demo has no flag --mirror"},
+		{[]string{"-o", "nonsense", "imaps://anna@example.org/", none}, exitUsage, `unknown mount option "nonsense"`},
+		{[]string{"-o", "poll=5", "imaps://anna@example.org/", none}, exitUsage, "write a time with its unit"},
+		{[]string{"-o", "poll", "imaps://anna@example.org/", none}, exitUsage, "-o poll needs a value, like -o poll=1m0s"},
+		{[]string{"--disk-cache-size", "0", "--mirror", "imaps://anna@example.org/", none}, exitUsage, "leave out --disk-cache-size 0"},
+		{[]string{"--token-command", "x", "--password-file", "x", "imaps://anna@example.org/", none}, exitUsage, "--token-command takes the place of a password"},
+		{[]string{"--tls-ca", missing, "imaps://anna@example.org/", none}, exitFailed, missing},
+		{[]string{"imaps://anna@example.org/", missing}, exitFailed, missing},
+		{[]string{"help", "nothing"}, exitUsage, `there is no command "nothing"; there are cache, demo`},
+		{[]string{"help", "cache", "nothing"}, exitUsage, `there is no command`},
 		{[]string{"status"}, exitUsage, "want MOUNTPOINT"},
 		{[]string{"status", "--nonsense", none}, exitUsage, "--nonsense"},
 		{[]string{"status", none}, exitFailed, none + " is not in a mount of imapfs"},
@@ -86,7 +125,13 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"cache", "clear", "../x"}, exitFailed, `no mail of "../x"`},
 	} {
 		t.Run(strings.Join(test.args[:min(2, len(test.args))], " "), func(t *testing.T) {
-			runCommand(t, none, test.args...).failsWith(t, test.code, test.text)
+			got := runCommand(t, none, test.args...)
+			got.failsWith(t, test.code, test.text)
+			for _, word := range []string{"strconv", "pflag", "invalid argument", "time:", "shorthand"} {
+				if strings.Contains(got.stderr, word) {
+					t.Errorf("no plain words: %s", got.stderr)
+				}
+			}
 		})
 	}
 	if got := runCommand(t, none, "demo"); !strings.Contains(got.stderr, "got 0 of 1 arguments\nSee: imapfs demo --help\n") {

@@ -384,6 +384,8 @@ func need(t *testing.T, programs ...string) {
 // proxy passes one account's traffic on, counts it, and keeps the commands. So
 // that it can read them it hides that the server can compress.
 type proxy struct {
+	listener net.Listener
+	silent   atomic.Bool // whoever comes is not answered
 	account
 	toServer, fromServer atomic.Int64
 
@@ -397,7 +399,7 @@ func newProxy(t *testing.T, a account) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{account: a}
+	p := &proxy{account: a, listener: l}
 	p.addr = l.Addr().String()
 	var wg sync.WaitGroup
 	t.Cleanup(func() { l.Close(); wg.Wait() })
@@ -406,6 +408,10 @@ func newProxy(t *testing.T, a account) *proxy {
 			down, err := l.Accept()
 			if err != nil {
 				return
+			}
+			if p.silent.Load() {
+				t.Cleanup(func() { down.Close() })
+				continue
 			}
 			up, err := net.Dial("tcp", a.addr)
 			if err != nil {

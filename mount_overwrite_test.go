@@ -206,14 +206,6 @@ func must(t *testing.T, script string, env []string) {
 	}
 }
 
-// isThere tells whether a program is installed; without it the test is skipped.
-func isThere(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		t.Skip(program + " is not installed")
-	}
-}
-
 // TestOverwritingLosesNothing has every program overwrite, restore, edit and
 // sync: the server keeps every message.
 func TestOverwritingLosesNothing(t *testing.T) {
@@ -232,7 +224,7 @@ func TestOverwritingLosesNothing(t *testing.T) {
 		before := uids(t, a)
 		for _, do := range overwrites {
 			t.Run(do.program+"/"+do.what, func(t *testing.T) {
-				isThere(t, do.program)
+				need(t, do.program)
 				mine := append(env, "W="+t.TempDir())
 				must(t, prepare(do.script), mine)
 				code, out := perform(t, do.script, mine)
@@ -295,7 +287,7 @@ func TestRemovingRemovesOne(t *testing.T) {
 		m := mount(t, a)
 		for n, do := range removals {
 			t.Run(do.program+"/"+do.what, func(t *testing.T) {
-				isThere(t, do.program)
+				need(t, do.program)
 				uid := fmt.Sprint(n + 1)
 				env := []string{"M=" + m, "B=" + t.TempDir(), "W=" + t.TempDir(), "HOME=" + t.TempDir(), "N=" + uid}
 				if do.program == "rsync" {

@@ -181,8 +181,6 @@ func mirrorText(p *fs.Progress) string {
 	switch {
 	case p == nil:
 		return "none; --mirror keeps one"
-	case p.Folders == 0 && p.Complete:
-		return "no folder has one of the names given with --mirror"
 	case p.Complete:
 		return fmt.Sprintf("complete; %d messages, %s fetched since the mount began", p.Here, sizeText(p.BytesHere))
 	case isMirrored(*p):

@@ -257,20 +257,20 @@ func (m *mirror) next() (string, bool) {
 // wants tells whether the mirror is to have a folder.
 func (m *mirror) wants(folder string) bool {
 	return len(m.patterns) == 0 || slices.ContainsFunc(m.patterns, func(pattern string) bool {
-		return matches(pattern, folder)
+		return MatchesFolder(pattern, folder)
 	})
 }
 
-// matches tells whether name is what pattern means, in which * stands for any
-// text.
-func matches(pattern, name string) bool {
+// MatchesFolder tells whether name is what pattern means, in which * stands for
+// any text.
+func MatchesFolder(pattern, name string) bool {
 	before, rest, star := strings.Cut(pattern, "*")
 	name, ok := strings.CutPrefix(name, before)
 	if !star || !ok {
 		return ok && name == ""
 	}
 	for i := range len(name) + 1 {
-		if matches(rest, name[i:]) {
+		if MatchesFolder(rest, name[i:]) {
 			return true
 		}
 	}

@@ -146,8 +146,8 @@ func TestMirrorPatterns(t *testing.T) {
 		{"INBOX", "INBOX", true}, {"INBOX", "INBOX/x", false}, {"*", "a/b", true}, {"Archive/*", "Archive/2024/1", true},
 		{"Archive/*", "Archive", false}, {"*x*", "axb", true}, {"*x*", "ab", false}, {"", "", true}, {"a*b*c", "a-b-b-c", true}, {"a*b", "ab-", false},
 	} {
-		if got := matches(c.pattern, c.name); got != c.want {
-			t.Errorf("matches(%q, %q) is %v", c.pattern, c.name, got)
+		if got := MatchesFolder(c.pattern, c.name); got != c.want {
+			t.Errorf("MatchesFolder(%q, %q) is %v", c.pattern, c.name, got)
 		}
 	}
 }

@@ -28,19 +28,26 @@ var errAway = errors.New("the server is away")
 const grace = 5 * time.Second
 
 // The pauses between two attempts, before jitter: one whom somebody waits for
-// comes after wantedPause at the latest. A password that was changed on the
-// server is refused for as long as the mount lives, and servers lock accounts in
-// which too many logins fail: then nobody is a reason to try sooner.
+// comes after wantedPause at the latest. After a refused login, they are those
+// between two looks for another password: nobody is a reason to look sooner.
 const (
-	firstPause       = 200 * time.Millisecond
-	wantedPause      = 5 * time.Second
-	mostPause        = time.Minute
-	mostPauseRefused = 15 * time.Minute
+	firstPause        = 200 * time.Millisecond
+	wantedPause       = 5 * time.Second
+	mostPause         = time.Minute
+	firstPauseRefused = time.Minute
+	mostPauseRefused  = 15 * time.Minute
 )
 
 func newBackOff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, mostPause, 2
+	return b
+}
+
+// refusedBackOff is newBackOff for after a refused login.
+func refusedBackOff(first time.Duration) *backoff.ExponentialBackOff {
+	b := newBackOff()
+	b.InitialInterval, b.MaxInterval = first, mostPauseRefused
 	return b
 }
 
@@ -80,8 +87,9 @@ func (p *pool) goAway() error {
 	return nil
 }
 
-// begin opens the first connection. If the server cannot be reached within
-// patience it is away from the start; the error says why.
+// begin opens the first connection. If the server cannot be reached it is away
+// from the start; the error says why. patience is for the connection: who has
+// that waits for what the server says to the login.
 func (p *pool) begin(ctx context.Context, patience time.Duration) error {
 	dialed := make(chan error, 1)
 	if !p.b.start(func() {
@@ -92,12 +100,19 @@ func (p *pool) begin(ctx context.Context, patience time.Duration) error {
 		return errClosed
 	}
 	var err error
-	select {
-	case err = <-dialed:
-	case <-time.After(patience):
-		err = errTimeout
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for tooLate := time.After(patience); ; {
+		select {
+		case err = <-dialed:
+		case <-tooLate:
+			if p.b.reached.Load() {
+				tooLate = nil // dial has its own end
+				continue
+			}
+			err = errTimeout
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		break
 	}
 	if err == nil || !isUnreached(err) {
 		return err
@@ -121,8 +136,9 @@ func (p *pool) wakeAll() {
 // comeBack tries to connect until that succeeds or the backend closes.
 func (p *pool) comeBack() {
 	var err error
-	pauses, pause := newBackOff(), time.Duration(0)
-	for ; ; pause = nextPause(pauses, err) {
+	pauses, refused := newBackOff(), refusedBackOff(p.refusedPause)
+	pause := time.Duration(0)
+	for ; ; pause = nextPause(pauses, refused, err) {
 		wanted := p.wanted
 		if isRefusal(err) {
 			wanted = nil
@@ -151,19 +167,24 @@ func (p *pool) comeBack() {
 			s.close()
 			return
 		}
+		if isRefusal(err) && !p.away.final {
+			p.b.log.Warn("the login is refused: it is not tried again before there is another password or token", "error", err)
+		} else {
+			p.b.log.Info("the server is still away", "error", err)
+		}
 		p.away.err, p.away.final = err, isRefusal(err)
-		p.b.log.Info("the server is still away", "error", err)
 		p.wake.Broadcast()
 		p.mu.Unlock()
 	}
 }
 
-// nextPause returns the next pause after an attempt that ended with err.
-func nextPause(pauses *backoff.ExponentialBackOff, err error) time.Duration {
-	pauses.MaxInterval = mostPause
+// nextPause returns the next pause after an attempt that ended with err: one of
+// pauses, or of refused.
+func nextPause(pauses, refused *backoff.ExponentialBackOff, err error) time.Duration {
 	if isRefusal(err) {
-		pauses.MaxInterval = mostPauseRefused
+		return refused.NextBackOff()
 	}
+	refused.Reset()
 	return pauses.NextBackOff()
 }
 
@@ -184,12 +205,6 @@ func (p *pool) pause(most time.Duration, wanted <-chan struct{}) bool {
 	case <-wanted:
 	}
 	return true
-}
-
-// isRefusal tells whether err is the server's word on who we are.
-func isRefusal(err error) bool {
-	_, refused := errors.AsType[*LoginError](err)
-	return refused
 }
 
 // suspect closes the connections from which nothing has come for a while, after

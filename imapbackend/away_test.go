@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 )
 
 // restarting is a server whose connections break at each FETCH of content while
@@ -67,21 +65,21 @@ func TestServerThatStaysAway(t *testing.T) {
 
 // TestPauses looks how long the pauses between attempts become.
 func TestPauses(t *testing.T) {
-	after := func(pauses *backoff.ExponentialBackOff, err error) (last time.Duration) {
-		pauses.RandomizationFactor = 0
+	pauses, refused := newBackOff(), refusedBackOff(firstPauseRefused)
+	pauses.RandomizationFactor, refused.RandomizationFactor = 0, 0
+	after := func(err error) (last time.Duration) {
 		for range 30 {
-			last = nextPause(pauses, err)
+			last = nextPause(pauses, refused, err)
 		}
 		return last
 	}
-	pauses := newBackOff()
-	if got := after(pauses, errBroken); got != mostPause {
+	if got := after(errBroken); got != mostPause {
 		t.Errorf("while the server is away: %v, want %v", got, mostPause)
 	}
-	if got := after(pauses, &LoginError{}); got != mostPauseRefused {
+	if got := after(&LoginError{}); got != mostPauseRefused {
 		t.Errorf("while the login is refused: %v, want %v", got, mostPauseRefused)
 	}
-	if got := after(pauses, errBroken); got != mostPause {
+	if got := after(errBroken); got != mostPause {
 		t.Errorf("when the server is away again: %v, want %v", got, mostPause)
 	}
 }

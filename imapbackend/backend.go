@@ -25,7 +25,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/xdg-go/scram"
 	"golang.org/x/sync/singleflight"
 
 	"imapfs/mail"
@@ -35,7 +34,9 @@ import (
 type Config struct {
 	URL         URL
 	Password    string
+	NewPassword func(context.Context) (string, error) // looks for another one when the server refuses it; nil: there is none
 	Token       func(context.Context) (string, error) // an access token for each login, instead of Password
+	Retry       bool                                  // Connect waits for a server that cannot be reached
 	Insecure    bool                                  // allow a login without TLS
 	RootCAs     *x509.CertPool                        // nil: the system's
 	Connections int                                   // at most this many connections
@@ -59,10 +60,10 @@ type Backend struct {
 	pool  *pool
 	group singleflight.Group
 
-	tokens  sync.Mutex // held while a token is fetched: helpers rewrite a file
-	secrets *secrets
-	scram   *scram.Client // keeps what is expensive to compute; nil with a token
-	noScram atomic.Bool   // PLAIN worked where SCRAM-SHA-256 did not
+	credentials *credentials
+	secrets     *secrets
+	noScram     atomic.Bool // PLAIN worked where SCRAM-SHA-256 did not
+	reached     atomic.Bool // there was a connection, if only of TCP
 
 	noCompress atomic.Bool // COMPRESS broke the connection
 
@@ -100,10 +101,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		secrets:    &secrets{},
 	}
 	b.trace = newTrace(cfg.Trace, b.secrets)
-	if cfg.Token == nil {
-		b.secrets.add(cfg.Password)
-		b.scram = newScram(cfg.URL.User, cfg.Password)
-	}
+	b.credentials = newCredentials(&b.cfg, b.secrets)
 	if b.store == nil {
 		b.store = forgetful{}
 	}
@@ -119,19 +117,26 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		b.wg.Wait()
 		return nil, err
 	}
+	b.credentials.askAgain()
 	b.start(b.poll)
 	b.start(b.watch)
 	b.start(b.saver)
 	return b, nil
 }
 
-// offlineAfter is how long Connect waits for a server that it can do without.
+// offlineAfter is how long Connect waits for a sign of a server that it can do
+// without. One that has taken the connection has Config.Timeout for what it says
+// to the login.
 const offlineAfter = 3 * time.Second
 
 // begin opens the first connection and asks for the folders.
 func (b *Backend) begin(ctx context.Context) error {
+	waiting := time.AfterFunc(offlineAfter, func() {
+		b.log.Warn("waiting for the server", "server", b.cfg.URL.Addr())
+	})
+	defer waiting.Stop()
 	if !b.recallFolders() {
-		return b.listFolders(ctx, nil)
+		return b.reach(ctx)
 	}
 	err := b.pool.begin(ctx, offlineAfter)
 	if err == nil {
@@ -142,6 +147,23 @@ func (b *Backend) begin(ctx context.Context) error {
 	}
 	b.log.Warn("the server cannot be reached; showing what is remembered", "error", err)
 	return nil
+}
+
+// reach asks for the folders, again and again with Config.Retry.
+func (b *Backend) reach(ctx context.Context) error {
+	for pauses := newBackOff(); ; {
+		err := b.listFolders(ctx, nil)
+		if !b.cfg.Retry || !isUnreached(err) {
+			return err
+		}
+		pause := pauses.NextBackOff()
+		b.log.Warn("trying again", "in", pause.Round(time.Millisecond), "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // OnChange sets the function that is told of changes. It is called without any

@@ -22,23 +22,21 @@ import (
 	"imapfs/mail"
 )
 
-// connect opens a connection and logs in. With a token command, a token that
-// the server refuses is fetched once more: it may have expired just now. Its
+// connect opens a connection and logs in. If the server refuses the credential
+// another one is tried, if there is one: a token may have expired just now. Its
 // errors are plain lines for the user.
 func (b *Backend) connect() (*session, error) {
-	if b.cfg.Token == nil {
-		return b.open(b.cfg.Password)
-	}
 	for last := false; ; last = true {
-		token, err := b.token()
+		credential, err := b.credentials.next(b.ctx)
 		if err != nil {
 			return nil, err
 		}
-		s, err := b.open(token)
-		if _, refused := errors.AsType[*LoginError](err); !refused || last {
+		s, err := b.open(credential)
+		b.credentials.settle(credential, err)
+		if !isRefusal(err) || last {
 			return s, err
 		}
-		b.log.Debug("access token refused, fetching another one")
+		b.log.Debug("the login is refused, looking for another password or token")
 	}
 }
 
@@ -54,6 +52,7 @@ func (b *Backend) open(credential string) (*session, error) {
 	if err != nil {
 		return nil, explainDial(u, err)
 	}
+	b.reached.Store(true)
 	if err := noticeLoss(raw, b.cfg.Timeout); err != nil {
 		b.log.Debug("dead connections are noticed late", "error", err)
 	}
@@ -64,13 +63,14 @@ func (b *Backend) open(credential string) (*session, error) {
 	// knows no context.
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
 
-	if err := s.start(ctx, u); err != nil {
-		s.close()
-		return nil, s.blame(err)
+	err = s.start(ctx, u)
+	if err == nil {
+		err = s.login(credential)
 	}
-	if err := s.login(credential); err != nil {
+	if err != nil {
+		err = s.blame(err) // before this end breaks the connection
 		s.close()
-		return nil, s.blame(err)
+		return nil, err
 	}
 	if err := s.compress(); err != nil {
 		s.close()
@@ -223,7 +223,7 @@ func explainTLS(u URL, err error) error {
 func (s *session) explainGreeting(u URL, err error) error {
 	var status *imap.Error
 	if errors.As(err, &status) {
-		return unreachable{fmt.Errorf("%s turns the connection down: %s", u.Host, plain(s.b.secrets.hide(status.Text)))}
+		return s.explainRefusal("", status)
 	}
 	return unreachable{fmt.Errorf("%s does not answer like an IMAP server; check host and port", u.Addr())}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 // Bounds for what a server may send. The library reads everything but the
@@ -44,8 +46,9 @@ type limitedConn struct {
 	net.Conn
 	bye func() // called when the server has said BYE; nil for nothing
 
-	mu     sync.Mutex // guards failed
+	mu     sync.Mutex // guards what follows
 	failed error
+	parted string // what the server has said behind BYE
 
 	// Of the responses since the last tagged one:
 	text, content int64
@@ -67,6 +70,8 @@ type limitedConn struct {
 	literal int64   // announced, or what is left of it
 	digits  int
 	isOpen  bool // the literal is content
+	isBye   bool
+	parting []byte // of the BYE that is being read
 }
 
 // place says what the next byte belongs to.
@@ -83,6 +88,24 @@ const (
 	inSizeEnd              // between them and the literal
 	inLiteral
 )
+
+// mostParting is longer than what is shown of it.
+const mostParting = 1000
+
+// farewell returns the BYE of the server, nil if there was none with a text.
+func (c *limitedConn) farewell() *imap.Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.parted == "" {
+		return nil
+	}
+	status := &imap.Error{Type: imap.StatusResponseTypeBye, Text: c.parted}
+	if code, text, ok := strings.Cut(c.parted, "]"); ok && strings.HasPrefix(code, "[") {
+		word, _, _ := strings.Cut(code[1:], " ")
+		status.Code, status.Text = imap.ResponseCode(word), strings.TrimSpace(text)
+	}
+	return status
+}
 
 // mostWords is longer than "* 4294967295 ESEARCH" and any tag.
 const mostWords = 64
@@ -156,6 +179,9 @@ func (c *limitedConn) count(n int64) error {
 }
 
 func (c *limitedConn) byte(b byte) error {
+	if c.isBye && len(c.parting) < mostParting {
+		c.parting = append(c.parting, b)
+	}
 	switch c.place {
 	case inWords:
 		return c.word(b)
@@ -238,7 +264,7 @@ func (c *limitedConn) word(b byte) error {
 		status = true
 	case "BYE":
 		status = true
-		if c.bye != nil && words[0] == "*" {
+		if c.isBye = words[0] == "*"; c.isBye && c.bye != nil {
 			c.bye()
 		}
 	case "FETCH":
@@ -367,6 +393,12 @@ func (c *limitedConn) openLiteral() error {
 
 // end ends a response.
 func (c *limitedConn) end() {
+	if c.isBye {
+		c.mu.Lock()
+		c.parted = strings.TrimSpace(string(c.parting))
+		c.mu.Unlock()
+		c.isBye = false
+	}
 	c.place, c.line, c.most, c.words, c.fetch, c.search, c.number, c.depth = inWords, 0, mostResponse, c.words[:0], false, false, 0, 0
 }
 

@@ -70,12 +70,11 @@ func (s *session) passwordLogin(caps imap.CapSet, password string) error {
 	case s.offers(caps, scramSHA256) && !s.b.noScram.Load():
 		asked, err := s.scramLogin()
 		_, refused := errors.AsType[*LoginError](err)
-		if !refused || asked || !s.offers(caps, sasl.Plain) {
+		if !refused || !s.offers(caps, sasl.Plain) {
 			return err
 		}
-		if !s.encrypted() {
-			s.b.log.Info("the server cannot use SCRAM-SHA-256 for this user, it seems; ;AUTH=PLAIN behind the user name sends the password itself")
-			return err
+		if asked || !s.encrypted() {
+			return &LoginError{err.Error() + "; if it is right, the server may keep it in a form that SCRAM-SHA-256 cannot use: try ;AUTH=PLAIN behind the user name in SOURCE"}
 		}
 		s.b.log.Info("the server cannot use SCRAM-SHA-256 for this user, trying PLAIN")
 		err = s.explainLogin("password", s.authenticate(sasl.NewPlainClient("", u.User, password)))
@@ -128,21 +127,10 @@ func (s *session) notOffered(or string) error {
 	return fmt.Errorf("cannot log in to %s with ;AUTH=%s as SOURCE asks: the server does not offer it on this connection, or %s; leave it out, and imapfs chooses", u.Host, u.Auth, or)
 }
 
-// token runs the token command.
-func (b *Backend) token() (string, error) {
-	b.tokens.Lock()
-	defer b.tokens.Unlock()
-	token, err := b.cfg.Token(b.ctx)
-	if err == nil {
-		b.secrets.add(token)
-	}
-	return token, err
-}
-
 // scramLogin fails also if the server accepts the password but has not shown
 // that it knows it. asked tells whether the server has asked for the proof.
 func (s *session) scramLogin() (asked bool, err error) {
-	client := &scramClient{ClientConversation: s.b.scram.NewConversation()}
+	client := &scramClient{ClientConversation: s.b.credentials.conversation()}
 	err = s.client.Authenticate(client) // what is sent first is no secret
 	if client.broken || err == nil && !client.Valid() {
 		host := s.b.cfg.URL.Host
@@ -256,32 +244,13 @@ func (s *session) explainLogin(what string, err error) error {
 	}
 	u := s.b.cfg.URL
 	status, ok := errors.AsType[*imap.Error](err)
+	if bye := s.limits.farewell(); !ok && bye != nil {
+		status, ok = bye, true
+	}
 	if !ok {
 		return fmt.Errorf("%s broke off during the login; try again later", u.Host)
 	}
-	text := plain(s.b.secrets.hide(status.Text))
-	switch status.Code {
-	case imap.ResponseCodeUnavailable:
-		return unreachable{fmt.Errorf("%s cannot check the %s at the moment; try again later (it says: %s)", u.Host, what, text)}
-	case imap.ResponseCodeLimit:
-		return unreachable{fmt.Errorf("%s allows no more connections; close another mail program or use fewer --connections (it says: %s)", u.Host, text)}
-	}
-	return &LoginError{Host: u.Host, User: u.User, Token: s.b.cfg.Token != nil, Text: text}
-}
-
-// LoginError says that the server knows the user but not the password or the
-// token, or not the user.
-type LoginError struct {
-	Host, User string
-	Token      bool // it was an access token
-	Text       string
-}
-
-func (e *LoginError) Error() string {
-	if e.Token {
-		return fmt.Sprintf("%s does not accept the access token for %s; authorize the token command anew, or check the user name (it says: %s)", e.Host, e.User, e.Text)
-	}
-	return fmt.Sprintf("%s does not accept the password for %s; check both; many providers want an app password, or OAuth2 (--token-command) (it says: %s)", e.Host, e.User, e.Text)
+	return s.explainRefusal(what, status)
 }
 
 // secrets are what no text for a user may hold.

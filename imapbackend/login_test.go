@@ -389,7 +389,7 @@ func TestDovecotTokens(t *testing.T) {
 			}
 			token = "bad"
 			_, err = Connect(t.Context(), cfg)
-			if refused, ok := errors.AsType[*LoginError](err); !ok || !refused.Token {
+			if refused, ok := errors.AsType[*LoginError](err); !ok || !strings.Contains(refused.Error(), "access token") {
 				t.Errorf("bad token: %v", err)
 			}
 		})

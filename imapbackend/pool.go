@@ -34,7 +34,8 @@ type pool struct {
 	grace   time.Duration // how long requests wait for a server that is away
 	wanted  chan struct{} // somebody has failed because it was; holds one
 
-	wantedPause time.Duration // see pause
+	wantedPause  time.Duration // see pause
+	refusedPause time.Duration // the first one after a refused login
 
 	selecting sync.WaitGroup // goroutines that wait for the answer to SELECT
 }
@@ -58,7 +59,7 @@ type need struct {
 var errClosed = errors.New("imapfs is ending")
 
 func newPool(b *Backend) *pool {
-	p := &pool{b: b, most: max(b.cfg.Connections, 1), grace: grace, wantedPause: wantedPause, lost: make(chan struct{}, 1), wanted: make(chan struct{}, 1)}
+	p := &pool{b: b, most: max(b.cfg.Connections, 1), grace: grace, wantedPause: wantedPause, refusedPause: firstPauseRefused, lost: make(chan struct{}, 1), wanted: make(chan struct{}, 1)}
 	p.watched = cmp.Or(b.cfg.URL.Folder, "INBOX")
 	p.wake = sync.NewCond(&p.mu)
 	return p
@@ -371,7 +372,9 @@ func (p *pool) dial() error {
 		p.been, p.silent = true, false
 		return nil
 	case len(p.sessions) > 0:
-		// The server may limit connections: make do with what there is.
+		// The server may limit connections: make do with what there is. A
+		// credential that works for these is not a wrong one.
+		p.b.credentials.forgive()
 		p.b.log.Warn("no further connection", "open", len(p.sessions), "error", err)
 		p.most = len(p.sessions)
 		return nil

@@ -96,15 +96,28 @@ func firstLine(out []byte, empty string) (string, error) {
 	return password, nil
 }
 
-// TokenTime is how long a token command may take.
-const TokenTime = time.Minute
+// Again returns what looks for another password in the same place, when the
+// server has refused the one from there; nil if there can be no other one. It
+// has no terminal: a command that wants to ask fails. Its errors are like those
+// of Password.
+func (s Source) Again() func(context.Context) (string, error) {
+	switch {
+	case s.Command != "":
+		return func(ctx context.Context) (string, error) { return inBackground(ctx, s.Command, "the password command") }
+	case s.File != "":
+		return s.Password
+	}
+	return nil
+}
 
-// Token runs a command that prints an access token on its first line. It has no
-// input, and is ended, with all that it has started, after TokenTime or when
-// ctx ends. Its errors are plain lines for the user and never hold what was
-// read.
-func Token(ctx context.Context, command string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, TokenTime)
+// CommandTime is how long a command may take that runs while the mount is in
+// use.
+const CommandTime = time.Minute
+
+// inBackground runs a command and returns its first line. It has no input, and
+// is ended, with all that it has started, after CommandTime or when ctx ends.
+func inBackground(ctx context.Context, command, what string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, CommandTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.Stderr = os.Stderr
@@ -114,11 +127,17 @@ func Token(ctx context.Context, command string) (string, error) {
 	out, err := cmd.Output()
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return "", fmt.Errorf("the token command did not end within %v; run it by itself to see why", TokenTime)
+		return "", fmt.Errorf("%s did not end within %v; run it by itself to see why", what, CommandTime)
 	case err != nil:
-		return "", fmt.Errorf("the token command failed (%v); run it by itself to see why", err)
+		return "", fmt.Errorf("%s failed (%v); run it by itself to see why", what, err)
 	}
-	token, err := firstLine(out, "the token command printed nothing; run it by itself to see why")
+	return firstLine(out, what+" printed nothing; run it by itself to see why")
+}
+
+// Token runs a command that prints an access token on its first line. Its errors
+// are plain lines for the user and never hold what was read.
+func Token(ctx context.Context, command string) (string, error) {
+	token, err := inBackground(ctx, command, "the token command")
 	if err != nil {
 		return "", err
 	}

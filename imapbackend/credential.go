@@ -1,0 +1,95 @@
+package imapbackend
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/xdg-go/scram"
+)
+
+// credentials are what the backend logs in with: a password, or an access token
+// for each login. One that the server has refused is never sent to it again:
+// servers lock accounts in which too many logins fail.
+type credentials struct {
+	cfg     *Config
+	secrets *secrets
+
+	mu       sync.Mutex // guards what follows; held while a command runs: some rewrite a file
+	password string
+	scram    *scram.Client // keeps what is expensive to compute; nil with a token
+	again    bool          // a refused password may be asked for anew
+	refused  string        // by the server, if why is not nil
+	why      error         // a LoginError
+}
+
+func newCredentials(cfg *Config, secrets *secrets) *credentials {
+	c := &credentials{cfg: cfg, secrets: secrets}
+	if cfg.Token == nil {
+		c.use(cfg.Password)
+	}
+	return c
+}
+
+// use takes another password. It is called with c.mu held.
+func (c *credentials) use(password string) {
+	c.secrets.add(password)
+	c.password, c.scram = password, newScram(c.cfg.URL.User, password)
+}
+
+// next returns the credential for a login. If the server has refused it before,
+// and there is no other one, it returns that error.
+func (c *credentials) next(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	credential := c.password
+	switch {
+	case c.cfg.Token != nil:
+		token, err := c.cfg.Token(ctx)
+		if err != nil {
+			return "", err
+		}
+		c.secrets.add(token)
+		credential = token
+	case c.why != nil && c.again && c.cfg.NewPassword != nil:
+		password, err := c.cfg.NewPassword(ctx)
+		if err != nil {
+			return "", fmt.Errorf("%w; and no other one: %w", c.why, err)
+		}
+		credential = password
+	}
+	if c.why != nil && credential == c.refused {
+		return "", c.why
+	}
+	if c.cfg.Token == nil && credential != c.password {
+		c.use(credential)
+	}
+	return credential, nil
+}
+
+// settle takes in what became of a login.
+func (c *credentials) settle(credential string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.why = nil
+	} else if isRefusal(err) {
+		c.refused, c.why = credential, err
+	}
+}
+
+// forgive forgets that a credential was refused.
+func (c *credentials) forgive() { c.settle("", nil) }
+
+// askAgain has a refused password asked for anew from now on.
+func (c *credentials) askAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again = true
+}
+
+func (c *credentials) conversation() *scram.ClientConversation {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.scram.NewConversation()
+}

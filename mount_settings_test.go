@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"imapfs/internal/dovecot"
+)
+
+// setting is a way to start imapfs, with what has to become of it.
+type setting struct {
+	what   string
+	flags  []string // $D is a directory with the files right, wrong and empty; $P the password's file
+	server string   // "plain", "slow" to refuse, "tls"; "plain away" and "plain silent" once the cache is filled
+	auth   string   // behind the user name
+	code   int
+	line   string // that tells why; "" for mounted
+	logins int    // that the server sees
+	cached bool   // with a cache on disk it is mounted all the same
+}
+
+var settingsTable = []setting{
+	{what: "all right", flags: []string{"password-file=$D/right"}, logins: 1},
+	{what: "no such password file", flags: []string{"password-file=$D/none"}, code: 1, line: "cannot read the password file"},
+	{what: "an empty password file", flags: []string{"password-file=$D/empty"}, code: 1, line: "begins with an empty line"},
+	{what: "the password command fails", flags: []string{"password-command=false"}, code: 1, line: "the password command failed"},
+	{what: "the password command prints nothing", flags: []string{"password-command=true"}, code: 1, line: "the password command printed nothing"},
+	{what: "no password anywhere", code: 1, line: "no password: use --password-command"},
+	{what: "the token command fails", flags: []string{"token-command=false"}, code: 1, line: "the token command failed"},
+	{what: "a wrong password", flags: []string{"password-file=$D/wrong"}, code: 1, line: "does not accept the password", logins: 1},
+	{what: "a wrong password that is refused after 5 s", flags: []string{"password-file=$D/wrong"}, server: "slow", code: 1, line: "does not accept the password", logins: 1},
+	{what: "a mechanism that is not offered", flags: []string{"password-file=$D/right"}, auth: ";AUTH=SCRAM-SHA-256", code: 1, line: "the server does not offer it"},
+	{what: "a certificate that nobody has signed", flags: []string{"password-file=$D/right"}, server: "tls", code: 1, line: "is not signed by an authority"},
+	{what: "no server", flags: []string{"password-file=$D/right"}, server: "plain away", code: 1, line: "refuses connections on port", cached: true},
+	{what: "a server that says nothing", flags: []string{"password-file=$D/right", "timeout=2s"}, server: "plain silent", code: 1, line: "does not answer", cached: true},
+	{what: "a mirror of no folder", flags: []string{"password-file=$D/right", "mirror=Nope"}, code: 1, line: "--mirror=Nope names no folder", logins: 1},
+	{what: "a mirror without a cache", flags: []string{"password-file=$D/right", "mirror", "disk-cache-size=0"}, code: 2, line: "leave out --disk-cache-size 0"},
+	{what: "no such trash", flags: []string{"password-file=$D/right", "trash=Nope"}, code: 1, line: `there is no folder "Nope"`, logins: 1},
+	{what: "a log that cannot be written", flags: []string{"password-file=$D/right", "log-file=$D/none/log"}, code: 1, line: "cannot write the log"},
+	{what: "no such flag", flags: []string{"password-file=$D/right", "conections=3"}, code: 2, line: "conections"},
+	{what: "no number", flags: []string{"password-file=$D/right", "connections=many"}, code: 2, line: "write a number, like --connections 4"},
+}
+
+// TestSettings starts imapfs with settings that are wrong, or meet a server that
+// is: in each way to start it, with and without a cache on disk. It ends with
+// one line, leaves no mount, and does not try a password twice.
+func TestSettings(t *testing.T) {
+	need(t, "mount.fuse3")
+	cert, key := certificate(t, "127.0.0.1")
+	servers := map[string]account{}
+	for name, o := range map[string]dovecot.Options{
+		"plain": {Extra: dovecot.NoPenalty + "auth_failure_delay = 0\n"},
+		"slow":  {Extra: dovecot.NoPenalty + "auth_failure_delay = 5 secs\n"},
+		"tls":   {Extra: dovecot.NoPenalty, CertFile: cert, KeyFile: key},
+	} {
+		s := dovecot.Start(t, o)
+		s.Deliver(t, oneLetter(1))
+		servers[name] = account{s.Addr, dovecot.User, dovecot.Password}
+		if name == "tls" {
+			servers[name] = account{s.TLS, dovecot.User, dovecot.Password}
+		}
+	}
+	for _, c := range settingsTable {
+		for _, way := range []string{"foreground", "daemon", "fstab"} {
+			for _, cached := range []bool{false, true} {
+				if cached && c.server == "tls" {
+					continue // there never was one that could be filled
+				}
+				name := fmt.Sprintf("%s/%s/cache %v", c.what, way, cached)
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					kind, fault, _ := strings.Cut(cmp.Or(c.server, "plain"), " ")
+					c.start(t, servers[kind], fault, way, cached)
+				})
+			}
+		}
+	}
+}
+
+func (c setting) start(t *testing.T, a account, fault, way string, cached bool) {
+	p := newProxy(t, a)
+	r := newRemounter(t, p.account)
+	if cached {
+		process := r.mount(t)
+		names(t, filepath.Join(r.dir, "INBOX"))
+		process.unmount(t)
+		p.forget()
+	}
+	switch fault {
+	case "away":
+		p.listener.Close()
+	case "silent":
+		p.silent.Store(true)
+	}
+	d := t.TempDir()
+	for name, text := range map[string]string{"right": a.password, "wrong": "wrong", "empty": ""} {
+		if err := os.WriteFile(filepath.Join(d, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := "imap://" + p.user + c.auth + "@" + p.addr + "/"
+	if c.server == "tls" {
+		source = "imaps://" + p.user + "@" + a.addr + "/" // the proxy reads lines
+	}
+	code, said := c.run(t, r, source, way, d)
+	want, line := c.code, c.line
+	if cached && c.cached {
+		want, line = 0, ""
+	}
+	mounted := isMounted(t, r.dir)
+	logins := len(p.sent("LOGIN")) + len(p.sent("AUTHENTICATE"))
+	t.Logf("| %s | %s | %v | exit %d | %s | mounted: %v | logins: %d |", c.what, way, cached, code, firstError(said), mounted, logins)
+	if code != want || !strings.Contains(said, line) || mounted != (want == 0) {
+		t.Errorf("code %d, mounted %v, want code %d and %q; it said:\n%s", code, mounted, want, line, said)
+	}
+	if logins != c.logins && !(cached && c.cached) {
+		t.Errorf("%d logins, want %d", logins, c.logins)
+	}
+	if mounted {
+		unmount(t, r.dir)
+	}
+}
+
+// run starts imapfs and returns its exit code, and what it has said: once it has
+// ended or mounted.
+func (c setting) run(t *testing.T, r *remounter, source, way, d string) (code int, said string) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := append([]string{"insecure"}, c.flags...)
+	if way != "foreground" {
+		flags = append(flags, "daemon")
+	}
+	for i := range flags {
+		flags[i] = strings.ReplaceAll(flags[i], "$D", d)
+	}
+	env := []string{"XDG_CACHE_HOME=" + r.cache, "IMAPFS_PASSWORD="}
+	if way == "foreground" {
+		args := []string{}
+		for _, f := range flags {
+			args = append(args, "--"+f)
+		}
+		p := imapfs(t, env, append(args, source, r.dir)...)
+		for !strings.Contains(p.stderr.String(), "imapfs: mounted ") && !p.hasEnded() {
+			select {
+			case <-p.stderr.more:
+			case <-p.done:
+			case <-time.After(within):
+				t.Fatalf("neither ended nor mounted: %s", p.stderr)
+			}
+		}
+		if p.hasEnded() {
+			return p.cmd.ProcessState.ExitCode(), p.stderr.String()
+		}
+		t.Cleanup(func() { <-p.done }) // it is unmounted
+		return 0, p.stderr.String()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "mount.fuse3", self+"#"+source, r.dir, "-o", strings.Join(flags, ","))
+	if way == "daemon" {
+		args := []string{source, r.dir}
+		for _, f := range flags {
+			args = append(args, "--"+f)
+		}
+		cmd = exec.CommandContext(ctx, self, args...)
+	}
+	cmd.Env = slices.Concat(os.Environ(), []string{runMain + "=1"}, env)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); ctx.Err() != nil {
+		t.Fatalf("it does not end: %v\n%s", err, out.String())
+	}
+	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+// firstError is the line that says why.
+func firstError(said string) string {
+	for line := range strings.Lines(said) {
+		if strings.HasPrefix(line, "imapfs: ") && !strings.HasPrefix(line, "imapfs: warning") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
