@@ -15,8 +15,15 @@ import (
 // TestInterruptedPrompt types Ctrl-C where the password is asked for. imapfs
 // ends, and what is typed then shows on the terminal.
 func TestInterruptedPrompt(t *testing.T) {
+	for _, flag := range []string{"--daemon=false", "--daemon"} {
+		t.Run(flag, func(t *testing.T) { testInterruptedPrompt(t, flag) })
+	}
+}
+
+func testInterruptedPrompt(t *testing.T, flag string) {
 	control, terminal := openTerminal(t)
-	cmd := commandOf(t, t.TempDir(), "--insecure", embedded(t).url(), t.TempDir())
+	p := newProxy(t, embedded(t))
+	cmd := commandOf(t, t.TempDir(), "--insecure", flag, p.url(), t.TempDir())
 	cmd.Stdin, cmd.Stderr = terminal, terminal
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
@@ -40,6 +47,9 @@ func TestInterruptedPrompt(t *testing.T) {
 	if !echoes(t, terminal) {
 		t.Error("what is typed does not show any more")
 	}
+	if n := p.toServer.Load(); n > 0 {
+		t.Errorf("%d bytes were sent to the server", n)
+	}
 	terminal.Close()
 	rest, _ := io.ReadAll(out)
 	if !strings.Contains(string(rest), "imapfs: interrupted") {
@@ -59,8 +69,14 @@ func echoes(t *testing.T, terminal *os.File) bool {
 
 // TestTerminatedPasswordCommand ends imapfs while it waits for the password.
 func TestTerminatedPasswordCommand(t *testing.T) {
+	for _, flag := range []string{"--daemon=false", "--daemon"} {
+		t.Run(flag, func(t *testing.T) { testTerminatedPasswordCommand(t, flag) })
+	}
+}
+
+func testTerminatedPasswordCommand(t *testing.T, flag string) {
 	begun := t.TempDir() + "/begun"
-	p := imapfs(t, nil, "--insecure", "--password-command", "touch "+begun+"; exec sleep 1000", embedded(t).url(), t.TempDir())
+	p := imapfs(t, nil, "--insecure", flag, "--password-command", "touch "+begun+"; exec sleep 1000", embedded(t).url(), t.TempDir())
 	eventually(t, "the command runs", func() bool { _, err := os.Stat(begun); return err == nil })
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	if code := p.exit(t); code != exitFailed || !strings.Contains(p.stderr.String(), "interrupted") {

@@ -151,6 +151,7 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 				return usagef("there is no command %q; there are %s", strings.Join(args, " "), strings.Join(names, ", "))
 			}
 			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
 			return about.Help()
 		},
 	}
