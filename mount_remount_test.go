@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -192,6 +193,37 @@ func TestOfflineMount(t *testing.T) {
 }
 
 // A cache that belongs to another mount is left alone.
+// TestDeletedIsNotKept deletes a message, and ends the mount at once: its content
+// is in no file of the cache.
+func TestDeletedIsNotKept(t *testing.T) {
+	_, p := inbox(t, 3)
+	c := p.client(t)
+	for _, kept := range []string{"kept", "deleted"} {
+		deliver(t, c, "INBOX", []byte("Subject: "+kept+"\r\n\r\n"+strings.Repeat("This is "+kept+".\r\n", 100)), time.Now())
+	}
+	r := newRemounter(t, p.account)
+	process := r.mount(t)
+	folder := filepath.Join(r.dir, "INBOX")
+	all := names(t, folder)
+	for _, uid := range all {
+		read(t, folder, uid, "body.txt")
+	}
+	inCache := func(text string) bool {
+		out, _ := exec.Command("grep", "-rc", text, r.cache).Output()
+		return regexp.MustCompile(`:[1-9]`).Match(out)
+	}
+	eventually(t, "the cache has it", func() bool { return inCache("This is deleted") && inCache("This is kept") })
+	for _, uid := range all {
+		if strings.Contains(string(read(t, folder, uid, "body.txt")), "This is deleted") {
+			run(t, "rm", "-r", filepath.Join(folder, uid))
+		}
+	}
+	process.unmount(t)
+	if inCache("This is deleted") || !inCache("This is kept") {
+		t.Errorf("in the cache: deleted %v, kept %v", inCache("This is deleted"), inCache("This is kept"))
+	}
+}
+
 func TestSecondMountOfAnAccount(t *testing.T) {
 	_, p := inbox(t, 3)
 	r := newRemounter(t, p.account)

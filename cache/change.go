@@ -14,6 +14,7 @@ type changes struct {
 	store                        *store
 	entries, uses, values, files *bbolt.Bucket
 	made, gone                   []uint64 // files
+	deleted                      bool     // something that nobody is to read any more
 }
 
 // update makes changes, all or none.
@@ -43,7 +44,21 @@ func (s *store) update(fn func(*changes) error) (totals, error) {
 	for _, number := range c.gone {
 		s.root.Remove(fileName(number))
 	}
+	if err == nil {
+		err = s.scrub(c.deleted)
+	}
 	return c.totals, err
+}
+
+// scrub follows which pages have become free, and empties them if something was
+// deleted.
+func (s *store) scrub(deleted bool) error {
+	if err := s.free.follow(s.file); err != nil || !deleted {
+		return err
+	}
+	s.scrubbing.Lock()
+	defer s.scrubbing.Unlock()
+	return s.free.scrub(s.file)
 }
 
 // put sets the value of key.
@@ -115,6 +130,7 @@ func (c *changes) removeAll(prefix string, most int) (int, error) {
 		keys = append(keys, string(k))
 	}
 	before := c.count
+	c.deleted = c.deleted || len(keys) > 0
 	for _, key := range keys {
 		if _, err := c.remove(key); err != nil {
 			return 0, err

@@ -165,13 +165,27 @@ func (c *checker) free(id uint64) error {
 	if err := c.claim(id); err != nil {
 		return err
 	}
-	flags, count, overflow, err := c.header(id)
+	free, err := c.freeList(id)
 	if err != nil {
 		return err
 	}
+	for _, id := range free {
+		if err := c.claim(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freeList returns the pages in the list of free ones, which is a page itself.
+func (c *checker) freeList(id uint64) ([]uint64, error) {
+	flags, count, overflow, err := c.header(id)
+	if err != nil {
+		return nil, err
+	}
 	b := make([]byte, (1+overflow)*c.pageSize)
 	if _, err := c.file.ReadAt(b, int64(id)*c.pageSize); err != nil {
-		return err
+		return nil, err
 	}
 	b = b[pageHeader:]
 	n := uint64(count)
@@ -179,12 +193,11 @@ func (c *checker) free(id uint64) error {
 		n, b = native.Uint64(b), b[8:]
 	}
 	if flags != freelistPage || n > uint64(len(b))/8 {
-		return fmt.Errorf("%w: the list of free pages", errDamaged)
+		return nil, fmt.Errorf("%w: the list of free pages", errDamaged)
 	}
-	for i := range n {
-		if err := c.claim(native.Uint64(b[i*8:])); err != nil {
-			return err
-		}
+	free := make([]uint64, n)
+	for i := range free {
+		free[i] = native.Uint64(b[i*8:])
 	}
-	return nil
+	return free, nil
 }

@@ -45,6 +45,8 @@ type Disk struct {
 	queue   []*change            // what is to be written, in order
 	waiting map[string]*change   // the last change of each key in it
 	prefix  map[string]int       // the prefixes in it, and how often each
+	gone    map[string]bool      // prefixes that were forgotten
+	latest  []string             // of them, in order
 	pending int64                // bytes of it
 	touched map[string]time.Time // what was read lately
 	failing bool                 // writing does not work: nothing is taken
@@ -84,6 +86,9 @@ const (
 	// mostWaiting is how many changes may wait while writing fails. Then the
 	// store is thrown away, which always works.
 	mostWaiting = 50_000
+	// mostGone is how many prefixes are remembered that were forgotten. What was
+	// on its way has come by then.
+	mostGone = 10_000
 )
 
 // change is something to be written.
@@ -125,6 +130,7 @@ func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, e
 		done:    make(chan struct{}),
 		waiting: make(map[string]*change),
 		prefix:  make(map[string]int),
+		gone:    make(map[string]bool),
 		touched: make(map[string]time.Time),
 		said:    make(map[string]bool),
 		opened:  tune.clock(),
@@ -420,6 +426,9 @@ func (d *Disk) full() bool { return d.pending > d.tune.pending && !d.closed && !
 
 // put is called with d.mu held.
 func (d *Disk) put(key string, value []byte) {
+	if d.isGone(key) {
+		return
+	}
 	c := &change{kind: put, key: key, value: value}
 	e := entry{size: int64(len(value))}
 	if d.failing || d.closed {
@@ -441,6 +450,40 @@ func (d *Disk) Delete(prefix string) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.delete(prefix)
+}
+
+// Forget is Delete for what is gone for good: what is put later under such a
+// key, because it was on its way, is not kept. That is remembered of the last
+// ones.
+func (d *Disk) Forget(prefix string) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.gone[prefix] {
+		d.gone[prefix] = true
+		if d.latest = append(d.latest, prefix); len(d.latest) > mostGone {
+			delete(d.gone, d.latest[0])
+			d.latest = d.latest[1:]
+		}
+	}
+	d.delete(prefix)
+}
+
+// isGone tells whether key was forgotten. It is called with d.mu held.
+func (d *Disk) isGone(key string) bool {
+	for n := 0; n <= len(key) && len(d.gone) > 0; n++ {
+		if d.gone[key[:n]] {
+			return true
+		}
+	}
+	return false
+}
+
+// delete is Delete, called with d.mu held.
+func (d *Disk) delete(prefix string) {
 	for key := range d.waiting {
 		if strings.HasPrefix(key, prefix) {
 			delete(d.waiting, key)

@@ -11,6 +11,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -36,6 +37,9 @@ type store struct {
 	root *os.Root
 	file *os.File // of the database
 	db   *bbolt.DB
+
+	scrubbing sync.RWMutex // held by those who read, and to scrub
+	free      freePages    // of the writer alone
 
 	begun  totals       // when it was opened
 	newest time.Time    // the newest stamp then; zero for none
@@ -318,6 +322,8 @@ const viewsMapped = 256
 // program, although the kernel can take it back. So it is given back now and
 // then; it stays in the kernel's cache.
 func (s *store) view(fn func(*bbolt.Tx) error) error {
+	s.scrubbing.RLock()
+	defer s.scrubbing.RUnlock()
 	return guard(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
 			err := fn(tx)

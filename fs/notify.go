@@ -63,7 +63,7 @@ func (fsys *FS) forget(c mail.Change) {
 		disk.Delete(folderPrefix(c.Folder))
 	}
 	for _, uid := range c.Removed {
-		disk.Delete(messagePrefix(mail.ID{Folder: c.Folder, UIDValidity: c.UIDValidity, UID: uid}))
+		disk.Forget(messagePrefix(mail.ID{Folder: c.Folder, UIDValidity: c.UIDValidity, UID: uid}))
 	}
 }
 

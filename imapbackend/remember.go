@@ -31,7 +31,7 @@ func (forgetful) Delete(string)             {}
 // The keys in the store. Names of folders hold no NUL (RFC 9051 §9).
 const foldersKey = "folders"
 
-func listingKey(folder string) string { return "listing\x00" + folder }
+func listingKey(folder string) string { return "listing\x00" + folder + "\x00" }
 
 func attrsPrefix(folder string) string { return "attrs\x00" + folder + "\x00" }
 

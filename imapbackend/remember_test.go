@@ -292,3 +292,53 @@ func TestSlowDiskKeepsNobodyWaiting(t *testing.T) {
 		}
 	})
 }
+
+// TestNeighbourIsRemembered renumbers INBOX. What is known of folders whose name
+// begins with that is kept.
+func TestNeighbourIsRemembered(t *testing.T) {
+	store := newMemory()
+	renewed := box{validity: 7, uidNext: 4, uids: "1:3", count: 3}
+	begin := func() *Backend {
+		s := renewed.script()
+		usual := s.answer
+		s.answer = func(tag, command string) string {
+			switch {
+			case strings.HasPrefix(command, "LIST"):
+				return "* LIST () \"/\" INBOX\r\n* LIST () \"/\" INBOX2\r\n* LIST () \"/\" INBOX/Receipts\r\n" + tag + " OK done\r\n"
+			case strings.HasPrefix(command, "SELECT") && !strings.HasSuffix(command, "INBOX"):
+				return s.usual(tag, command) // of validity 7
+			}
+			return usual(tag, command)
+		}
+		cfg := s.start(t)
+		cfg.Store = store
+		return connect(t, cfg)
+	}
+	folders := []string{"INBOX", "INBOX2", "INBOX/Receipts"}
+	b := begin()
+	for _, folder := range folders {
+		if _, err := b.Messages(t.Context(), folder); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Attr(t.Context(), mail.ID{Folder: folder, UIDValidity: 7, UID: 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Close()
+	renewed.validity = 8
+	b = begin()
+	if _, err := b.Messages(t.Context(), "INBOX"); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	for _, folder := range folders {
+		_, listing := store.Get(listingKey(folder))
+		attrs := false
+		for key := range store.values {
+			attrs = attrs || strings.HasPrefix(key, attrsPrefix(folder))
+		}
+		if want := folder != "INBOX"; attrs != want || want && !listing {
+			t.Errorf("%s: listing %v, attributes %v", folder, listing, attrs)
+		}
+	}
+}
