@@ -54,7 +54,7 @@ func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.Ent
 	for _, a := range all {
 		if a.Name == name {
 			child := &fileNode{message: n.message, kind: kindAttachment, part: a.Part}
-			return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out)
+			return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out, asked)
 		}
 	}
 	if n.hidden.has(name) {
@@ -78,8 +78,10 @@ func (n *attachmentsNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.Fil
 		l.named = append(l.named, dot(n.number()))
 	}
 	l.lookup = func(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+		ctx, finish := n.message.fsys.wait(ctx)
+		defer finish()
 		child := &fileNode{message: n.message, kind: kindAttachment, part: files[name]}
-		return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out)
+		return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out, listed)
 	}
 	for _, a := range all {
 		files[a.Name] = a.Part

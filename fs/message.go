@@ -117,6 +117,18 @@ func (n *messageNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.
 var _ = (gofs.NodeLookuper)((*messageNode)(nil))
 
 func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return n.lookup(ctx, name, out, asked)
+}
+
+// occasion is why a name is looked up.
+type occasion int
+
+const (
+	asked  occasion = iota // somebody wants to know of it
+	listed                 // READDIRPLUS tells what is known along
+)
+
+func (n *messageNode) lookup(ctx context.Context, name string, out *fuse.EntryOut, why occasion) (*gofs.Inode, syscall.Errno) {
 	ctx, finish := n.fsys.wait(ctx)
 	defer finish()
 	if errno := n.check(); errno != 0 {
@@ -153,17 +165,22 @@ func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 	default:
 		return nil, syscall.ENOENT
 	}
-	return n.newFile(ctx, n.EmbeddedInode(), name, child, out)
+	return n.newFile(ctx, n.EmbeddedInode(), name, child, out, why)
 }
 
-// newFile answers a LOOKUP of a file in the message.
-func (n *messageNode) newFile(ctx context.Context, dir *gofs.Inode, name string, child *fileNode, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+// newFile answers a LOOKUP of a file in the message. Nothing is loaded for a
+// listing: an entry without a node is only a name, and the kernel asks when
+// somebody wants more.
+func (n *messageNode) newFile(ctx context.Context, dir *gofs.Inode, name string, child *fileNode, out *fuse.EntryOut, why occasion) (*gofs.Inode, syscall.Errno) {
 	if known := dir.GetChild(name); known != nil {
 		if file, ok := known.Operations().(*fileNode); ok && file.number() == child.number() {
 			child = file // it may know its size
 		}
 	}
 	if n.fsys.onlyExact.Load() {
+		if _, exact := child.exactSize(); !exact && why == listed {
+			return nil, syscall.ENOENT
+		}
 		if _, err := child.exactly(ctx); err != nil {
 			return nil, n.fsys.errno("size of a file of "+n.id.String(), err)
 		}
@@ -181,7 +198,9 @@ func (n *messageNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHan
 	if errno := n.check(); errno != 0 {
 		return nil, 0, errno
 	}
-	l := &listing{lookup: n.Lookup}
+	l := &listing{lookup: func(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+		return n.lookup(ctx, name, out, listed)
+	}}
 	files, err := n.listed(ctx)
 	if err != nil {
 		return nil, 0, n.fsys.errno("list "+n.id.String(), err)
