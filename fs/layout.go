@@ -29,7 +29,7 @@ func (n *messageNode) keepAll(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	l := layout{}
-	if attr.Size <= mirrorWhole {
+	if attr.Size <= n.fsys.mirrorWhole() {
 		raw, err := n.cut(ctx, 0, -1)
 		if err != nil {
 			return 0, err
@@ -39,7 +39,7 @@ func (n *messageNode) keepAll(ctx context.Context) (int64, error) {
 	// From here on, what has a place in the layout is not fetched again.
 	n.layout.Store(&l)
 	for _, f := range n.files(root) {
-		if f.kind == kindRaw && attr.Size > mirrorWhole {
+		if f.kind == kindRaw && attr.Size > n.fsys.mirrorWhole() {
 			continue
 		}
 		if _, err := f.exactly(ctx); err != nil {
@@ -66,7 +66,7 @@ func (fsys *FS) keep(key string, value []byte) {
 // cut out of the first piece, so that nothing is fetched twice.
 func (n *messageNode) startOfWhole(ctx context.Context) ([]byte, error) {
 	attr, known := n.known()
-	if !known || attr.Size < wholeSize || attr.Size > mirrorWhole {
+	if !known || attr.Size < wholeSize || attr.Size > n.fsys.mirrorWhole() {
 		return n.start(ctx)
 	}
 	return n.fsys.cache.Get(ctx, messageKey(n.id, "", 0, wholeSize), func() ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/semaphore"
 
 	"imapfs/cache"
 	"imapfs/mail"
@@ -23,8 +24,9 @@ import (
 // somebody waits for something else no further batch is asked for.
 type mirror struct {
 	fsys     *FS
-	patterns []string      // of the folders; none for all
-	wake     chan struct{} // something has changed; holds one
+	patterns []string            // of the folders; none for all
+	wake     chan struct{}       // something has changed; holds one
+	memory   *semaphore.Weighted // bytes for large messages
 
 	mu       sync.Mutex // guards what follows
 	dirty    map[string]bool
@@ -52,10 +54,14 @@ const (
 	// mirrorFlight is how many commands are under way at once: 2 MB fill a
 	// line of 100 Mbit/s with 160 ms to the server.
 	mirrorFlight = 4
-	// mirrorWhole is up to which size a message is kept as it is, 32 MiB: it is
-	// taken apart in memory. Of a larger one the parts are kept.
-	mirrorWhole = 32 << 20
+	// mostWhole bounds mirrorWhole, 32 MiB.
+	mostWhole = 32 << 20
 )
+
+// mirrorWhole is up to which size a message is kept as it is: it is taken apart
+// in memory, of which a quarter of the cache's budget may be used for it. Of a
+// larger one the parts are kept.
+func (fsys *FS) mirrorWhole() int64 { return min(mostWhole, fsys.cache.Budget()/4) }
 
 // errNoRoom says that the cache is too small for the mirror.
 var errNoRoom = errors.New("the cache on disk is too small for all of it; raise --disk-cache-size")
@@ -90,7 +96,7 @@ func (fsys *FS) Mirror(ctx context.Context, patterns []string) {
 }
 
 func newMirror(fsys *FS, patterns []string) *mirror {
-	m := &mirror{fsys: fsys, patterns: patterns, wake: make(chan struct{}, 1), dirty: make(map[string]bool), refused: make(map[string]map[uint32]bool)}
+	m := &mirror{memory: semaphore.NewWeighted(fsys.cache.Budget() / 2), fsys: fsys, patterns: patterns, wake: make(chan struct{}, 1), dirty: make(map[string]bool), refused: make(map[string]map[uint32]bool)}
 	fsys.mu.Lock()
 	fsys.mirror = m
 	fsys.mu.Unlock()
@@ -425,7 +431,16 @@ func (m *mirror) came(bytes int64) {
 }
 
 // large fetches one message, of any size, and finds out the sizes of its files.
+// In memory it is twice, as it comes and in pieces, and may wait for others that
+// are too.
 func (m *mirror) large(ctx context.Context, id mail.ID) error {
+	if attr, known, err := m.fsys.mail.Known(id); err == nil && known {
+		weight := 2 * min(attr.Size, m.fsys.mirrorWhole())
+		if err := m.memory.Acquire(ctx, weight); err != nil {
+			return err
+		}
+		defer m.memory.Release(weight)
+	}
 	n := &messageNode{fsys: m.fsys, id: id, numbers: messageNumbers(id), mirrored: true}
 	size, err := n.keepAll(ctx)
 	switch {

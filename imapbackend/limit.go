@@ -72,6 +72,7 @@ type limitedConn struct {
 	isOpen  bool // the literal is content
 	isBye   bool
 	parting []byte // of the BYE that is being read
+	sieve   sieve
 }
 
 // place says what the next byte belongs to.
@@ -116,24 +117,43 @@ func limit(c net.Conn) *limitedConn {
 
 // Read reads from the server, up to the first byte too many.
 func (c *limitedConn) Read(p []byte) (int, error) {
-	if err := c.error(); err != nil {
-		return 0, err
-	}
-	n, err := c.Conn.Read(p)
-	for i := 0; i < n; {
-		used, ferr := c.take(p[i:n])
+	for {
+		if len(c.sieve.spill) > 0 {
+			n := copy(p, c.sieve.spill)
+			c.sieve.spill = c.sieve.spill[n:]
+			return n, nil
+		}
+		if err := c.error(); err != nil {
+			return 0, err
+		}
+		n, err := c.Conn.Read(p)
+		kept, ferr := c.follow(p[:n])
 		if ferr != nil {
 			c.mu.Lock()
 			c.failed = ferr
 			c.mu.Unlock()
-			if i == 0 {
-				return 0, ferr
-			}
-			return i, nil
+			err = nil // once what is left is read
 		}
+		if kept > 0 || err != nil || n == 0 && ferr == nil {
+			return kept, err
+		}
+	}
+}
+
+// follow follows what has come, and moves together what of it is passed on.
+func (c *limitedConn) follow(p []byte) (kept int, err error) {
+	out := p[:0]
+	for i := 0; i < len(p); {
+		used, err := c.take(p[i:])
+		if err != nil {
+			return len(out), err
+		}
+		mayBe := c.fetch || c.place == inWords
+		ended := c.place == inWords && len(c.words) == 0
+		out = c.sieve.add(out, i+used, p[i:i+used], mayBe, ended)
 		i += used
 	}
-	return n, err
+	return len(out), nil
 }
 
 // error is why the connection was ended, nil if it was not.
