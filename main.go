@@ -390,7 +390,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 		return err
 	}
 	defer mounted.Close()
-	fmt.Fprintf(os.Stderr, "imapfs: mounted %s at %s\n", source, dir)
+	fmt.Fprintf(os.Stderr, "imapfs: mounted %s at %s\n", source, mounted.Dir())
 	d.ready()
 	if len(s.mirror) > 0 {
 		defer s.startMirror(fsys)()
@@ -406,7 +406,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 		return nil
 	case <-ctx.Done():
 		if err := mounted.Unmount(); err != nil {
-			return fmt.Errorf("cannot unmount %s (%v); use: fusermount3 -u -z %s", dir, err, dir)
+			return fmt.Errorf("cannot unmount %s (%v); use: fusermount3 -u -z %[1]s", mounted.Dir(), err)
 		}
 		return nil
 	}

@@ -57,6 +57,15 @@ func (f *fakeMail) Known(id mail.ID) (mail.Attr, bool, error) {
 	return attr, err == nil, err
 }
 
+func (f *fakeMail) Usage() (messages int, bytes int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.messages {
+		bytes += m.claimed
+	}
+	return len(f.messages), bytes
+}
+
 func (f *fakeMail) Describe(string, mail.Listing) error { return nil }
 
 func (f *fakeMail) FetchStarts(folder string, l mail.Listing, n int64, take func(uint32, []byte)) error {

@@ -189,10 +189,3 @@ func messageIn(folder *gofs.Inode, name string) *messageNode {
 	child, _ := inode.Operations().(*messageNode) // or it is a folder
 	return child
 }
-
-var _ = (gofs.NodeStatfser)((*folderNode)(nil))
-
-func (n *folderNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
-	out.Bsize, out.Frsize, out.NameLen = blockSize, blockSize, 255
-	return 0
-}

@@ -66,7 +66,10 @@ type Mail interface {
 	// hands them to take as they come. A message that take was not called for
 	// has to be fetched by itself.
 	FetchStarts(folder string, l mail.Listing, n int64, take func(uid uint32, start []byte)) error
-	// Delete deletes a message for good.
+	// Usage returns how many messages are known of all folders, and the bytes of
+	// those whose size is known, without waiting.
+	Usage() (messages int, bytes int64)
+	// Delete removes a message: for good, or to where removed messages go.
 	Delete(ctx context.Context, id mail.ID) error
 }
 
@@ -99,8 +102,10 @@ type FS struct {
 	notes  notifier
 
 	snapshots atomic.Uint32 // of the status, so far
-	onlyExact atomic.Bool   // no size is an estimate any more (spare.go)
-	noOpen    atomic.Bool   // and OPEN is not wanted
+	usage     usage
+
+	onlyExact atomic.Bool // no size is an estimate any more (spare.go)
+	noOpen    atomic.Bool // and OPEN is not wanted
 
 	mu       sync.Mutex // guards what follows
 	mirror   *mirror    // nil for none

@@ -92,6 +92,10 @@ func (fsys *FS) requests() *requests {
 	})}
 }
 
+// Dir is where it is mounted, without symbolic links: fusermount3 -u takes no
+// other name.
+func (m *Mounted) Dir() string { return m.dir }
+
 // Wait returns when the file system is no longer mounted.
 func (m *Mounted) Wait() { m.server.Wait() }
 

@@ -1,6 +1,7 @@
 package imapbackend
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -32,6 +33,25 @@ type KnownFolder struct {
 	UIDValidity uint32 `json:"uidvalidity"`
 	Messages    int    `json:"messages"`
 	FromServer  bool   `json:"from_server"` // false: as remembered, not compared yet
+}
+
+// Usage returns how many messages are known, and the bytes of those whose size
+// is known, without waiting for the server.
+func (b *Backend) Usage() (messages int, bytes int64) {
+	b.mu.Lock()
+	folders := slices.Collect(maps.Values(b.folders))
+	b.mu.Unlock()
+	for _, f := range folders {
+		f.mu.Lock()
+		messages += len(f.uids)
+		for _, k := range f.known {
+			if k.isKnown() {
+				bytes = min(bytes+k.size(), 1<<61) // or a server lies
+			}
+		}
+		f.mu.Unlock()
+	}
+	return messages, bytes
 }
 
 // Status returns what the backend is doing now, without waiting for the server.
