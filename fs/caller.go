@@ -12,14 +12,21 @@ import (
 )
 
 // rmdir deletes a message also if it shows files: that is how one deletes it
-// with a single command. These programs call rmdir on any directory that is in
-// their way, and count on ENOTEMPTY where it is in use:
+// with a single command. These programs call rmdir on a directory that is in
+// their way, and count on ENOTEMPTY where it is in use. None of them deletes a
+// message without having emptied it first.
 //
 //   - borg extract, for each directory that is there already (borg 1.x,
 //     Archive.extract_item: "Attempt to remove existing files, ignore errors");
 //   - git, for the directories above a file that it has removed (remove_path,
-//     schedule_dir_for_removal).
-var tidy = []string{"borg", "git"}
+//     schedule_dir_for_removal);
+//   - mv of a directory from elsewhere onto one (copy_internal: "Remove any
+//     existing destination file so that a cross-device 'mv' acts as if it were
+//     really using the rename syscall");
+//   - tar, for each directory with --unlink-first or --keep-newer-files, and
+//     for one that is to become a file (remove_any_file);
+//   - bsdtar, cpio and 7-Zip, for one that is to become a file.
+var tidy = []string{"7z", "7za", "7zr", "7zz", "borg", "bsdcpio", "bsdtar", "cpio", "git", "mv", "tar"}
 
 // countsOnNotEmpty tells whether the caller of a request is one of them. Where
 // there is no proc(5) nobody is.
