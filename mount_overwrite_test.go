@@ -136,12 +136,7 @@ func doDeedsOn(t *testing.T, a account, deeds []deed, all *outcomes) {
 	m := &mailbox{client: a.client(t), left: make(map[string][]imap.UID)}
 	for i := range deeds {
 		folder := fmt.Sprintf("deed-%d", i)
-		if err := m.client.Create(folder, nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
-		for _, letter := range sixLetters {
-			deliver(t, m.client, folder, []byte(strings.ReplaceAll("From: a@example.org\n"+letter, "\n", "\r\n")), time.Now())
-		}
+		m.fill(t, folder)
 		m.left[folder] = every
 	}
 	mnt := mount(t, a)
@@ -185,7 +180,30 @@ func doDeedsOn(t *testing.T, a account, deeds []deed, all *outcomes) {
 type mailbox struct {
 	mu     sync.Mutex // guards what follows
 	client *imapclient.Client
+	first  string                // the folder that was filled first
 	left   map[string][]imap.UID // by folder
+}
+
+// fill makes a folder with the six letters. It copies them from the folder that
+// was filled first.
+func (m *mailbox) fill(t *testing.T, folder string) {
+	t.Helper()
+	if err := m.client.Create(folder, nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if m.first != "" {
+		if _, err := m.client.Copy(imap.SeqSet{{Start: 1}}, folder).Wait(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for _, letter := range sixLetters {
+		deliver(t, m.client, folder, []byte(strings.ReplaceAll("From: a@example.org\n"+letter, "\n", "\r\n")), time.Now())
+	}
+	if _, err := m.client.Select(folder, &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	m.first = folder
 }
 
 func (m *mailbox) uids(t *testing.T, folder string) []imap.UID {
