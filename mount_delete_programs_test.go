@@ -40,7 +40,6 @@ var deleting = []deed{
 	{act: "unison", needs: "unison", script: `unison -batch -ui text -perms 0 "$E" "$M" >/dev/null 2>&1; rm -r "$E/3" "$E/6"; unison -batch -ui text -perms 0 "$E" "$M" >/dev/null 2>&1`, gone: []imap.UID{3, 6}},
 	{act: "gio remove", needs: "gio", script: `gio remove "$M/6"`, gone: []imap.UID{6}},
 	{act: "gio trash", needs: "gio", script: `gio trash "$M/6"`, fails: true},
-	{act: "mc delete", needs: "mc tmux", script: inTmux + `start "mc -u '$M' '$W'"; screen '10Quit'; press Down Down Down; press F8; screen 'Delete directory'; press Enter; screen 'recursively'; press y; until [ ! -d "$M/3" ]; do sleep 0.05; done; press F10; ended`, gone: []imap.UID{3}},
 	{act: "emacs delete-directory", needs: "emacs", script: `emacs -Q --batch --eval "(delete-directory \"$M/3\" t)"`, gone: []imap.UID{3}},
 	{act: "python shutil.rmtree", needs: "python3", script: `python3 -c 'import shutil, sys; shutil.rmtree(sys.argv[1])' "$M/3"`, gone: []imap.UID{3}},
 	{act: "python os.rmdir", needs: "python3", script: `python3 -c 'import os, sys; os.rmdir(sys.argv[1])' "$M/3"`, gone: []imap.UID{3}},

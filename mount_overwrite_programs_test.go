@@ -6,6 +6,8 @@ import "testing"
 // keys, screen waits until it shows a text or has ended, and ended until it has
 // ended, with its exit code.
 const inTmux = `
+trap 'tm kill-server 2>/dev/null' EXIT
+trap 'exit 1' TERM
 tm() { tmux -S "$W/tmux" -f /dev/null "$@"; }
 start() { tm new-session -d -x 100 -y 30 "$1; echo \$? >$W/code.new; mv $W/code.new $W/code"; }
 press() { tm send-keys "$@"; }
@@ -14,12 +16,12 @@ ended() { until [ -e "$W/code" ]; do sleep 0.05; done; return "$(cat "$W/code")"
 `
 
 // gitTrees begins a script with a repository that has the equal copy in branch
-// same, the changed one in branch other, and less in branch few. Its index says
-// that the mount is at branch same.
+// same and the changed one in branch other. Its index says that the mount is at
+// branch same.
 const gitTrees = `
 git init -q -b same "$W/repo" >/dev/null && cd "$W/repo" || exit 99
 put() { git --work-tree="$1" add -A && git --work-tree="$1" commit -qm "$2"; }
-put "$E" same && git branch few && git checkout -q --orphan other 2>/dev/null
+put "$E" same && git checkout -q --orphan other 2>/dev/null
 put "$B" other
 git symbolic-ref HEAD refs/heads/same && git read-tree same
 export GIT_DIR="$W/repo/.git" GIT_WORK_TREE="$M"
@@ -109,7 +111,6 @@ var overwriting = []deed{
 	{act: "unison -force", needs: "unison", script: `unison -batch -ui text -force "$B" "$B" "$M" >/dev/null`, fails: true},
 	{act: "restic restore", needs: "restic", script: `restic -q init -r r >/dev/null && (cd "$B" && restic -q -r ../r backup . >/dev/null) && restic -q -r r restore latest --target "$M" >/dev/null`, fails: true},
 	{act: "borg extract", needs: "borg", script: `borg init -e none r && (cd "$B" && borg create ../r::a .) && cd "$M" && borg extract "$W/r::a"`, fails: true},
-	{act: "mc copy", needs: "mc tmux", script: inTmux + `start "mc -u '$B/3' '$M/3'"; screen '10Quit'; press Down Down; press F5; screen 'Copy file'; press Enter; screen 'exists'; press y; screen 'Cannot'; press a; screen '10Quit'; press F10; ended`},
 	{act: "gio copy", needs: "gio", script: `gio copy "$B/3/body.txt" "$M/3/body.txt"`, fails: true},
 	{act: "gio copy FILE over DIR", needs: "gio", script: `gio copy -T "$B/3/body.txt" "$M/3"`, fails: true},
 	{act: "gio move FILE", needs: "gio", script: `gio move "$B/3/body.txt" "$M/3/body.txt"`, fails: true},

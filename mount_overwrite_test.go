@@ -252,10 +252,11 @@ func (d deed) do(t *testing.T, dir string) (code int, said string) {
 		"TERM=xterm", "LC_ALL=C.UTF-8",
 		"BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes", "RESTIC_PASSWORD=x", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org")
-	// A whole process group, so that nothing outlives the time.
+	// A whole process group, so that nothing outlives the time, and not by
+	// SIGKILL, so that the script can end what it has started.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
