@@ -12,7 +12,9 @@ import (
 // and room.
 func TestUsage(t *testing.T) {
 	a := emptyDovecot(t, "")
-	smallMailbox(t, a, 5)
+	m := &mailbox{client: a.client(t)}
+	m.fill(t, "Letters")
+	m.fill(t, "Letters/Old")
 	mnt := mount(t, a)
 	if out := run(t, "df", mnt); !strings.Contains(out, "1000") && !strings.Contains(out, "1048576000") {
 		t.Errorf("df says\n%s", out)
@@ -20,7 +22,7 @@ func TestUsage(t *testing.T) {
 	run(t, "ls", "-lR", mnt)
 	var bytes int64
 	count := 0
-	for _, folder := range []string{"INBOX", "Old/Letters"} {
+	for _, folder := range []string{"Letters", "Letters/Old"} {
 		for _, m := range messages(t, a.client(t), folder) {
 			bytes += int64(len(m.raw))
 			count++
@@ -28,7 +30,7 @@ func TestUsage(t *testing.T) {
 	}
 	var st syscall.Statfs_t
 	eventually(t, "all is counted", func() bool {
-		if err := syscall.Statfs(filepath.Join(mnt, "INBOX", "1"), &st); err != nil {
+		if err := syscall.Statfs(filepath.Join(mnt, "Letters", "1"), &st); err != nil {
 			t.Fatal(err)
 		}
 		return st.Files-st.Ffree == uint64(count)

@@ -12,23 +12,25 @@ import (
 )
 
 // rmdir deletes a message also if it shows files: that is how one deletes it
-// with a single command. But programs that restore or overwrite call rmdir on
-// any directory that is in their way, and count on ENOTEMPTY where it is in
-// use. For these it is: they still delete a message by unlinking its files
-// first.
+// with a single command. But programs that restore or overwrite call rmdir on a
+// directory that is in their way, and count on ENOTEMPTY where it is in use. For
+// these it is: they still delete a message once they have emptied it.
 //
-//   - GNU tar -U (--unlink-first) on each directory that is there already, and
-//     tar without it where a file is to take the place of a directory;
-//   - mv on the directory that it is to replace, if that is on another file
-//     system;
-//   - cpio, bsdtar, 7z and pax, where a file is to take a directory's place;
-//   - borg extract on each directory that is there already (borg 1.x,
+//   - borg extract, for each directory that is there already (borg 1.x,
 //     Archive.extract_item: "Attempt to remove existing files, ignore errors");
-//   - git on the directories above a file that it has removed (remove_path,
+//   - git, for the directories above a file that it has removed (remove_path,
 //     schedule_dir_for_removal);
+//   - mv of a directory from elsewhere onto one (copy_internal: "Remove any
+//     existing destination file so that a cross-device 'mv' acts as if it were
+//     really using the rename syscall");
+//   - tar, for each directory with --unlink-first or --keep-newer-files, and
+//     for one that is to become a file (remove_any_file);
+//   - bsdtar, cpio and 7-Zip, for one that is to become a file; and so whatever
+//     has libarchive inside;
 //   - what else copies, restores or synchronizes, to be on the safe side.
 var tidy = []string{
 	"tar", "gtar", "bsdtar", "cpio", "bsdcpio", "pax", "unzip", "bsdunzip", "7z", "7za", "7zr", "7zz",
+	"file-roller", "engrampa", "xarchiver", "ark", "cmake",
 	"cp", "mv", "install", "ln",
 	"borg", "restic", "duplicity", "git", "rsync", "unison", "rclone",
 }
@@ -48,7 +50,8 @@ func countsOnNotEmpty(ctx context.Context) bool {
 	// its script.
 	words := strings.SplitN(string(line), "\x00", 4)
 	return slices.ContainsFunc(words[:min(len(words), 3)], func(word string) bool {
-		name, _, _ := strings.Cut(filepath.Base(word), "-") // git-rm, borg-linux64
-		return slices.Contains(tidy, name)
+		name := filepath.Base(word)
+		first, _, _ := strings.Cut(name, "-") // git-rm, borg-linux64
+		return slices.Contains(tidy, name) || slices.Contains(tidy, first)
 	})
 }
