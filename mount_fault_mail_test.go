@@ -32,15 +32,18 @@ type server struct {
 }
 
 // forEachRealServer runs a test against Dovecot and Cyrus. start starts one,
-// with the mail of the fault tests.
+// with the mail of the fault tests. They run side by side, and as with
+// forEachServer it has to be the last call of the test.
 func forEachRealServer(t *testing.T, f func(t *testing.T, start func(t *testing.T) server)) {
 	t.Run("dovecot", func(t *testing.T) {
+		t.Parallel()
 		f(t, func(t *testing.T) server {
 			s := faultMail(t)
 			return server{serverAccount(s), s}
 		})
 	})
 	t.Run("cyrus", func(t *testing.T) {
+		t.Parallel()
 		f(t, func(t *testing.T) server {
 			s := cyrus.Start(t, "testdata/cyrus")
 			to := server{account{s.Addr, cyrus.User, cyrus.Password}, s}
