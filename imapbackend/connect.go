@@ -72,6 +72,7 @@ func (b *Backend) open(credential string) (*session, error) {
 		s.close()
 		return nil, err
 	}
+	s.wire.trace.loggedIn()
 	if err := s.compress(); err != nil {
 		s.close()
 		s.b.log.Warn("connecting once more", "error", err)

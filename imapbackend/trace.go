@@ -36,6 +36,7 @@ type connTrace struct {
 	*trace
 	number  int
 	in, out filter
+	open    bool // logged in
 	closed  bool
 }
 
@@ -47,9 +48,29 @@ func (t *trace) conn() *connTrace {
 	defer t.mu.Unlock()
 	t.conns++
 	c := &connTrace{trace: t, number: t.conns}
-	c.in = filter{hide: t.secrets.hide, classify: classifyAnswer, emit: func(line string) { c.line("S:", line) }}
-	c.out = filter{hide: t.secrets.hide, classify: classifyCommand, emit: func(line string) { c.line("C:", line) }}
+	c.in = filter{hide: c.hide, classify: classifyAnswer, emit: func(line string) { c.line("S:", line) }}
+	c.out = filter{hide: c.hide, classify: classifyCommand, emit: func(line string) { c.line("C:", line) }}
 	return c
+}
+
+// hide hides what the server repeats of a credential. It does so up to the end
+// of the login: later a line that has the password in it, because that is a
+// word, would tell so by being left out. It is called with c.mu held.
+func (c *connTrace) hide(text string) string {
+	if c.open {
+		return text
+	}
+	return c.secrets.hide(text)
+}
+
+// loggedIn says that the login is done.
+func (c *connTrace) loggedIn() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open = true
 }
 
 func (c *connTrace) received(p []byte) { c.feed(false, p) }
@@ -229,7 +250,7 @@ func unquote(text string) (string, bool) {
 // The patterns tell lines that are known from all others, which are not shown:
 // behind a literal shorter than announced, mail looks like lines.
 var (
-	harmlessCommand = regexp.MustCompile(`^[A-Z]\d* (UID )?(CAPABILITY|NOOP|LOGOUT|STARTTLS|COMPRESS|ID|ENABLE|NAMESPACE|LIST|LSUB|STATUS|SELECT|EXAMINE|UNSELECT|CLOSE|CHECK|FETCH|SEARCH|STORE|EXPUNGE|IDLE)( |$)|^DONE$`)
+	harmlessCommand = regexp.MustCompile(`^[A-Z]\d* (UID )?(CAPABILITY|NOOP|LOGOUT|STARTTLS|COMPRESS|ID|ENABLE|NAMESPACE|LIST|LSUB|STATUS|SELECT|EXAMINE|UNSELECT|CLOSE|CHECK|FETCH|SEARCH|STORE|COPY|MOVE|EXPUNGE|IDLE)( |$)|^DONE$`)
 	loginCommand    = regexp.MustCompile(`(?i)^\S* (LOGIN|AUTHENTICATE \S+)`)
 	statusAnswer    = regexp.MustCompile(`^([A-Z]\d*|\*) (?i:OK|NO|BAD|BYE|PREAUTH)( |$)`)
 	fetchData       = regexp.MustCompile(`(?i)^\* \d+ FETCH `)

@@ -115,6 +115,31 @@ func FuzzTrace(f *testing.F) {
 	})
 }
 
+// TestTraceOfAWord has a password that stands in what the server says.
+func TestTraceOfAWord(t *testing.T) {
+	var trace lockedBuffer
+	s := &script{answer: func(tag, command string) string {
+		if strings.HasPrefix(command, "LIST") {
+			return "* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Secret things\"\r\n" + tag + " OK no secret\r\n"
+		}
+		return ""
+	}}
+	s.greeting = func(int) string { return "* OK [CAPABILITY " + s.caps + "] I know your secret" }
+	cfg := s.start(t)
+	cfg.Trace = &trace
+	b := listed(t, cfg)
+	b.Close()
+	text := trace.String()
+	for _, want := range []string{`S: * LIST () "/" "Secret things"`, " OK no secret\n", "C: T1 LOGIN [not shown]"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in the trace:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "I know your secret") {
+		t.Errorf("the trace holds what came before the login:\n%s", text)
+	}
+}
+
 // TestTrace traces a real session.
 func TestTrace(t *testing.T) {
 	both(t, func(t *testing.T, cfg Config) {
