@@ -147,7 +147,7 @@ func (p *pool) comeBack() {
 			return
 		}
 		var s *session
-		s, err = p.b.connect()
+		s, err = p.b.connect(false)
 		p.mu.Lock()
 		if err == nil && !p.closed {
 			p.sessions = append(p.sessions, s)

@@ -81,6 +81,7 @@ type Backend struct {
 	mu       sync.Mutex // guards what follows
 	closed   bool       // no goroutine may start any more
 	folders  map[string]*folder
+	alerts   map[string]bool // that the user was told of
 	list     []mail.Folder
 	onChange func(mail.Change)
 
@@ -98,6 +99,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		store:      cfg.Store,
 		unsaved:    make(chan struct{}, 1),
 		folders:    make(map[string]*folder),
+		alerts:     make(map[string]bool),
 		secrets:    &secrets{},
 	}
 	b.trace = newTrace(cfg.Trace, b.secrets)

@@ -23,9 +23,10 @@ import (
 )
 
 // connect opens a connection and logs in. If the server refuses the credential
-// another one is tried, if there is one: a token may have expired just now. Its
+// another one is tried, if there is one: a token may have expired just now. A
+// password is not looked for beside others that live: it works for these. Its
 // errors are plain lines for the user.
-func (b *Backend) connect() (*session, error) {
+func (b *Backend) connect(beside bool) (*session, error) {
 	for last := false; ; last = true {
 		credential, err := b.credentials.next(b.ctx)
 		if err != nil {
@@ -33,7 +34,7 @@ func (b *Backend) connect() (*session, error) {
 		}
 		s, err := b.open(credential)
 		b.credentials.settle(credential, err)
-		if !isRefusal(err) || last {
+		if !isRefusal(err) || last || beside && b.cfg.Token == nil {
 			return s, err
 		}
 		b.log.Debug("the login is refused, looking for another password or token")
@@ -115,7 +116,7 @@ func (s *session) start(ctx context.Context, u URL) error {
 		wire.Conn = conn
 	}
 	s.limits = limit(wire)
-	s.limits.bye = s.farewell
+	s.limits.bye, s.limits.alert = s.farewell, s.b.alert
 	s.client = imapclient.New(s.limits, &imapclient.Options{
 		UnilateralDataHandler: s.unilateral(),
 		WordDecoder:           &mime.WordDecoder{CharsetReader: charset.Reader},
@@ -146,7 +147,7 @@ func (s *session) startTLS(wire *wireConn, u URL) error {
 		case err != nil:
 			return s.explainGreeting(u, err)
 		case word == "*" && kind == "BYE":
-			return s.explainGreeting(u, &imap.Error{Type: imap.StatusResponseTypeBye, Text: text})
+			return s.explainGreeting(u, parseBye(text))
 		case !greeted && word == "*" && kind == "PREAUTH":
 			// RFC 9051 §7.1.4: STARTTLS is not possible any more.
 			return fmt.Errorf("%s has logged the connection in before it could be encrypted; use imaps://", u.Host)

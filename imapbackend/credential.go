@@ -17,14 +17,14 @@ type credentials struct {
 
 	mu       sync.Mutex // guards what follows; held while a command runs: some rewrite a file
 	password string
-	scram    *scram.Client // keeps what is expensive to compute; nil with a token
-	again    bool          // a refused password may be asked for anew
-	refused  string        // by the server, if why is not nil
-	why      error         // a LoginError
+	scram    *scram.Client    // keeps what is expensive to compute; nil with a token
+	again    bool             // a refused password may be asked for anew
+	refused  map[string]error // by the server since the last login, with the LoginError
+	why      error            // the last of these; nil for none
 }
 
 func newCredentials(cfg *Config, secrets *secrets) *credentials {
-	c := &credentials{cfg: cfg, secrets: secrets}
+	c := &credentials{cfg: cfg, secrets: secrets, refused: make(map[string]error)}
 	if cfg.Token == nil {
 		c.use(cfg.Password)
 	}
@@ -58,8 +58,8 @@ func (c *credentials) next(ctx context.Context) (string, error) {
 		}
 		credential = password
 	}
-	if c.why != nil && credential == c.refused {
-		return "", c.why
+	if why := c.refused[credential]; why != nil {
+		return "", why
 	}
 	if c.cfg.Token == nil && credential != c.password {
 		c.use(credential)
@@ -73,8 +73,9 @@ func (c *credentials) settle(credential string, err error) {
 	defer c.mu.Unlock()
 	if err == nil {
 		c.why = nil
+		clear(c.refused)
 	} else if isRefusal(err) {
-		c.refused, c.why = credential, err
+		c.refused[credential], c.why = err, err
 	}
 }
 

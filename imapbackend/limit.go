@@ -44,7 +44,8 @@ const (
 // not looked at.
 type limitedConn struct {
 	net.Conn
-	bye func() // called when the server has said BYE; nil for nothing
+	bye   func()            // called when the server has said BYE; nil for nothing
+	alert func(text string) // and when it has said something that the user is to see
 
 	mu     sync.Mutex // guards what follows
 	failed error
@@ -71,7 +72,8 @@ type limitedConn struct {
 	digits  int
 	isOpen  bool // the literal is content
 	isBye   bool
-	parting []byte // of the BYE that is being read
+	isText  bool
+	said    []byte // of the status response that is being read, up to mostSaid
 	sieve   sieve
 }
 
@@ -90,8 +92,20 @@ const (
 	inLiteral
 )
 
-// mostParting is longer than what is shown of it.
-const mostParting = 1000
+// mostSaid is longer than what is shown of it.
+const mostSaid = 1000
+
+// heard takes in the text of a status response.
+func (c *limitedConn) heard(text string) {
+	if c.isBye {
+		c.mu.Lock()
+		c.parted = text
+		c.mu.Unlock()
+	}
+	if code, rest, ok := strings.Cut(text, "]"); ok && strings.EqualFold(code, "[ALERT") && c.alert != nil {
+		c.alert(strings.TrimSpace(rest))
+	}
+}
 
 // farewell returns the BYE of the server, nil if there was none with a text.
 func (c *limitedConn) farewell() *imap.Error {
@@ -100,10 +114,15 @@ func (c *limitedConn) farewell() *imap.Error {
 	if c.parted == "" {
 		return nil
 	}
-	status := &imap.Error{Type: imap.StatusResponseTypeBye, Text: c.parted}
-	if code, text, ok := strings.Cut(c.parted, "]"); ok && strings.HasPrefix(code, "[") {
+	return parseBye(c.parted)
+}
+
+// parseBye parses what stands behind BYE.
+func parseBye(text string) *imap.Error {
+	status := &imap.Error{Type: imap.StatusResponseTypeBye, Text: text}
+	if code, rest, ok := strings.Cut(text, "]"); ok && strings.HasPrefix(code, "[") {
 		word, _, _ := strings.Cut(code[1:], " ")
-		status.Code, status.Text = imap.ResponseCode(word), strings.TrimSpace(text)
+		status.Code, status.Text = imap.ResponseCode(word), strings.TrimSpace(rest)
 	}
 	return status
 }
@@ -199,8 +218,8 @@ func (c *limitedConn) count(n int64) error {
 }
 
 func (c *limitedConn) byte(b byte) error {
-	if c.isBye && len(c.parting) < mostParting {
-		c.parting = append(c.parting, b)
+	if c.isText && len(c.said) < mostSaid {
+		c.said = append(c.said, b)
 	}
 	switch c.place {
 	case inWords:
@@ -308,6 +327,7 @@ func (c *limitedConn) word(b byte) error {
 		c.end()
 	case b == ' ':
 		c.place = inCodeMay
+		c.isText, c.said = true, c.said[:0]
 	default:
 		c.place = inFree
 	}
@@ -413,11 +433,9 @@ func (c *limitedConn) openLiteral() error {
 
 // end ends a response.
 func (c *limitedConn) end() {
-	if c.isBye {
-		c.mu.Lock()
-		c.parted = strings.TrimSpace(string(c.parting))
-		c.mu.Unlock()
-		c.isBye = false
+	if c.isText {
+		c.heard(strings.TrimSpace(string(c.said)))
+		c.isText, c.isBye = false, false
 	}
 	c.place, c.line, c.most, c.words, c.fetch, c.search, c.number, c.depth = inWords, 0, mostResponse, c.words[:0], false, false, 0, 0
 }

@@ -355,8 +355,9 @@ func (p *pool) grow() error {
 // dial adds a session. It is called with p.mu held and lets go of it meanwhile.
 func (p *pool) dial() error {
 	p.dialing++
+	beside := len(p.sessions) > 0
 	p.mu.Unlock()
-	s, err := p.b.connect()
+	s, err := p.b.connect(beside)
 	p.mu.Lock()
 	p.dialing--
 	p.wake.Broadcast()

@@ -56,6 +56,8 @@ var wordings = []struct {
 	verdict verdictOnLogin
 }{
 	{regexp.MustCompile(`(?i)too many|simultaneous|concurrent|rate.?limit|throttl|(connections?|sessions?|logins?) (limit|exceeded)|(limit|maximum|max\w*) (number )?(of|on|for) .*(connection|session|login)`), isFull},
+	// Before the next one, whose words a server may add to these.
+	{regexp.MustCompile(`(?i)\b(invalid|incorrect|wrong|bad)\b.*(password|credential|user|login)|(password|credentials?|login) (is |are )?(invalid|incorrect|wrong)|account .*(locked|disabled|blocked)`), isWrong},
 	{regexp.MustCompile(`(?i)unavailable|temporar|try (again|later)|internal (server )?error|server (is )?(busy|error|shutting)|shutting down|timed? ?out|not connected|backend`), isNotNow},
 }
 
@@ -72,6 +74,23 @@ func judge(status *imap.Error) verdictOnLogin {
 	return isWrong
 }
 
+// mostAlerts is how many different ones are told.
+const mostAlerts = 20
+
+// alert tells the user what the server wants him to see (RFC 9051 §7.1), once.
+func (b *Backend) alert(text string) {
+	b.mu.Lock()
+	_, known := b.alerts[text]
+	isNew := !known && len(b.alerts) < mostAlerts
+	if isNew {
+		b.alerts[text] = true
+	}
+	b.mu.Unlock()
+	if isNew {
+		b.log.Warn("the server says", "alert", plain(b.secrets.hide(text)))
+	}
+}
+
 // explainRefusal puts a status response at login into words. what is
 // "password" or "access token", "" in the greeting.
 func (s *session) explainRefusal(what string, status *imap.Error) error {
@@ -79,21 +98,26 @@ func (s *session) explainRefusal(what string, status *imap.Error) error {
 	text := plain(s.b.secrets.hide(status.Text))
 	says := fmt.Sprintf(" (it says: %s)", text)
 	verdict := judge(status)
+	refuse := func(format string, args ...any) error { return &LoginError{fmt.Sprintf(format, args...) + says} }
+	if what == "" { // no credential was sent, so none is refused
+		what = "login"
+		refuse = func(format string, args ...any) error { return fmt.Errorf(format+"%s", append(args, says)...) }
+	}
 	switch {
 	case verdict == isFull:
 		return unreachable{fmt.Errorf("%s allows no more connections or logins for now; close another mail program, use fewer --connections, or wait%s", u.Host, says)}
 	case verdict == isNotNow:
 		return unreachable{fmt.Errorf("%s cannot let anybody in at the moment; try again later%s", u.Host, says)}
-	case status.Type == imap.StatusResponseTypeBye || what == "":
-		return unreachable{fmt.Errorf("%s turns the connection down: %s", u.Host, text)}
 	case verdict == isInClear:
-		return &LoginError{fmt.Sprintf("%s accepts a login only over an encrypted connection; use imaps://, and no --insecure%s", u.Host, says)}
+		return refuse("%s accepts a login only over an encrypted connection; use imaps://, and no --insecure", u.Host)
 	case verdict == isExpired:
-		return &LoginError{fmt.Sprintf("the %s for %s on %s has expired; get a new one%s", what, u.User, u.Host, says)}
+		return refuse("the %s for %s on %s has expired; get a new one", what, u.User, u.Host)
 	case verdict == isNoAccess:
-		return &LoginError{fmt.Sprintf("%s accepts the %s but does not let %s in; ask whoever runs the server%s", u.Host, what, u.User, says)}
+		return refuse("%s does not let %s in, whatever the %s; ask whoever runs the server", u.Host, u.User, what)
+	case status.Type == imap.StatusResponseTypeBye:
+		return unreachable{fmt.Errorf("%s turns the connection down: %s", u.Host, text)}
 	case s.b.cfg.Token != nil:
-		return &LoginError{fmt.Sprintf("%s does not accept the access token for %s; authorize the token command anew, or check the user name%s", u.Host, u.User, says)}
+		return refuse("%s does not accept the access token for %s; authorize the token command anew, or check the user name", u.Host, u.User)
 	}
-	return &LoginError{fmt.Sprintf("%s does not accept the password for %s; check both; many providers want an app password, or OAuth2 (--token-command)%s", u.Host, u.User, says)}
+	return refuse("%s does not accept the password for %s; check both; many providers want an app password, or OAuth2 (--token-command)", u.Host, u.User)
 }

@@ -45,6 +45,9 @@ func TestRefusals(t *testing.T) {
 		{"NO Login failed.", wrong, true},
 		{"NO [ALERT] Invalid credentials (Failure)", wrong, true},
 		{"BAD invalid", wrong, true},
+		{"NO Invalid user name or password, please try again", wrong, true},
+		{"NO Password incorrect; backend ldap", wrong, true},
+		{"NO Account temporarily locked after failed logins", wrong, true},
 		{"NO [AUTHORIZATIONFAILED] no such mailbox", noAccess, true},
 		{"NO [CONTACTADMIN] your account is locked", noAccess, true},
 		{"NO [EXPIRED] change it", "has expired", true},
@@ -61,6 +64,8 @@ func TestRefusals(t *testing.T) {
 		{"NO User is authenticated but not connected.", notNow, false},
 		{"* BYE Too many connections from your address", full, false},
 		{"* BYE [UNAVAILABLE] restarting", notNow, false},
+		{"* BYE [PRIVACYREQUIRED] x", "only over an encrypted connection", true},
+		{"* BYE [CONTACTADMIN] x", noAccess, true},
 		{"* BYE ]", "turns the connection down: ]", false},
 		{"* BYE have a nice day", "have a nice day", false},
 	} {
@@ -88,8 +93,14 @@ func TestRefusals(t *testing.T) {
 				return
 			}
 			_, err = Connect(t.Context(), (&script{greeting: func(int) string { return c.says }}).start(t))
-			if err == nil || !strings.Contains(err.Error(), c.want) || !isUnreached(err) {
+			if err == nil || !strings.Contains(err.Error(), c.want) || isUnreached(err) == c.refused || isRefusal(err) {
 				t.Errorf("as the greeting: error %v, want one with %q", err, c.want)
+			}
+			cfg := (&script{greeting: func(int) string { return c.says }}).start(t)
+			cfg.Insecure = false // STARTTLS comes first
+			_, err = Connect(t.Context(), cfg)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("before STARTTLS: error %v, want one with %q", err, c.want)
 			}
 		})
 	}
@@ -189,7 +200,7 @@ func TestNoOtherPassword(t *testing.T) {
 	for range 1000 {
 		b.credentials.next(t.Context())
 	}
-	if _, err := b.pool.b.connect(); !isRefusal(err) {
+	if _, err := b.connect(false); !isRefusal(err) {
 		t.Errorf("connecting: %v", err)
 	}
 	if n := s.count("LOGIN"); n != 2 {
@@ -215,14 +226,18 @@ func TestRefusedSecondConnection(t *testing.T) {
 	}
 	cfg := s.start(t)
 	cfg.Connections = 3
+	cfg.NewPassword = func(context.Context) (string, error) {
+		t.Error("another password is looked for")
+		return "", errors.New("none")
+	}
 	b := listed(t, cfg)
 	for _, folder := range []string{"Other", "Third", "INBOX"} { // want connections of their own
 		if _, err := b.Messages(t.Context(), folder); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if logins != 2 {
-		t.Fatalf("%d logins, want 2", logins)
+	if n := s.count("LOGIN"); n != 2 {
+		t.Fatalf("%d logins, want 2", n)
 	}
 	if got, err := b.Fetch(msg(2), "", 0, -1); err != nil || string(got) != rawMail {
 		t.Errorf("after the first connection has broken: %q, %v", got, err)
@@ -280,5 +295,29 @@ func TestRetry(t *testing.T) {
 	cancel()
 	if err := <-connected; !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
+	}
+}
+
+// TestAlert has a server that wants the user to see something, at each login.
+func TestAlert(t *testing.T) {
+	s := &script{answer: func(tag, command string) string {
+		if strings.HasPrefix(command, "LOGIN") {
+			return "* OK [ALERT] Your mailbox is nearly full\r\n" + tag + " OK [ALERT] Read the news\r\n"
+		}
+		return ""
+	}}
+	var log lockedBuffer
+	cfg := s.start(t)
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	b := listed(t, cfg)
+	again, err := b.connect(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.close()
+	for _, want := range []string{"Your mailbox is nearly full", "Read the news"} {
+		if n := strings.Count(log.String(), `level=WARN msg="the server says" alert="`+want+`"`); n != 1 {
+			t.Errorf("%q is told %d times, want once:\n%s", want, n, log.String())
+		}
 	}
 }
