@@ -133,10 +133,11 @@ func TestNamesOnly(t *testing.T) {
 		t.Errorf("the other files of the message asked for %q", got[1:])
 	}
 
-	// Deleting is STORE and EXPUNGE, and nothing before or after them.
+	// Deleting is one flight, and nothing before or after it.
 	before := len(p.sent(""))
 	run(t, "rm", "-r", filepath.Join(inbox, "17"))
-	if sent := p.sent("")[before:]; len(sent) != 2 {
-		t.Errorf("rm -r sent %q", sent)
+	want := []string{`UID STORE 17 +FLAGS.SILENT (\Deleted)`, "UID EXPUNGE 17", "NOOP", "NOOP", "NOOP", "UID SEARCH UID 17"}
+	if sent := p.sent("")[before:]; !slices.Equal(sent, want) {
+		t.Errorf("rm -r sent %q, want %q", sent, want)
 	}
 }
