@@ -442,7 +442,8 @@ func (s *settings) applyMountOptions(flags *pflag.FlagSet) error {
 	var kernel []string
 	for option := range strings.SplitSeq(strings.Join(s.mountOptions, ","), ",") {
 		name, value, hasValue := strings.Cut(option, "=")
-		flag := flags.Lookup(strings.ReplaceAll(name, "_", "-"))
+		flagName := strings.ReplaceAll(name, "_", "-")
+		flag := flags.Lookup(flagName)
 		switch {
 		case fstabOptions[name], strings.HasPrefix(name, "x-"), strings.HasPrefix(name, "comment"):
 		case name == "ro":
@@ -467,10 +468,13 @@ func (s *settings) applyMountOptions(flags *pflag.FlagSet) error {
 		case kernelOptions[name]:
 			kernel = append(kernel, option)
 		default:
-			return usageError{fmt.Errorf("unknown mount option %q", option)}
+			return usagef("unknown mount option %q%s", option, didYouMean(flags, flagName, ""))
 		}
 	}
 	s.mountOptions = kernel
+	if err := noEmptyFlags(flags); err != nil {
+		return err
+	}
 	switch {
 	case s.poll <= 0:
 		return usageError{errors.New("--poll needs a time above zero, like 1m or 10s")}

@@ -28,12 +28,12 @@ func explainFlag(cmd *cobra.Command, err error) error {
 		if long, _, _ := strings.Cut(short, "="); len(long) > 1 && cmd.Flags().Lookup(long) != nil {
 			return usagef("there is no flag -%[1]s; with two dashes there is: --%[1]s", short)
 		} else if short != "" {
-			return usagef("there is no flag -%s%s", short, didYouMean(cmd, long))
+			return usagef("there is no flag -%s%s", short, didYouMean(cmd.Flags(), long, "--"))
 		}
 		if cmd.HasParent() && cmd.Root().Flags().Lookup(name) != nil {
 			return usagef("%s has no flag --%s", cmd.CommandPath(), name)
 		}
-		return usagef("there is no flag --%s%s", name, didYouMean(cmd, name))
+		return usagef("there is no flag --%s%s", name, didYouMean(cmd.Flags(), name, "--"))
 	case errors.As(err, &invalid):
 		return usageError{invalidValue(invalid.GetFlag(), invalid.GetValue(), invalid.Unwrap())}
 	case errors.As(err, &required):
@@ -72,22 +72,41 @@ func example(flag *pflag.Flag) string {
 }
 
 // didYouMean suggests flags with a name like this one, by the measure that
-// cobra has for commands.
-func didYouMean(cmd *cobra.Command, name string) string {
+// cobra has for commands. dashes stand before a flag there.
+func didYouMean(flags *pflag.FlagSet, name, dashes string) string {
 	names := &cobra.Command{SuggestionsMinimumDistance: 2}
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+	flags.VisitAll(func(f *pflag.Flag) {
 		names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
 	})
 	if like := names.SuggestionsFor(name); len(like) > 0 && name != "" {
-		return "; did you mean --" + strings.Join(like, " or --") + "?"
+		return "; did you mean " + dashes + strings.Join(like, " or "+dashes) + "?"
 	}
 	return ""
+}
+
+// noEmptyFlags finds a flag whose text is empty, because a variable of a script
+// was not set perhaps: --trash= must not delete for good.
+func noEmptyFlags(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		kind := f.Value.Type()
+		text := kind == "string" && f.Value.String() == "" || kind == "stringSlice" && f.Value.String() == "[]"
+		if text && err == nil {
+			err = usagef("--%s is empty; give it a value, or leave it out", f.Name)
+		}
+	})
+	return err
 }
 
 // positional wants so many arguments. A flag that may stand without a value
 // does not take the next word, which is then one too many.
 func positional(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
+		if i := slices.Index(args, ""); i >= 0 {
+			return usagef("argument %d of %d is empty; want %s", i+1, len(args), what)
+		}
+		if !cmd.HasParent() && len(args) > 0 && elsewhere[args[0]] != "" {
+			return usagef("there is no command %q; %s", args[0], elsewhere[args[0]])
+		}
 		if len(args) == n {
 			return nil
 		}
@@ -106,6 +125,13 @@ func positional(n int, what string) cobra.PositionalArgs {
 		}
 		return usagef("want %s, got %d of %d arguments: %s", what, len(args), n, strings.Join(args, " "))
 	}
+}
+
+// elsewhere has commands that others have, and what there is instead.
+var elsewhere = map[string]string{
+	"mount":   "to mount, write: imapfs SOURCE MOUNTPOINT",
+	"umount":  "to unmount, use: fusermount3 -u MOUNTPOINT",
+	"unmount": "to unmount, use: fusermount3 -u MOUNTPOINT",
 }
 
 // misspelled tells whether the first argument of the bare program looks like a

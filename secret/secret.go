@@ -40,13 +40,13 @@ func (s Source) Password(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("the password command failed (%v); run it by itself to see why", err)
 		}
-		return firstLine(out, "the password command printed nothing")
+		return firstLine(out, "the password command printed nothing; run it by itself to see why")
 	case s.File != "":
 		out, err := os.ReadFile(s.File)
 		if err != nil {
 			return "", fmt.Errorf("cannot read the password file: %v", err)
 		}
-		return firstLine(out, "the password file "+s.File+" begins with an empty line")
+		return firstLine(out, "the password file "+s.File+" begins with an empty line; the password goes there")
 	}
 	if password := os.Getenv(s.Env); password != "" {
 		return password, nil
