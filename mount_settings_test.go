@@ -5,14 +5,18 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"imapfs/cache"
+	"imapfs/imapbackend"
 	"imapfs/internal/dovecot"
 )
 
@@ -20,7 +24,7 @@ import (
 type setting struct {
 	what   string
 	flags  []string // $D is a directory with the files right, wrong and empty; $P the password's file
-	server string   // "plain", "slow" to refuse, "tls"; "plain away" and "plain silent" once the cache is filled
+	server string   // "plain", "slow" to refuse, "tls"; and what happens once the cache is filled, see fail
 	auth   string   // behind the user name
 	code   int
 	line   string // that tells why; "" for mounted
@@ -44,19 +48,28 @@ var settingsTable = []setting{
 	{what: "a server that says nothing", flags: []string{"password-file=$D/right", "timeout=2s"}, server: "plain silent", code: 1, line: "does not answer", cached: true},
 	{what: "a mirror of no folder", flags: []string{"password-file=$D/right", "mirror=Nope"}, code: 1, line: "--mirror=Nope names no folder", logins: 1},
 	{what: "a mirror without a cache", flags: []string{"password-file=$D/right", "mirror", "disk-cache-size=0"}, code: 2, line: "leave out --disk-cache-size 0"},
+	{what: "a mirror in a cache that another mount uses", flags: []string{"password-file=$D/right", "mirror"}, server: "plain cache-in-use", code: 1, line: "another mount of this account uses the cache on disk, and --mirror needs it"},
+	{what: "a mirror in a cache that cannot be written", flags: []string{"password-file=$D/right", "mirror"}, server: "plain cache-unwritable", code: 1, line: "no cache on disk"},
+	{what: "a cache that another mount uses", flags: []string{"password-file=$D/right"}, server: "plain cache-in-use", logins: 1},
+	{what: "a cache that cannot be written", flags: []string{"password-file=$D/right"}, server: "plain cache-unwritable", logins: 1},
+	{what: "no such CA", flags: []string{"password-file=$D/right", "tls-ca=$D/none"}, code: 1, line: "cannot read the CA"},
 	{what: "no such trash", flags: []string{"password-file=$D/right", "trash=Nope"}, code: 1, line: `there is no folder "Nope"`, logins: 1},
 	{what: "a log that cannot be written", flags: []string{"password-file=$D/right", "log-file=$D/none/log"}, code: 1, line: "cannot write the log"},
+	{what: "a trace that cannot be written", flags: []string{"password-file=$D/right", "trace-imap=$D/none/trace"}, code: 1, line: "cannot write the trace"},
+	{what: "an empty trash", flags: []string{"password-file=$D/right", "trash="}, code: 2, line: "--trash is empty"},
 	{what: "no such flag", flags: []string{"password-file=$D/right", "conections=3"}, code: 2, line: "conections"},
 	{what: "no number", flags: []string{"password-file=$D/right", "connections=many"}, code: 2, line: "write a number, like --connections 4"},
 }
 
 // TestSettings starts imapfs with settings that are wrong, or meet a server that
 // is: in each way to start it, with and without a cache on disk. It ends with
-// one line, leaves no mount, and does not try a password twice.
+// one line, leaves no mount, and does not try a password twice. With -v the whole
+// table is printed, in Markdown.
 func TestSettings(t *testing.T) {
 	need(t, "mount.fuse3")
 	cert, key := certificate(t, "127.0.0.1")
 	servers := map[string]account{}
+	var handshakes atomic.Int32
 	for name, o := range map[string]dovecot.Options{
 		"plain": {Extra: dovecot.NoPenalty + "auth_failure_delay = 0\n"},
 		"slow":  {Extra: dovecot.NoPenalty + "auth_failure_delay = 5 secs\n"},
@@ -67,8 +80,17 @@ func TestSettings(t *testing.T) {
 		servers[name] = account{s.Addr, dovecot.User, dovecot.Password}
 		if name == "tls" {
 			servers[name] = account{s.TLS, dovecot.User, dovecot.Password}
+			t.Cleanup(func() { noLogins(t, s, int(handshakes.Load())) })
 		}
 	}
+	var rows []*string
+	t.Cleanup(func() {
+		table := "| setting | started | cache on disk | exit code | it says | mount left | logins |\n|---|---|---|---|---|---|---|\n"
+		for _, row := range rows {
+			table += *row
+		}
+		t.Log("\n" + table)
+	})
 	for _, c := range settingsTable {
 		for _, way := range []string{"foreground", "daemon", "fstab"} {
 			for _, cached := range []bool{false, true} {
@@ -76,31 +98,43 @@ func TestSettings(t *testing.T) {
 					continue // there never was one that could be filled
 				}
 				name := fmt.Sprintf("%s/%s/cache %v", c.what, way, cached)
+				row := new(string)
+				rows = append(rows, row)
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
+					if c.server == "tls" {
+						handshakes.Add(1)
+					}
 					kind, fault, _ := strings.Cut(cmp.Or(c.server, "plain"), " ")
-					c.start(t, servers[kind], fault, way, cached)
+					*row = c.start(t, servers[kind], fault, way, cached)
 				})
 			}
 		}
 	}
 }
 
-func (c setting) start(t *testing.T, a account, fault, way string, cached bool) {
+// noLogins checks that a server has seen no login, when all connections have
+// ended in the handshake. The proxy, which counts the others, reads no TLS.
+func noLogins(t *testing.T, s *dovecot.Server, connections int) {
+	eventually(t, "the server says how the connections ended", func() bool {
+		return strings.Count(s.Log(), "TLS handshaking: SSL_accept() failed") >= connections || strings.Contains(s.Log(), "method=")
+	})
+	if strings.Contains(s.Log(), "method=") {
+		t.Errorf("a login in spite of the certificate:\n%s", s.Log())
+	}
+}
+
+// start returns the row of the table.
+func (c setting) start(t *testing.T, a account, fault, way string, cached bool) (row string) {
 	p := newProxy(t, a)
 	r := newRemounter(t, p.account)
 	if cached {
 		process := r.mount(t)
 		names(t, filepath.Join(r.dir, "INBOX"))
 		process.unmount(t)
-		p.forget()
 	}
-	switch fault {
-	case "away":
-		p.listener.Close()
-	case "silent":
-		p.silent.Store(true)
-	}
+	c.fail(t, fault, p, r)
+	p.forget()
 	d := t.TempDir()
 	for name, text := range map[string]string{"right": a.password, "wrong": "wrong", "empty": ""} {
 		if err := os.WriteFile(filepath.Join(d, name), []byte(text), 0o600); err != nil {
@@ -118,15 +152,51 @@ func (c setting) start(t *testing.T, a account, fault, way string, cached bool) 
 	}
 	mounted := isMounted(t, r.dir)
 	logins := len(p.sent("LOGIN")) + len(p.sent("AUTHENTICATE"))
-	t.Logf("| %s | %s | %v | exit %d | %s | mounted: %v | logins: %d |", c.what, way, cached, code, firstError(said), mounted, logins)
 	if code != want || !strings.Contains(said, line) || mounted != (want == 0) {
 		t.Errorf("code %d, mounted %v, want code %d and %q; it said:\n%s", code, mounted, want, line, said)
+	}
+	if n := len(plainLines(said)); n != 1 {
+		t.Errorf("it said %d lines, want one:\n%s", n, said)
 	}
 	if logins != c.logins && !(cached && c.cached) {
 		t.Errorf("%d logins, want %d", logins, c.logins)
 	}
 	if mounted {
 		unmount(t, r.dir)
+	}
+	_, port, _ := strings.Cut(p.addr, ":")
+	short := strings.NewReplacer(d, "DIR", r.dir, "MOUNTPOINT", r.cache, "CACHE", port, "PORT")
+	return fmt.Sprintf("| %s | %s | %v | %d | %s | %v | %d |\n", c.what, way, cached, code, short.Replace(strings.Join(plainLines(said), " ")), mounted, logins)
+}
+
+// fail makes what goes wrong beside the settings.
+func (c setting) fail(t *testing.T, fault string, p *proxy, r *remounter) {
+	t.Helper()
+	switch fault {
+	case "":
+	case "away":
+		p.listener.Close()
+	case "silent":
+		p.silent.Store(true)
+	case "cache-in-use":
+		u, err := imapbackend.ParseURL(p.url())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As another mount has it, but without its logins.
+		disk, err := cache.OpenDisk(filepath.Join(r.cache, "imapfs", accountName(u)), 1<<20, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { disk.Close() })
+	case "cache-unwritable":
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.cache = file // for root too, no directory can be made in it
+	default:
+		t.Fatalf("no fault %q", fault)
 	}
 }
 
@@ -185,12 +255,15 @@ func (c setting) run(t *testing.T, r *remounter, source, way, d string) (code in
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
-// firstError is the line that says why.
-func firstError(said string) string {
+// plainLines are those that are for the user, without warnings, the log, and
+// where to look for help.
+func plainLines(said string) []string {
+	var list []string
 	for line := range strings.Lines(said) {
-		if strings.HasPrefix(line, "imapfs: ") && !strings.HasPrefix(line, "imapfs: warning") {
-			return strings.TrimSpace(line)
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "imapfs: warning: ") && !strings.HasPrefix(line, "time=") && !strings.HasPrefix(line, "See: ") {
+			list = append(list, line)
 		}
 	}
-	return ""
+	return list
 }
