@@ -47,6 +47,53 @@ func TestInterruptedDaemon(t *testing.T) {
 	}
 }
 
+// TestRetryDaemon mounts with --retry before the server is there: the command
+// returns once it is mounted, or is interrupted.
+func TestRetryDaemon(t *testing.T) {
+	need(t, "mount.fuse3")
+	a := embedded(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range []string{"daemon", "fstab", "interrupted"} {
+		t.Run(way, func(t *testing.T) {
+			// A port where nobody listens yet.
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr := l.Addr().String()
+			l.Close()
+			dir, source := t.TempDir(), "imap://"+a.user+"@"+addr+"/"
+			name, args := self, []string{"--retry", "--daemon", "--insecure", source, dir}
+			if way == "fstab" {
+				name, args = "mount.fuse3", []string{self + "#" + source, dir, "-o", "_netdev,nofail,retry,daemon,insecure,x-systemd.mount-timeout=infinity"}
+			}
+			p := program(t, name, []string{"IMAPFS_PASSWORD=" + a.password}, args...)
+			p.waitSaid(t, "trying again")
+			if p.hasEnded() || isMounted(t, dir) {
+				t.Fatalf("it does not wait: %s", p.stderr)
+			}
+			if way == "interrupted" {
+				p.cmd.Process.Signal(syscall.SIGTERM)
+				if code := p.exit(t); code != exitFailed || isMounted(t, dir) {
+					t.Errorf("exit code %d, mounted: %v: %s", code, isMounted(t, dir), p.stderr)
+				}
+				return
+			}
+			newProxyAt(t, a, addr)
+			if code := p.exit(t); code != 0 || !isMounted(t, dir) {
+				t.Fatalf("exit code %d, mounted: %v: %s", code, isMounted(t, dir), p.stderr)
+			}
+			t.Cleanup(func() { unmount(t, dir) })
+			if len(names(t, filepath.Join(dir, "INBOX"))) == 0 {
+				t.Error("the inbox is empty")
+			}
+		})
+	}
+}
+
 // TestLogFile has a daemon log to a file, for the user alone.
 func TestLogFile(t *testing.T) {
 	a := embedded(t)

@@ -264,7 +264,13 @@ func imapfs(t *testing.T, env []string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(self, args...), stderr: &lines{more: make(chan struct{}, 1)}, done: make(chan struct{})}
+	return program(t, self, env, args...)
+}
+
+// program runs what may start imapfs.
+func program(t *testing.T, name string, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(name, args...), stderr: &lines{more: make(chan struct{}, 1)}, done: make(chan struct{})}
 	p.cmd.Env = append(append(os.Environ(), runMain+"=1", "XDG_CACHE_HOME="+t.TempDir()), env...)
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
@@ -319,14 +325,19 @@ func mountProcess(t *testing.T, a account, flags ...string) (string, *process) {
 
 func (p *process) waitMounted(t *testing.T) {
 	t.Helper()
+	p.waitSaid(t, "imapfs: mounted ")
+}
+
+func (p *process) waitSaid(t *testing.T, text string) {
+	t.Helper()
 	timeout := time.After(within)
-	for !strings.Contains(p.stderr.String(), "imapfs: mounted ") {
+	for !strings.Contains(p.stderr.String(), text) {
 		select {
 		case <-p.stderr.more:
 		case <-p.done:
-			t.Fatalf("imapfs ended before it had mounted:\n%s", p.stderr)
+			t.Fatalf("imapfs ended before it said %q:\n%s", text, p.stderr)
 		case <-timeout:
-			t.Fatalf("imapfs does not mount:\n%s", p.stderr)
+			t.Fatalf("imapfs does not say %q:\n%s", text, p.stderr)
 		}
 	}
 }
@@ -407,7 +418,12 @@ type proxy struct {
 
 func newProxy(t *testing.T, a account) *proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return newProxyAt(t, a, "127.0.0.1:0")
+}
+
+func newProxyAt(t *testing.T, a account, addr string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
