@@ -406,6 +406,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 		return nil
 	case <-ctx.Done():
 		if err := mounted.Unmount(); err != nil {
+			log.Error("cannot unmount", "error", err) // of a daemon nobody else hears
 			return fmt.Errorf("cannot unmount %s (%v); use: fusermount3 -u -z %[1]s", mounted.Dir(), err)
 		}
 		return nil

@@ -227,8 +227,9 @@ func (s *session) explainGreeting(u URL, err error) error {
 	if errors.As(err, &status) {
 		return s.explainRefusal("", status)
 	}
-	if s.conn.timedOut() {
-		return unreachable{fmt.Errorf("%s does not answer on port %s: nothing has come in time; check host and port (993 for imaps://, 143 for imap://): %w", u.Host, u.Port, errTimeout)}
+	// Closed from here: see open.
+	if s.conn.timedOut() || errors.Is(s.conn.readError(), net.ErrClosed) {
+		return unreachable{fmt.Errorf("%s does not answer on port %s: nothing has come in time; check host and port (993 for imaps://, 143 for imap://)", u.Host, u.Port)}
 	}
 	return unreachable{fmt.Errorf("%s does not answer like an IMAP server; check host and port", u.Addr())}
 }
