@@ -130,7 +130,7 @@ func (c *changes) removeAll(prefix string, most int) (int, error) {
 		keys = append(keys, string(k))
 	}
 	before := c.count
-	c.deleted = c.deleted || len(keys) > 0
+	c.deleted = true // also if they went before, to make room
 	for _, key := range keys {
 		if _, err := c.remove(key); err != nil {
 			return 0, err

@@ -108,6 +108,36 @@ func TestNothingIsLeft(t *testing.T) {
 		clear(d.gone)
 		d.mu.Unlock() // the next round has the same keys
 	}
+	// What went to make room goes from the file when its message is deleted, and
+	// what a crash has left when the store is opened.
+	d.Put("goes evicted", value("goes", 500))
+	d.Flush()
+	drop := func(key string) {
+		d.mu.Lock()
+		s := d.store
+		d.mu.Unlock()
+		if _, err := s.update(func(c *changes) error { _, err := c.remove(key); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drop("goes evicted")
+	if inFiles(t, dir, "content of goes") == 0 {
+		t.Error("an entry that made room was scrubbed: this test shows nothing")
+	}
+	d.Forget("goes evicted")
+	d.Flush()
+	if n := inFiles(t, dir, "content of goes"); n > 0 {
+		t.Errorf("what had made room is there %d times", n)
+	}
+	d.Put("goes late", value("goes", 500))
+	d.Flush()
+	drop("goes late")
+	d.Close()
+	d = openTest(t, dir, 64<<20)
+	if n := inFiles(t, dir, "content of goes"); n > 0 {
+		t.Errorf("what a crash has left is there %d times", n)
+	}
+	check(5)
 	if d.damages > 0 || d.Lost() > 0 {
 		t.Errorf("%d damages, %d lost", d.damages, d.Lost())
 	}

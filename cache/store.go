@@ -122,7 +122,10 @@ func openStore(root *os.Root, noSync bool) (*store, error) {
 		if err != nil {
 			return err
 		}
-		return s.prepare()
+		if err := s.prepare(); err != nil {
+			return err
+		}
+		return s.scrub(true) // what a crash has left; nobody reads yet
 	})
 	switch {
 	case err == nil:

@@ -34,7 +34,13 @@ func (b *Backend) connect(beside bool) (*session, error) {
 		}
 		s, err := b.open(credential)
 		b.credentials.settle(credential, err)
-		if !isRefusal(err) || last || beside && b.cfg.Token == nil {
+		if isRefusal(err) && beside && (last || b.cfg.Token == nil) {
+			// The server may limit connections. A credential that works for
+			// others is not a wrong one.
+			b.credentials.forgive()
+			return nil, err
+		}
+		if !isRefusal(err) || last {
 			return s, err
 		}
 		b.log.Debug("the login is refused, looking for another password or token")

@@ -21,6 +21,7 @@ type credentials struct {
 	again    bool             // a refused password may be asked for anew
 	refused  map[string]error // by the server since the last login, with the LoginError
 	why      error            // the last of these; nil for none
+	doubtful bool             // the password was refused beside connections for which it works
 }
 
 func newCredentials(cfg *Config, secrets *secrets) *credentials {
@@ -51,12 +52,15 @@ func (c *credentials) next(ctx context.Context) (string, error) {
 		}
 		c.secrets.add(token)
 		credential = token
-	case c.why != nil && c.again && c.cfg.NewPassword != nil:
+	case (c.why != nil || c.doubtful) && c.again && c.cfg.NewPassword != nil:
 		password, err := c.cfg.NewPassword(ctx)
-		if err != nil {
+		if err != nil && c.why != nil {
 			return "", fmt.Errorf("%w; and no other one: %w", c.why, err)
 		}
-		credential = password
+		if err == nil {
+			credential = password
+		}
+		c.doubtful = false
 	}
 	if why := c.refused[credential]; why != nil {
 		return "", why
@@ -72,15 +76,22 @@ func (c *credentials) settle(credential string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
-		c.why = nil
+		c.why, c.doubtful = nil, false
 		clear(c.refused)
 	} else if isRefusal(err) {
 		c.refused[credential], c.why = err, err
 	}
 }
 
-// forgive forgets that a credential was refused.
-func (c *credentials) forgive() { c.settle("", nil) }
+// forgive forgets that a credential was refused, beside connections for which it
+// works. If it does so no more, because it has changed meanwhile, another one is
+// looked for before it is sent once more.
+func (c *credentials) forgive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.why, c.doubtful = nil, true
+	clear(c.refused)
+}
 
 // askAgain has a refused password asked for anew from now on.
 func (c *credentials) askAgain() {

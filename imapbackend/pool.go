@@ -373,9 +373,7 @@ func (p *pool) dial() error {
 		p.been, p.silent = true, false
 		return nil
 	case len(p.sessions) > 0:
-		// The server may limit connections: make do with what there is. A
-		// credential that works for these is not a wrong one.
-		p.b.credentials.forgive()
+		// The server may limit connections: make do with what there is.
 		p.b.log.Warn("no further connection", "open", len(p.sessions), "error", err)
 		p.most = len(p.sessions)
 		return nil

@@ -55,23 +55,24 @@ var wordings = []struct {
 	text    *regexp.Regexp
 	verdict verdictOnLogin
 }{
-	{regexp.MustCompile(`(?i)too many|simultaneous|concurrent|rate.?limit|throttl|(connections?|sessions?|logins?) (limit|exceeded)|(limit|maximum|max\w*) (number )?(of|on|for) .*(connection|session|login)`), isFull},
-	// Before the next one, whose words a server may add to these.
+	// First, because a server may add the words of the others to these.
 	{regexp.MustCompile(`(?i)\b(invalid|incorrect|wrong|bad)\b.*(password|credential|user|login)|(password|credentials?|login) (is |are )?(invalid|incorrect|wrong)|account .*(locked|disabled|blocked)`), isWrong},
+	{regexp.MustCompile(`(?i)too many|simultaneous|concurrent|rate.?limit|throttl|(connections?|sessions?|logins?) (limit|exceeded)|(limit|maximum|max\w*) (number )?(of|on|for) .*(connection|session|login)`), isFull},
 	{regexp.MustCompile(`(?i)unavailable|temporar|try (again|later)|internal (server )?error|server (is )?(busy|error|shutting)|shutting down|timed? ?out|not connected|backend`), isNotNow},
 }
 
 // judge finds out what a status response at login means.
-func judge(status *imap.Error) verdictOnLogin {
+// sure tells that it says so, and does not only say no.
+func judge(status *imap.Error) (v verdictOnLogin, sure bool) {
 	if v, known := codes[imap.ResponseCode(strings.ToUpper(string(status.Code)))]; known {
-		return v
+		return v, true
 	}
 	for _, w := range wordings {
 		if w.text.MatchString(status.Text) {
-			return w.verdict
+			return w.verdict, true
 		}
 	}
-	return isWrong
+	return isWrong, false
 }
 
 // mostAlerts is how many different ones are told.
@@ -97,7 +98,7 @@ func (s *session) explainRefusal(what string, status *imap.Error) error {
 	u := s.b.cfg.URL
 	text := plain(s.b.secrets.hide(status.Text))
 	says := fmt.Sprintf(" (it says: %s)", text)
-	verdict := judge(status)
+	verdict, sure := judge(status)
 	refuse := func(format string, args ...any) error { return &LoginError{fmt.Sprintf(format, args...) + says} }
 	if what == "" { // no credential was sent, so none is refused
 		what = "login"
@@ -114,7 +115,7 @@ func (s *session) explainRefusal(what string, status *imap.Error) error {
 		return refuse("the %s for %s on %s has expired; get a new one", what, u.User, u.Host)
 	case verdict == isNoAccess:
 		return refuse("%s does not let %s in, whatever the %s; ask whoever runs the server", u.Host, u.User, what)
-	case status.Type == imap.StatusResponseTypeBye:
+	case status.Type == imap.StatusResponseTypeBye && !sure:
 		return unreachable{fmt.Errorf("%s turns the connection down: %s", u.Host, text)}
 	case s.b.cfg.Token != nil:
 		return refuse("%s does not accept the access token for %s; authorize the token command anew, or check the user name", u.Host, u.User)

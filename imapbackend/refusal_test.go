@@ -47,6 +47,10 @@ func TestRefusals(t *testing.T) {
 		{"BAD invalid", wrong, true},
 		{"NO Invalid user name or password, please try again", wrong, true},
 		{"NO Password incorrect; backend ldap", wrong, true},
+		{"NO Invalid credentials, too many failed attempts will lock the account", wrong, true},
+		{"NO Wrong password. Account locked after too many failed logins", wrong, true},
+		{"* BYE [AUTHENTICATIONFAILED] x", wrong, true},
+		{"* BYE Invalid password", wrong, true},
 		{"NO Account temporarily locked after failed logins", wrong, true},
 		{"NO [AUTHORIZATIONFAILED] no such mailbox", noAccess, true},
 		{"NO [CONTACTADMIN] your account is locked", noAccess, true},
@@ -226,8 +230,9 @@ func TestRefusedSecondConnection(t *testing.T) {
 	}
 	cfg := s.start(t)
 	cfg.Connections = 3
+	var looked atomic.Int32
 	cfg.NewPassword = func(context.Context) (string, error) {
-		t.Error("another password is looked for")
+		looked.Add(1)
 		return "", errors.New("none")
 	}
 	b := listed(t, cfg)
@@ -238,6 +243,9 @@ func TestRefusedSecondConnection(t *testing.T) {
 	}
 	if n := s.count("LOGIN"); n != 2 {
 		t.Fatalf("%d logins, want 2", n)
+	}
+	if n := looked.Load(); n > 0 {
+		t.Errorf("another password was looked for %d times while this one works", n)
 	}
 	if got, err := b.Fetch(msg(2), "", 0, -1); err != nil || string(got) != rawMail {
 		t.Errorf("after the first connection has broken: %q, %v", got, err)

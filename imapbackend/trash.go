@@ -39,6 +39,7 @@ func (b *Backend) trashFolder() (string, error) {
 // or COPY and what deletes a message for good. (The library's own way without
 // MOVE can end in a plain EXPUNGE.)
 func moveOne(id mail.ID, to string) func(*lease) error {
+	copied := false // tried again, it is not to be there twice
 	return func(s *lease) error {
 		if err := s.mayRemove(id); err != nil {
 			return err
@@ -59,8 +60,12 @@ func moveOne(id mail.ID, to string) func(*lease) error {
 			}
 			return s.whyRefused(err)
 		}
-		err := s.command(what, func() error { _, err := s.client.Copy(set, to).Wait(); return err })
+		var err error
+		if !copied {
+			err = s.command(what, func() error { _, err := s.client.Copy(set, to).Wait(); return err })
+		}
 		if err == nil {
+			copied = true
 			return expungeOne(id)(s)
 		}
 		if errors.Is(err, mail.ErrNotFound) {

@@ -60,6 +60,7 @@ func TestTrash(t *testing.T) {
 		{"nor a word for it", SpecialTrash, "INBOX", "", refuse("UID MOVE", "[NONEXISTENT] "), mail.ErrRefused, []string{"UID MOVE 2 Bin"}},
 		{"full", SpecialTrash, "INBOX", "IMAP4rev1 UIDPLUS", refuse("UID COPY", "[OVERQUOTA] "), mail.ErrRefused, []string{"UID COPY 2 Bin"}},
 		{"nothing to copy to", SpecialTrash, "INBOX", "IMAP4rev1 UIDPLUS", refuse("UID COPY", "[NONEXISTENT] "), mail.ErrRefused, []string{"UID COPY 2 Bin"}},
+		{"copied, and then lost", SpecialTrash, "INBOX", "IMAP4rev1 UIDPLUS", lost("UID STORE", ""), nil, []string{"UID COPY 2 Bin", store, store, expunge}},
 		{"lost before", SpecialTrash, "INBOX", "", lost("UID MOVE", ""), nil, []string{"UID MOVE 2 Bin", "UID MOVE 2 Bin"}},
 		{"lost behind", SpecialTrash, "INBOX", "", lost("UID MOVE", "* 2 EXPUNGE\r\n* OK done\r\n"), nil, []string{"UID MOVE 2 Bin"}},
 	} {

@@ -32,7 +32,7 @@ func (s *sieve) add(kept []byte, most int, p []byte, isFetch, ended bool) []byte
 	} else {
 		s.held = append(s.held, p...)
 		switch {
-		case ended && isFetch && flagsAlone.Match(s.held):
+		case ended && isFetch && flagsAlone.Match(s.held) && bytes.Contains(bytes.ToUpper(s.held), []byte("FLAGS")):
 			s.held = s.held[:0]
 		case ended, !isFetch, len(s.held) > mostHeld, bytes.ContainsAny(p, `"{`):
 			kept = s.pass(kept, most, s.held)

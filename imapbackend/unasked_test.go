@@ -14,7 +14,6 @@ func TestFlagsNobodyAskedFor(t *testing.T) {
 		`* 2 FETCH (FLAGS (\Seen \Flagged [odd] $x) UID 2)`,
 		`* 2 FETCH (UID 2 MODSEQ (12) FLAGS ())`,
 		`* 2 fetch (flags () modseq (12) uid 2)`,
-		`* 2 FETCH (UID 2)`,
 		`* 2 FETCH (FLAGS (\Seen))`,
 		"* 1 FETCH (UID 1 FLAGS ())\r\n* 2 FETCH (UID 2 FLAGS ())\r\n* 3 FETCH (UID 3 FLAGS ())",
 		`* 2 FETCH (UID 2 FLAGS (` + strings.Repeat(`\Seen `, 600) + `x))`,

@@ -105,7 +105,25 @@ func (s Source) Again() func(context.Context) (string, error) {
 	case s.Command != "":
 		return func(ctx context.Context) (string, error) { return inBackground(ctx, s.Command, "the password command") }
 	case s.File != "":
-		return s.Password
+		return func(ctx context.Context) (string, error) {
+			ctx, cancel := context.WithTimeout(ctx, CommandTime)
+			defer cancel()
+			type answer struct {
+				password string
+				err      error
+			}
+			read := make(chan answer, 1)
+			go func() { // it may be on a file system that hangs
+				password, err := s.Password(ctx)
+				read <- answer{password, err}
+			}()
+			select {
+			case a := <-read:
+				return a.password, a.err
+			case <-ctx.Done():
+				return "", fmt.Errorf("the password file %s cannot be read: %w", s.File, context.Cause(ctx))
+			}
+		}
 	}
 	return nil
 }
