@@ -56,6 +56,9 @@ func TestNoCredentials(t *testing.T) {
 			if got := string(read(t, dir, "INBOX", "2", "body.txt")); got != "Also.\n" {
 				t.Errorf("body %q", got)
 			}
+			eventually(t, "it has logged in again", func() bool { // that was perhaps read ahead
+				return strings.Count(string(read(t, trace)), " AUTHENTICATE ") >= 2
+			})
 			give(bad)
 			failed := start(t.TempDir())
 			if code := failed.exit(t); code != 1 || !strings.Contains(failed.stderr.String(), "does not accept") {
