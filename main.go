@@ -406,7 +406,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	case <-ctx.Done():
 		if err := mounted.Unmount(); err != nil {
 			log.Error("cannot unmount", "error", err) // of a daemon nobody else hears
-			return fmt.Errorf("cannot unmount %s (%v); use: fusermount3 -u -z %[1]s", mounted.Dir(), err)
+			return fmt.Errorf("cannot unmount %s (%v); use: %s", mounted.Dir(), err, fs.UnmountCommand(mounted.Dir(), true))
 		}
 		return nil
 	}

@@ -49,6 +49,11 @@ func TestSymlinkedMountPoint(t *testing.T) {
 	}
 	p := imapfs(t, []string{"IMAPFS_PASSWORD=" + a.password}, "--insecure", a.url(), link)
 	p.waitMounted(t)
+	// Nor does it name the link to who mounts there once more.
+	second := imapfs(t, []string{"IMAPFS_PASSWORD=" + a.password}, "--insecure", a.url(), link)
+	if code := second.exit(t); code != exitFailed || !strings.Contains(second.stderr.String(), "unmount it with: fusermount3 -u "+dir+"\n") {
+		t.Errorf("a second mount: code %d, %s", code, second.stderr)
+	}
 	_, at, _ := strings.Cut(p.stderr.String(), " at ")
 	at, _, _ = strings.Cut(at, "\n")
 	run(t, "fusermount3", "-u", at)

@@ -102,7 +102,7 @@ func readStatus(dir string) ([]byte, error) {
 		case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
 			dead = at // and perhaps what is above it
 		case dead != "":
-			return nil, fmt.Errorf("the program of the mount at %s has died; clear it with: fusermount3 -u -z %s", dead, dead)
+			return nil, fmt.Errorf("the program of the mount at %s has died; clear it with: %s", dead, fs.UnmountCommand(dead, true))
 		case err != nil && failed == nil && !errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
 			failed = err
 		}

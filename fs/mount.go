@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -143,7 +144,7 @@ func ClearLeftOver(dir string) error {
 			return nil
 		}
 		if err := detach(dir); err != nil {
-			return fmt.Errorf("cannot clear %s of a mount whose program has died: %v; try: fusermount3 -u -z %s", dir, err, dir)
+			return fmt.Errorf("cannot clear %s of a mount whose program has died: %v; try: %s", dir, err, UnmountCommand(dir, true))
 		}
 	}
 	return fmt.Errorf("cannot clear %s of mounts whose programs have died", dir)
@@ -157,6 +158,32 @@ func resolved(dir string) (string, error) {
 		return real, nil
 	}
 	return dir, err
+}
+
+// UnmountCommand is what to type to unmount dir, also one in use if lazily: its
+// real path, because fusermount3 takes no symbolic link, in quotes where a shell
+// needs them.
+func UnmountCommand(dir string, lazily bool) string {
+	real, err := resolved(dir)
+	if err != nil {
+		real = dir
+	}
+	// Of a mount whose program has died nothing can be asked, but of the link.
+	if target, err := os.Readlink(real); err == nil {
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(real), target)
+		}
+		real = target
+	}
+	if strings.ContainsFunc(real, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+@:", r)
+	}) {
+		real = "'" + strings.ReplaceAll(real, "'", `'\''`) + "'"
+	}
+	if lazily {
+		return "fusermount3 -u -z " + real
+	}
+	return "fusermount3 -u " + real
 }
 
 // CheckMountPoint says in plain words why dir cannot be mounted on.
@@ -173,13 +200,13 @@ func CheckMountPoint(dir string) error {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("the mount point %s does not exist; create it with: mkdir -p %s", dir, dir)
 	case isLeftOver(dir):
-		return fmt.Errorf("%s is left over from a mount whose program has died; clear it with: fusermount3 -u %s (or mount with --force-unmount)", dir, dir)
+		return fmt.Errorf("%s is left over from a mount whose program has died; clear it with: %s (or mount with --force-unmount)", dir, UnmountCommand(dir, false))
 	case err != nil:
 		return fmt.Errorf("cannot use the mount point: %v", err)
 	}
 	if mounts, err := os.ReadFile("/proc/self/mounts"); err == nil {
 		if real, err := resolved(dir); err == nil && mountedType(string(mounts), real) == "fuse.imapfs" {
-			return fmt.Errorf("a mailbox is mounted on %s already; unmount it with: fusermount3 -u %s", dir, dir)
+			return fmt.Errorf("a mailbox is mounted on %s already; unmount it with: %s", dir, UnmountCommand(dir, false))
 		}
 	}
 	if len(entries) > 0 {

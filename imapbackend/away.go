@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type away struct {
 	since time.Time // when the first attempt failed; zero: the server is there
 	err   error     // of the latest attempt
 	final bool      // waiting does not help: the server has refused the login
+	told  bool      // the user was warned, and is to hear of its end
 }
 
 // errAway says that there is no connection, and has not been for a while.
@@ -122,7 +124,7 @@ func (p *pool) begin(ctx context.Context, patience time.Duration) error {
 	if !p.been { // or it has come at the last moment
 		p.been = true
 		p.goAway()
-		p.away.since, p.away.err = time.Now().Add(-p.grace), err
+		p.away.since, p.away.err, p.away.told = time.Now().Add(-p.grace), err, true
 	}
 	return err
 }
@@ -151,7 +153,11 @@ func (p *pool) comeBack() {
 		p.mu.Lock()
 		if err == nil && !p.closed {
 			p.sessions = append(p.sessions, s)
-			p.b.log.Info("the server is back", "after", time.Since(p.away.since).Round(time.Millisecond))
+			level := slog.LevelInfo
+			if p.away.told {
+				level = slog.LevelWarn
+			}
+			p.b.log.Log(p.b.ctx, level, "the server is back", "after", time.Since(p.away.since).Round(time.Millisecond))
 			p.away, p.silent = away{}, false
 			p.signal()
 			p.wake.Broadcast()
@@ -168,6 +174,7 @@ func (p *pool) comeBack() {
 			return
 		}
 		if isRefusal(err) && !p.away.final {
+			p.away.told = true
 			p.b.log.Warn("the login is refused: it is not tried again before there is another password or token", "error", err)
 		} else {
 			p.b.log.Info("the server is still away", "error", err)
