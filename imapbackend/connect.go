@@ -229,8 +229,11 @@ func explainTLS(u URL, err error) error {
 }
 
 func (s *session) explainGreeting(u URL, err error) error {
-	var status *imap.Error
-	if errors.As(err, &status) {
+	status, ok := errors.AsType[*imap.Error](err)
+	if !ok && s.limits != nil {
+		status = s.limits.farewell() // the library may see the end first
+	}
+	if status != nil {
 		return s.explainRefusal("", status)
 	}
 	// Closed from here: see open.
