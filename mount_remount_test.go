@@ -191,7 +191,6 @@ func TestOfflineMount(t *testing.T) {
 	second.unmount(t)
 }
 
-// A cache that belongs to another mount is left alone.
 // TestDeletedIsNotKept deletes a message, and ends the mount at once: its content
 // is in no file of the cache.
 func TestDeletedIsNotKept(t *testing.T) {
@@ -222,6 +221,7 @@ func TestDeletedIsNotKept(t *testing.T) {
 	}
 }
 
+// A cache that belongs to another mount is left alone.
 func TestSecondMountOfAnAccount(t *testing.T) {
 	_, p := inbox(t, 3)
 	r := newRemounter(t, p.account)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -355,6 +357,30 @@ func (d *Disk) Get(key string) (value []byte, found bool) {
 		d.touch(key, e.stamp)
 	}
 	return value, found
+}
+
+// Names returns what stands between prefix and the next NUL in the keys that
+// begin with prefix, each once. It looks at few of the keys on the disk.
+func (d *Disk) Names(prefix string) []string {
+	if d == nil {
+		return nil
+	}
+	names := make(map[string]bool)
+	d.mu.Lock()
+	s := d.store
+	for key := range d.waiting {
+		if rest, ok := strings.CutPrefix(key, prefix); ok {
+			name, _, _ := strings.Cut(rest, "\x00")
+			names[name] = true
+		}
+	}
+	d.mu.Unlock()
+	if s != nil {
+		if err := s.names(prefix, names); err != nil {
+			d.fail(s, err)
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // Has tells whether a value of key is kept, without reading it.

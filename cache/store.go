@@ -11,6 +11,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -366,6 +367,20 @@ func (s *store) sizes(keys []string, indices []int, sizes []int64) error {
 			if found {
 				sizes[i] = e.size
 			}
+		}
+		return nil
+	})
+}
+
+// names notes in names what Disk.Names returns.
+func (s *store) names(prefix string, names map[string]bool) error {
+	return s.view(func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket(entriesBucket).Cursor()
+		k, _ := cursor.Seek([]byte(prefix))
+		for k != nil && bytes.HasPrefix(k, []byte(prefix)) {
+			name, _, _ := strings.Cut(string(k[len(prefix):]), "\x00")
+			names[name] = true
+			k, _ = cursor.Seek([]byte(prefix + name + "\x01")) // behind all of it
 		}
 		return nil
 	})

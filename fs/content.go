@@ -32,12 +32,18 @@ func (l loaded) read(_ context.Context, dest []byte, off int64) ([]byte, error) 
 
 // The keys in the cache are made so that all of a folder, and all of a message,
 // have a prefix in common.
-func folderPrefix(folder string) string { return "mail\x00" + folder + "\x00" }
+const mailPrefix = "mail\x00"
+
+func folderPrefix(folder string) string { return mailPrefix + folder + "\x00" }
+
+// validityPrefix is folderPrefix for the messages of one UIDVALIDITY.
+func validityPrefix(folder string, validity uint32) string {
+	b := append(make([]byte, 0, len(folder)+64), folderPrefix(folder)...)
+	return string(binary.BigEndian.AppendUint32(b, validity))
+}
 
 func messagePrefix(id mail.ID) string {
-	b := append(make([]byte, 0, len(id.Folder)+64), folderPrefix(id.Folder)...)
-	b = binary.BigEndian.AppendUint32(b, id.UIDValidity)
-	return string(binary.BigEndian.AppendUint32(b, id.UID))
+	return string(binary.BigEndian.AppendUint32([]byte(validityPrefix(id.Folder, id.UIDValidity)), id.UID))
 }
 
 // messageKey names bytes of a message.

@@ -178,6 +178,36 @@ func TestMirrorKeepsWhatIsInMemory(t *testing.T) {
 	}
 }
 
+// TestRenewedOnItsWay renumbers a folder while a message of it is fetched, to be
+// read or to be mirrored. What comes is not kept, but the new one is.
+func TestRenewedOnItsWay(t *testing.T) {
+	for _, mirrored := range []bool{false, true} {
+		f := letters(1)
+		fsys := newMirrored(t, f, 10<<20)
+		id := mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 1}
+		f.fails = func(string, int64) error {
+			fsys.Changed(mail.Change{Folder: "INBOX", Renewed: true, Was: 1})
+			return nil
+		}
+		n := &messageNode{fsys: fsys, id: id, numbers: messageNumbers(id), mirrored: mirrored}
+		if _, err := n.piece(t.Context(), "", 0, wholeSize); err != nil {
+			t.Fatal(err)
+		}
+		f.fails, f.validity = nil, 2
+		if p := runMirror(t, fsys); !p.Complete {
+			t.Fatalf("%+v", p)
+		}
+		disk := fsys.cache.Disk()
+		disk.Flush()
+		if disk.Has(messageKey(id, "", 0, wholeSize)) {
+			t.Errorf("mirrored %v: a message of the old folder is kept", mirrored)
+		}
+		if id.UIDValidity = 2; !disk.Has(messageKey(id, "", 0, wholeSize)) {
+			t.Errorf("mirrored %v: the message of the new folder is not kept", mirrored)
+		}
+	}
+}
+
 // Each message counts once, however often the server refuses it.
 func TestMirrorCountsRefusedMessagesOnce(t *testing.T) {
 	f := letters(3)

@@ -61,9 +61,25 @@ func (fsys *FS) forget(c mail.Change) {
 	disk := fsys.cache.Disk()
 	if c.Renewed {
 		disk.Delete(folderPrefix(c.Folder))
+		disk.Forget(validityPrefix(c.Folder, c.Was)) // and what is on its way
 	}
 	for _, uid := range c.Removed {
 		disk.Forget(messagePrefix(mail.ID{Folder: c.Folder, UIDValidity: c.UIDValidity, UID: uid}))
+	}
+}
+
+// forgetFolders drops what is cached of folders that are gone, also while there
+// was no mount.
+func (fsys *FS) forgetFolders() {
+	there := make(map[string]bool)
+	for _, f := range fsys.mail.Folders() {
+		there[f.Name] = f.Selectable
+	}
+	disk := fsys.cache.Disk()
+	for _, folder := range disk.Names(mailPrefix) {
+		if !there[folder] {
+			disk.Delete(folderPrefix(folder))
+		}
 	}
 }
 
@@ -198,11 +214,7 @@ func (fsys *FS) foldersChanged() {
 	old := fsys.tree
 	fsys.tree = tree
 	fsys.mu.Unlock()
-	for _, mailbox := range old.mailboxes() {
-		if _, there := tree.find(mailbox); !there {
-			fsys.cache.Disk().Delete(folderPrefix(mailbox))
-		}
-	}
+	fsys.forgetFolders()
 	inode := fsys.root.EmbeddedInode()
 	renew(inode, old, tree, void)
 	fsys.notes.later(onTheWay, func() { renew(inode, old, tree, (*gofs.Inode).NotifyEntry) })

@@ -118,18 +118,6 @@ func (d *directory) find(mailbox string) ([]string, bool) {
 	return nil, false
 }
 
-// mailboxes returns the full names of the mailboxes in the tree.
-func (d *directory) mailboxes() []string {
-	var all []string
-	if d.mailbox != "" {
-		all = append(all, d.mailbox)
-	}
-	for _, c := range d.children {
-		all = append(all, c.mailboxes()...)
-	}
-	return all
-}
-
 // directory returns what the tree has at path now.
 func (fsys *FS) directory(path []string) *directory {
 	fsys.mu.Lock()

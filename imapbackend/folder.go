@@ -123,7 +123,8 @@ func (f *folder) check(id mail.ID) (int, error) {
 func (f *folder) selected(validity, uidNext, count uint32) {
 	f.mu.Lock()
 	f.recall()
-	renewed := f.source != fromNowhere && f.validity != validity
+	was := f.validity
+	renewed := f.source != fromNowhere && was != validity
 	changed := f.source != fromNowhere && (int(count) != len(f.uids) || uidNext > f.uidNext || uidNext == 0)
 	switch {
 	case renewed:
@@ -142,7 +143,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 	switch {
 	case renewed:
 		f.b.log.Warn("the server has numbered the messages anew", "folder", f.name)
-		f.b.notify(mail.Change{Folder: f.name, Renewed: true})
+		f.b.notify(mail.Change{Folder: f.name, Renewed: true, Was: was})
 	case changed:
 		f.b.refreshSoon(f.name)
 	}

@@ -78,6 +78,7 @@ type Change struct {
 	Added       []uint32 // UIDs
 	Removed     []uint32 // UIDs
 	Renewed     bool     // UIDVALIDITY changed: nothing known before holds
+	Was         uint32   // with Renewed, the UIDVALIDITY before
 }
 
 // What can go wrong with a message or folder, beside the network.
