@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -175,6 +176,56 @@ func TestMirrorKeepsWhatIsInMemory(t *testing.T) {
 	disk.Delete("") // as if it had been too busy
 	if p := runMirror(t, fsys); !p.Complete || !disk.Has(key) {
 		t.Errorf("it is not on the disk: %+v", p)
+	}
+}
+
+// crowd notes how much of large messages is in memory at once: from the first
+// fetch of one until it is mirrored.
+type crowd struct {
+	*fakeMail
+	fsys *FS
+
+	mu    sync.Mutex // guards what follows
+	begun map[uint32]bool
+	most  int64
+}
+
+func (c *crowd) Fetch(id mail.ID, section string, off, n int64) ([]byte, error) {
+	c.mu.Lock()
+	c.begun[id.UID] = true
+	sum := int64(0)
+	for uid := range c.begun {
+		if c.fsys.cache.Disk().Has(layoutKey(mail.ID{Folder: id.Folder, UIDValidity: id.UIDValidity, UID: uid})) {
+			delete(c.begun, uid)
+		} else {
+			sum += c.messages[uid].claimed
+		}
+	}
+	c.most = max(c.most, sum)
+	c.mu.Unlock()
+	return c.fakeMail.Fetch(id, section, off, n)
+}
+
+// TestMirrorStaysWithinTheCache mirrors large messages with a small cache in
+// memory: no more of them are taken apart at once than half of it has room for,
+// twice each.
+func TestMirrorStaysWithinTheCache(t *testing.T) {
+	const each = 900 << 10
+	f := &fakeMail{validity: 1, messages: make(map[uint32]fakeMessage)}
+	for uid := range uint32(12) {
+		raw := fmt.Appendf(nil, "Subject: %d\r\n\r\n%s\r\n", uid+1, strings.Repeat("All work and no play\r\n", each/22))
+		f.messages[uid+1] = fakeMessage{claimed: int64(len(raw)), raw: raw}
+	}
+	c := &crowd{fakeMail: f, begun: make(map[uint32]bool)}
+	c.fsys = newMirrored(t, c, 64<<20)
+	if c.fsys.mirrorWhole() < each {
+		t.Fatal("these messages are not kept whole")
+	}
+	if p := runMirror(t, c.fsys); !p.Complete || p.Here != 12 {
+		t.Fatalf("%+v", p)
+	}
+	if room := c.fsys.cache.Budget() / 2; c.most == 0 || 2*c.most > room {
+		t.Errorf("%d bytes of messages at once, twice; there is room for %d", c.most, room)
 	}
 }
 
