@@ -32,7 +32,7 @@ func letters(t *testing.T, n int) (p *proxy, mnt string, size int64) {
 	return p, mount(t, p.account), size
 }
 
-var fetchesContent = regexp.MustCompile(`^UID FETCH (\S+) .*BODY\.PEEK\[`)
+var fetchesContent = regexp.MustCompile(`^UID FETCH (\S+) .*BODY\.PEEK\[(?:[^H]|HEADER\])`)
 
 // content returns the UIDs whose content was asked for, and with how many
 // commands.

@@ -152,6 +152,11 @@ func (r *report) print(w io.Writer, now time.Time) error {
 	line("in memory", "%s", cacheText(&r.Memory))
 	line("on disk", "%s", cacheText(r.Disk))
 	line("mirror", "%s", mirrorText(r.Mirror))
+	if r.Mirror != nil {
+		for _, m := range r.Mirror.NotGiven {
+			line("", "%s/%d: %s", m.Folder, m.UID, m.Why)
+		}
+	}
 	if len(r.LastErrors) == 0 {
 		line("last errors", "none")
 	}

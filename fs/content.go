@@ -86,33 +86,58 @@ func (n *messageNode) piece(ctx context.Context, section string, off, size int64
 	return b, err
 }
 
-// structure returns the MIME tree of the message: from its content if that is
-// here, or coming, else from the server. They are the same but for broken mail;
-// so that a listing and what is found by its names agree, the node stays with
-// the one that it has used first.
+// structure returns the MIME tree of the message, which is the one that Parse finds
+// in its content. While that is not here the server's BODYSTRUCTURE tells the same,
+// unless it is unsure: then the content is looked at.
 func (n *messageNode) structure(ctx context.Context) (*mail.Part, error) {
-	parsed := treeParsed == n.tree.Load()
-	if parsed || n.tree.Load() == treeUnknown && n.fsys.cache.Comes(messageKey(n.id, "", 0, wholeSize)) {
-		if _, err := n.start(ctx); err != nil && parsed {
-			return nil, err
-		}
+	if n.fsys.cache.Comes(messageKey(n.id, "", 0, wholeSize)) {
+		// Its error comes back when somebody reads.
+		n.start(ctx)
 	}
-	if n.tree.Load() != treeAsked {
-		if s := n.fsys.smallNow(n.id); s != nil {
-			n.tree.CompareAndSwap(treeUnknown, treeParsed)
-			return s.root, nil
-		}
+	if s := n.fsys.smallNow(n.id); s != nil {
+		return s.root, nil
 	}
-	n.tree.CompareAndSwap(treeUnknown, treeAsked)
-	return n.fsys.mail.Structure(ctx, n.id)
+	if root := n.own.Load(); root != nil {
+		return root, nil
+	}
+	root, err := n.fsys.mail.Structure(ctx, n.id)
+	if err != nil || !root.Unsure {
+		return root, err
+	}
+	whole, err := n.small(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if whole != nil {
+		return whole.root, nil
+	}
+	return n.takeApart(ctx, root)
 }
 
-// Where a message's tree comes from.
-const (
-	treeUnknown = iota
-	treeParsed  // from its content
-	treeAsked   // from BODYSTRUCTURE
-)
+// takeApart is structure for a large message of which the server's tree is
+// unsure. Its parts are cut out of it from then on: the server may number them in
+// another way. One that is too large for that is what the server says.
+func (n *messageNode) takeApart(ctx context.Context, unsure *mail.Part) (*mail.Part, error) {
+	attr, err := n.attr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if attr.Size > n.fsys.mirrorWhole() {
+		if unsure.Type == "" {
+			return &mail.Part{Section: "1", Type: "text/plain", Encoding: "7bit", Size: attr.Size}, nil
+		}
+		return unsure, nil
+	}
+	raw, err := n.cut(ctx, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	root := mail.Parse(raw)
+	l := layoutOf(raw, root)
+	n.layout.Store(&l)
+	n.own.Store(root)
+	return root, nil
+}
 
 // load returns the content of the file.
 func (n *fileNode) load(ctx context.Context) (content, error) {
@@ -135,20 +160,22 @@ func (n *fileNode) load(ctx context.Context) (content, error) {
 	case kindBody:
 		return n.loadBody(ctx)
 	case kindHTML:
-		body, err := n.encoded(ctx, whole)
+		body, encoding, err := n.encoded(ctx, whole)
 		if err != nil {
 			return nil, err
 		}
-		return loaded(mail.HTMLFile(n.part, body)), nil
+		part := *n.part
+		part.Encoding = encoding
+		return loaded(mail.HTMLFile(&part, body)), nil
 	case kindRaw:
 		attr, err := n.message.attr(ctx)
 		return n.streamed("", "binary", attr.Size), err
 	case kindAttachment:
-		body, err := n.encoded(ctx, whole)
+		body, encoding, err := n.encoded(ctx, whole)
 		if err != nil {
 			return nil, err
 		}
-		d := mail.NewDecoder(n.part.Encoding)
+		d := mail.NewDecoder(encoding)
 		return loaded(d.Decode(nil, body, true)), nil
 	}
 	return nil, errors.New("a file of no kind")
@@ -171,18 +198,19 @@ func (n *fileNode) loadBody(ctx context.Context) (content, error) {
 	return loaded(mail.BodyText(parts, bodies)), nil
 }
 
-// encoded returns the encoded body of n.part. It is cut out of a small message,
-// if what Parse finds there is the part that the server has described, which
-// it may not be in a message with broken MIME.
-func (n *fileNode) encoded(ctx context.Context, whole *small) ([]byte, error) {
+// encoded returns the body of n.part as it is in the message, and its encoding. It
+// is cut out of a small message, if what Parse finds there is the part that the
+// server has described, which it may not be in a message with broken MIME.
+func (n *fileNode) encoded(ctx context.Context, whole *small) ([]byte, string, error) {
 	if whole != nil {
 		p := whole.root.Find(n.part.Section)
-		if p != nil && p.Type == n.part.Type && p.Encoding == n.part.Encoding && p.Size == n.part.Size {
+		if p != nil && p.Type == n.part.Type && p.Filename == n.part.Filename {
 			body, _ := whole.root.Bytes(whole.raw, p.Section)
-			return body, nil
+			return body, p.Encoding, nil
 		}
 	}
-	return n.message.section(ctx, n.part.Section)
+	body, err := n.message.section(ctx, n.part.Section)
+	return body, n.part.Encoding, err
 }
 
 // streamed returns the file's stream, one for all who have it open.
@@ -216,12 +244,13 @@ func (n *fileNode) guess() (size int64, good bool) {
 // estimate is a good guess.
 func (n *fileNode) estimate(ctx context.Context) (int64, error) {
 	_, err := n.message.attr(ctx)
-	if size, good := n.guess(); good || err != nil {
+	size, good := n.guess()
+	if good || err != nil {
 		return size, err
 	}
-	root, err := n.message.structure(ctx)
-	if err != nil {
-		return 0, err
+	root, err := n.message.fsys.mail.Structure(ctx, n.message.id)
+	if err != nil || root.Unsure {
+		return size, err
 	}
 	var sum int64
 	for _, p := range root.Text() {

@@ -97,6 +97,8 @@ func (f *fakeMail) Attr(_ context.Context, id mail.ID) (mail.Attr, error) {
 	return mail.Attr{Size: m.claimed, Date: time.Unix(1e9, 0)}, err
 }
 
+func (f *fakeMail) Found(mail.ID, *mail.Part) {}
+
 func (f *fakeMail) Structure(_ context.Context, id mail.ID) (*mail.Part, error) {
 	m, err := f.message(id)
 	if err != nil {

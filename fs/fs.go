@@ -55,8 +55,11 @@ type Mail interface {
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
 	// Describe makes the attributes of all these messages known.
 	Describe(folder string, l mail.Listing) error
-	// Structure returns the MIME tree of a message.
+	// Structure returns the MIME tree of a message as the server tells it. If it
+	// is unsure the content has to be looked at.
 	Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
+	// Found is told of the tree that is in the content of a message.
+	Found(id mail.ID, root *mail.Part)
 	// Fetch returns up to n bytes (all if n < 0) at offset off of a section:
 	// "" for the whole message, "HEADER", or the number of a part. It returns
 	// fewer than n only at the end. Attributes that are not known yet come

@@ -20,7 +20,7 @@ func (n *messageNode) keepAll(ctx context.Context) (int64, error) {
 	if err != nil || len(start) < wholeSize {
 		return int64(len(start)), err
 	}
-	root, err := n.fsys.mail.Structure(ctx, n.id)
+	root, err := n.structure(ctx)
 	if err != nil {
 		return 0, err
 	}

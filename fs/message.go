@@ -31,7 +31,7 @@ type messageNode struct {
 	id      mail.ID
 	numbers numbers
 	last    atomic.Pointer[mail.Attr] // what was known last, also when the message is gone; nil: nothing
-	tree    atomic.Int32              // where its tree comes from
+	own     atomic.Pointer[mail.Part] // its tree, of a large message of which the server's is unsure
 	layout  atomic.Pointer[layout]    // once it is known to be kept whole
 
 	mirrored bool // it is the mirror that looks at it, for nobody

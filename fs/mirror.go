@@ -30,23 +30,35 @@ type mirror struct {
 
 	mu       sync.Mutex // guards what follows
 	dirty    map[string]bool
-	refused  map[string]map[uint32]bool // by folder and UID: what the server does not give
+	again    map[string]bool              // dirty from the next run on, because of refused
+	refused  map[string]map[uint32]string // by folder and UID: what the server does not give, and why
 	progress Progress
 }
 
 // Progress tells how far the mirror is since the mount began.
 type Progress struct {
-	Folders      int    `json:"folders"`       // that the mirror is to have
-	Folder       string `json:"folder"`        // being fetched now
-	Messages     int    `json:"messages"`      // found to be missing so far
-	Here         int    `json:"messages_here"` // of these fetched
-	Bytes        int64  `json:"bytes"`         // of the missing ones, as the server tells
-	BytesHere    int64  `json:"bytes_here"`    // fetched
-	NotAvailable int    `json:"not_available"` // messages that the server does not give
-	Complete     bool   `json:"complete"`      // nothing is missing
-	Spared       bool   `json:"open_spared"`   // so that the kernel is told to spare OPEN (spare.go)
-	Error        string `json:"error"`         // why it rests; "" for no reason
+	Folders      int        `json:"folders"`             // that the mirror is to have
+	Folder       string     `json:"folder"`              // being fetched now
+	Messages     int        `json:"messages"`            // found to be missing so far
+	Here         int        `json:"messages_here"`       // of these fetched
+	Bytes        int64      `json:"bytes"`               // of the missing ones, as the server tells
+	BytesHere    int64      `json:"bytes_here"`          // fetched
+	NotAvailable int        `json:"not_available"`       // messages that the server does not give
+	NotGiven     []NotGiven `json:"not_given,omitempty"` // some of these
+	Complete     bool       `json:"complete"`            // nothing is missing
+	Spared       bool       `json:"open_spared"`         // so that the kernel is told to spare OPEN (spare.go)
+	Error        string     `json:"error"`               // why it rests; "" for no reason
 }
+
+// NotGiven is a message that the server does not give.
+type NotGiven struct {
+	Folder string `json:"folder"`
+	UID    uint32 `json:"uid"`
+	Why    string `json:"why"`
+}
+
+// mostNotGiven is how many of them are named.
+const mostNotGiven = 20
 
 const (
 	// mirrorBatch bounds one command, 512 kB.
@@ -74,16 +86,22 @@ var errUnwritten = errors.New("the cache on disk cannot be written; make room on
 // pattern stands for any text.
 func (fsys *FS) Mirror(ctx context.Context, patterns []string) {
 	m := newMirror(fsys, patterns)
-	pauses := backoff.NewExponentialBackOff()
+	pauses, refused := backoff.NewExponentialBackOff(), backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval = time.Second, time.Minute
+	refused.InitialInterval, refused.MaxInterval, refused.Multiplier = firstRefused, mostRefused, 2
 	for {
 		err := m.run(ctx)
 		var again <-chan time.Time
-		if err != nil {
+		switch {
+		case err != nil:
 			fsys.log.Info("the mirror rests", "error", err)
 			again = time.After(pauses.NextBackOff())
-		} else {
+		case m.refusedDirty():
 			pauses.Reset()
+			again = time.After(refused.NextBackOff())
+		default:
+			pauses.Reset()
+			refused.Reset()
 		}
 		m.rest(err)
 		select {
@@ -95,8 +113,28 @@ func (fsys *FS) Mirror(ctx context.Context, patterns []string) {
 	}
 }
 
+// The pauses before what the server did not give is asked for again.
+const (
+	firstRefused = 15 * time.Second
+	mostRefused  = 15 * time.Minute
+)
+
+// refusedDirty has the next run look at the folders with messages that the server
+// did not give, and tells whether there are some.
+func (m *mirror) refusedDirty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.again = make(map[string]bool)
+	for folder, uids := range m.refused {
+		if len(uids) > 0 {
+			m.again[folder] = true
+		}
+	}
+	return len(m.again) > 0
+}
+
 func newMirror(fsys *FS, patterns []string) *mirror {
-	m := &mirror{memory: semaphore.NewWeighted(fsys.cache.Budget() / 2), fsys: fsys, patterns: patterns, wake: make(chan struct{}, 1), dirty: make(map[string]bool), refused: make(map[string]map[uint32]bool)}
+	m := &mirror{memory: semaphore.NewWeighted(fsys.cache.Budget() / 2), fsys: fsys, patterns: patterns, wake: make(chan struct{}, 1), dirty: make(map[string]bool), refused: make(map[string]map[uint32]string)}
 	fsys.mu.Lock()
 	fsys.mirror = m
 	fsys.mu.Unlock()
@@ -167,10 +205,17 @@ func (m *mirror) rest(err error) {
 		if err != nil {
 			p.Error = err.Error()
 		}
-		p.NotAvailable = 0
-		for _, uids := range m.refused {
+		p.NotAvailable, p.NotGiven = 0, nil
+		for folder, uids := range m.refused {
 			p.NotAvailable += len(uids)
+			for uid, why := range uids {
+				p.NotGiven = append(p.NotGiven, NotGiven{folder, uid, why})
+			}
 		}
+		slices.SortFunc(p.NotGiven, func(a, b NotGiven) int {
+			return cmp.Or(strings.Compare(a.Folder, b.Folder), cmp.Compare(a.UID, b.UID))
+		})
+		p.NotGiven = p.NotGiven[:min(len(p.NotGiven), mostNotGiven)]
 		p.Complete = err == nil && p.NotAvailable == 0 && len(m.dirty) == 0 // else a change has come just now
 		complete = p.Complete
 	})
@@ -186,6 +231,12 @@ func (m *mirror) run(ctx context.Context) (failed error) {
 	disk := m.fsys.cache.Disk()
 	lost := disk.Lost()
 	m.recount()
+	m.mu.Lock()
+	for folder := range m.again {
+		m.dirty[folder] = true
+	}
+	m.again = nil
+	m.mu.Unlock()
 	defer func() {
 		if failed == nil {
 			disk.Flush()
@@ -303,9 +354,15 @@ func (m *mirror) folder(ctx context.Context, folder string) error {
 	var todo []wanted
 	var bytes int64
 	for _, uid := range slices.Backward(missing.UIDs) {
-		attr, known, err := m.fsys.mail.Known(mail.ID{Folder: folder, UIDValidity: list.UIDValidity, UID: uid})
-		if err != nil || !known {
+		id := mail.ID{Folder: folder, UIDValidity: list.UIDValidity, UID: uid}
+		attr, known, err := m.fsys.mail.Known(id)
+		if err != nil {
 			continue // gone
+		}
+		if !known {
+			m.update(func(p *Progress) { p.Messages++ })
+			m.refuse(id, errNotDescribed)
+			continue
 		}
 		todo = append(todo, wanted{uid: uid, piece: piece{size: attr.Size}, large: attr.Size >= wholeSize})
 		bytes += attr.Size
@@ -450,16 +507,24 @@ func (m *mirror) large(ctx context.Context, id mail.ID) error {
 		m.update(func(p *Progress) { p.Messages-- })
 		err = nil
 	case errors.Is(err, mail.ErrRefused):
-		m.fsys.log.Warn("the server does not give a message", "folder", id.Folder, "uid", id.UID, "error", err)
-		m.mu.Lock()
-		if m.refused[id.Folder] == nil {
-			m.refused[id.Folder] = make(map[uint32]bool)
-		}
-		m.refused[id.Folder][id.UID] = true
-		m.mu.Unlock()
+		m.refuse(id, err)
 		err = nil
 	}
 	return err
+}
+
+// errNotDescribed says that there is no answer about a message.
+var errNotDescribed = fmt.Errorf("the server does not describe it: %w", mail.ErrRefused)
+
+// refuse notes that the server does not give a message.
+func (m *mirror) refuse(id mail.ID, why error) {
+	m.fsys.log.Info("the server does not give a message", "folder", id.Folder, "uid", id.UID, "error", why)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refused[id.Folder] == nil {
+		m.refused[id.Folder] = make(map[uint32]string)
+	}
+	m.refused[id.Folder][id.UID] = why.Error()
 }
 
 // unmirrored returns those messages of a folder of which not all is in the cache

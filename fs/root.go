@@ -56,6 +56,7 @@ func buildTree(folders []mail.Folder, base string) (*directory, error) {
 			l = l.child(c)
 			// The mounted folder can be a level that is not listed by itself.
 			switch above := components[:i+1]; {
+			case base == "": // a component can be "" too
 			case isBase(above, string(f.Delim), base):
 				top, exact = l, true
 			case !exact && isBase(above, "/", base):

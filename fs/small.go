@@ -88,6 +88,7 @@ func (fsys *FS) takenApart(id mail.ID, raw []byte) *small {
 		return s
 	}
 	s := newSmall(raw)
+	fsys.mail.Found(id, s.root)
 	if other, ok, _ := fsys.smalls.PeekOrAdd(id, s); ok {
 		return other
 	}

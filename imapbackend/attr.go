@@ -1,17 +1,18 @@
 package imapbackend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
 	"golang.org/x/sync/errgroup"
 
+	"imapfs/imapbackend/wire"
 	"imapfs/mail"
 )
 
@@ -81,17 +82,17 @@ func (b *Backend) Describe(folder string, l mail.Listing) error {
 		if ctx.Err() != nil {
 			break
 		}
-		var set imap.UIDSet
+		var unknown []uint32
 		f.mu.Lock()
 		for _, uid := range uids {
 			i, err := f.check(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid})
-			if err == nil && !f.known[i].isKnown() {
-				set.AddNum(imap.UID(uid))
+			if t := f.troubles[troubleOf{uid, describing}]; err == nil && !f.known[i].isKnown() && (t == nil || time.Now().After(t.until)) {
+				unknown = append(unknown, uid)
 			}
 		}
 		f.mu.Unlock()
 		batches.Go(func() error {
-			_, err := f.describe(l.UIDValidity, set, false)
+			_, _, err := f.describe(l.UIDValidity, unknown, false)
 			return err
 		})
 	}
@@ -100,7 +101,7 @@ func (b *Backend) Describe(folder string, l mail.Listing) error {
 
 // batch returns the UID of id and of those after it for which want holds, as
 // many as the window w says. want is called with f.mu held.
-func (f *folder) batch(id mail.ID, w *window, most int, want func(i int) bool) (imap.UIDSet, error) {
+func (f *folder) batch(id mail.ID, w *window, most int, want func(i int) bool) ([]uint32, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.check(id)
@@ -108,10 +109,10 @@ func (f *folder) batch(id mail.ID, w *window, most int, want func(i int) bool) (
 		return nil, err
 	}
 	n := w.grow(id.UID, most)
-	var set imap.UIDSet
+	var uids []uint32
 	for ; i < len(f.uids) && n > 0; i++ {
 		if want(i) {
-			set.AddNum(imap.UID(f.uids[i]))
+			uids = append(uids, f.uids[i])
 			n--
 		}
 	}
@@ -119,115 +120,94 @@ func (f *folder) batch(id mail.ID, w *window, most int, want func(i int) bool) (
 	if i < len(f.uids) {
 		w.next = f.uids[i]
 	}
-	return set, nil
+	return uids, nil
 }
 
 func (f *folder) loadAttrs(id mail.ID) error {
-	set, err := f.batch(id, &f.attrs, mostAttrs, func(i int) bool { return !f.known[i].isKnown() })
+	if err := f.trouble(id, describing); err != nil {
+		return err
+	}
+	uids, err := f.batch(id, &f.attrs, mostAttrs, func(i int) bool { return !f.known[i].isKnown() })
 	if err != nil {
 		return err
 	}
 	// Where somebody looks at one message its parts are wanted next.
-	alone := len(set) == 1 && set[0].Start == set[0].Stop
-	gone, err := f.describe(id.UIDValidity, set, alone)
-	if err == nil && gone[id.UID] {
-		err = fmt.Errorf("%s: %w", id, mail.ErrNotFound)
+	gone, failed, err := f.describe(id.UIDValidity, uids, len(uids) == 1)
+	if gone[id.UID] {
+		return fmt.Errorf("%s: %w", id, mail.ErrNotFound)
 	}
-	return err
+	return cmp.Or(failed[id.UID], err)
 }
 
-// describe asks for the attributes of the messages in set, and returns those
-// that are gone.
-func (f *folder) describe(validity uint32, set imap.UIDSet, structure bool) (gone map[uint32]bool, err error) {
-	if len(set) == 0 {
-		return nil, nil
+// describe asks for the attributes of messages, and returns those that are gone,
+// and those of which the server does not tell them.
+func (f *folder) describe(validity uint32, uids []uint32, structure bool) (gone map[uint32]bool, failed map[uint32]error, err error) {
+	if len(uids) == 0 {
+		return nil, nil, nil
 	}
-	options := &imap.FetchOptions{RFC822Size: true, InternalDate: true, Flags: true}
+	options := &imap.FetchOptions{RFC822Size: true, InternalDate: true}
 	if structure {
-		options.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
+		askForStructure(options)
 	}
-	take := func(m *imapclient.FetchMessageBuffer) bool {
-		if m.InternalDate.IsZero() {
-			return false // news of flags, or an answer to another command
+	gone, failed, err = f.fetchEach(validity, uids, options, func(m *wire.Message) bool {
+		f.setAttrs(validity, m)
+		if structure {
+			f.setStructure(validity, m)
 		}
-		f.setAttr(validity, uint32(m.UID), m.RFC822Size, m.InternalDate)
-		if m.BodyStructure != nil {
-			f.setStructure(validity, uint32(m.UID), m.BodyStructure)
-		}
-		return true
-	}
-	missing, err := f.fetchEach(validity, set, options, take)
-	if err != nil {
-		return nil, err
-	}
-	gone = make(map[uint32]bool)
-	f.goThrough(missing, func(uid uint32, unreadable bool) {
-		if !unreadable {
-			gone[uid] = true
-		} else if lessErr := f.describeLess(validity, uid); lessErr != nil {
-			err = lessErr
-		}
+		return m.Size >= 0 || !m.Date.IsZero()
 	})
-	return gone, err
+	for uid, why := range failed {
+		if lessErr := f.describeLess(validity, uid, why); lessErr == nil {
+			delete(failed, uid)
+		}
+	}
+	f.settleTroubles(validity, describing, uids, failed)
+	return gone, failed, err
 }
 
-// describeLess asks for a message whose description the library cannot read,
-// for less each time: without its structure, then without its date too.
-func (f *folder) describeLess(validity, uid uint32) error {
-	one := imap.UIDSetNum(imap.UID(uid))
-	for _, options := range []*imap.FetchOptions{
-		{RFC822Size: true, InternalDate: true},
-		{RFC822Size: true},
-	} {
-		missing, err := f.fetchEach(validity, one, options, func(m *imapclient.FetchMessageBuffer) bool {
-			date := m.InternalDate
-			if !options.InternalDate {
-				date = time.Unix(0, 0)
-			}
-			if date.IsZero() {
-				return false
-			}
-			f.setAttr(validity, uid, m.RFC822Size, date)
-			return true
+// describeLess asks for less of a message that cannot be described: its size, or
+// its date. If both are refused it is shown without, as there is a name for it in
+// the folder, and its content may be readable.
+func (f *folder) describeLess(validity, uid uint32, why error) error {
+	if errors.Is(why, errCutOff) {
+		return why // not again and again
+	}
+	for _, options := range []*imap.FetchOptions{{RFC822Size: true}, {InternalDate: true}} {
+		_, failed, err := f.fetchEach(validity, []uint32{uid}, options, func(m *wire.Message) bool {
+			f.setAttrs(validity, m)
+			return m.Size >= 0 || !m.Date.IsZero()
 		})
-		if err != nil {
+		if err != nil || len(failed) == 0 {
 			return err
 		}
-		if len(missing) == 0 {
-			if options.InternalDate {
-				f.setUnreadable(validity, uid) // it was the structure
-			}
-			return nil
-		}
 	}
-	f.setAttr(validity, uid, 0, time.Unix(0, 0)) // nothing can be read of it
+	f.b.log.Info("the server does not describe a message", "folder", f.name, "uid", uid, "error", why)
+	f.setAttrs(validity, &wire.Message{UID: uid, Size: 0})
 	return nil
 }
 
-// setUnreadable notes that the message has to be read whole to know its parts.
-func (f *folder) setUnreadable(validity, uid uint32) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}); err == nil {
-		if f.unreadable == nil {
-			f.unreadable = make(map[uint32]bool)
-		}
-		f.unreadable[uid] = true
+// setAttrs takes in what an answer tells of a message. What is missing in it is
+// not known for good: a size of 0, or a date of 1970.
+func (f *folder) setAttrs(validity uint32, m *wire.Message) {
+	if m.Size < 0 && m.Date.IsZero() {
+		return
 	}
-}
-
-func (f *folder) setAttr(validity, uid uint32, size int64, date time.Time) {
+	date := m.Date
+	if date.IsZero() {
+		date = time.Unix(0, 0)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid})
+	i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: m.UID})
 	if err == nil && !f.known[i].isKnown() {
-		f.known[i] = knownAs(max(size, 0), date.Unix())
-		f.changedAttr(uid)
+		f.known[i] = knownAs(max(m.Size, 0), date.Unix())
+		f.changedAttr(m.UID)
 	}
 }
 
 // Structure returns the MIME tree of a message, from BODYSTRUCTURE (RFC 9051
-// §7.5.2), or, where that cannot be read, from the whole message.
+// §7.5.2). If it is unsure, or could not be had, the message itself has to be
+// looked at.
 func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error) {
 	f := b.folder(id.Folder)
 	for range 3 {
@@ -258,170 +238,113 @@ func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
 }
 
 func (f *folder) loadStructures(id mail.ID) error {
-	unknown := func(i int) bool {
-		uid := f.uids[i]
-		return !f.unreadable[uid] && !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: uid})
+	if err := f.trouble(id, structuring); err != nil {
+		f.b.structures.Add(id, &mail.Part{Section: "1", Unsure: true})
+		return nil
 	}
-	f.mu.Lock()
-	_, err := f.check(id)
-	unreadable := f.unreadable[id.UID]
-	f.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	if unreadable {
-		raw, err := f.b.Fetch(id, "", 0, -1)
-		if err == nil {
-			f.b.structures.Add(id, mail.Parse(raw))
-		}
-		return err
-	}
-	set, err := f.batch(id, &f.structures, mostStructures, unknown)
-	if err != nil || len(set) == 0 {
-		return err
-	}
-	options := &imap.FetchOptions{BodyStructure: &imap.FetchItemBodyStructure{Extended: true}}
-	missing, err := f.fetchEach(id.UIDValidity, set, options, func(m *imapclient.FetchMessageBuffer) bool {
-		if m.BodyStructure != nil {
-			f.setStructure(id.UIDValidity, uint32(m.UID), m.BodyStructure)
-		}
-		return m.BodyStructure != nil
+	uids, err := f.batch(id, &f.structures, mostStructures, func(i int) bool {
+		return !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: f.uids[i]})
 	})
-	if err != nil {
+	if err != nil || len(uids) == 0 {
 		return err
 	}
-	var failed error
-	f.goThrough(missing, func(uid uint32, unreadable bool) {
-		if unreadable {
-			// It is read whole when somebody asks for it (see above).
-			f.b.log.Info("the BODYSTRUCTURE of a message is not readable", "folder", f.name, "uid", uid)
-			f.setUnreadable(id.UIDValidity, uid)
-		} else if uid == id.UID {
-			failed = fmt.Errorf("%s: %w", id, mail.ErrNotFound)
-		}
+	options := &imap.FetchOptions{}
+	askForStructure(options)
+	gone, failed, err := f.fetchEach(id.UIDValidity, uids, options, func(m *wire.Message) bool {
+		f.setStructure(id.UIDValidity, m)
+		return true
 	})
-	return failed
+	f.settleTroubles(id.UIDValidity, structuring, uids, failed)
+	for uid, why := range failed {
+		f.b.log.Info("the server does not tell the parts of a message", "folder", f.name, "uid", uid, "error", why)
+		f.b.structures.Add(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: uid}, &mail.Part{Section: "1", Unsure: true})
+	}
+	if gone[id.UID] {
+		return fmt.Errorf("%s: %w", id, mail.ErrNotFound)
+	}
+	if failed[id.UID] != nil {
+		return nil
+	}
+	return err
 }
 
-func (f *folder) setStructure(validity, uid uint32, bs imap.BodyStructure) {
-	id := mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}
-	root := part(bs, "", 0)
-	f.b.structures.Add(id, root)
-	f.b.store.Put(structureKey(id), encode(root))
+// askForStructure has a FETCH ask for the MIME tree, and for those fields of the
+// header that show whether it can be believed.
+func askForStructure(options *imap.FetchOptions) {
+	options.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
+	options.BodySection = []*imap.FetchItemBodySection{{
+		Specifier: imap.PartSpecifierHeader, Peek: true,
+		HeaderFields: []string{"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID"},
+	}}
 }
 
-// goThrough calls each for the messages that a batch did not bring: those that
-// are gone, and those which the library could not read.
-func (f *folder) goThrough(missing map[uint32]bool, each func(uid uint32, unreadable bool)) {
-	gone := false
-	for uid, unreadable := range missing {
-		gone = gone || !unreadable
-		each(uid, unreadable)
+// mostHeaderFields is how many bytes of these fields are read.
+const mostHeaderFields = 64 << 10
+
+// setStructure takes in the MIME tree of a message. Servers read MIME in their own
+// ways; one tree is true, which is that of mail.Parse. So the server's is believed
+// only if the header, read here, says the same of the message as a whole.
+func (f *folder) setStructure(validity uint32, m *wire.Message) {
+	root := m.Structure
+	if root == nil {
+		root = &mail.Part{Section: "1"}
 	}
-	if gone {
+	i := slices.IndexFunc(m.Sections, func(s wire.Section) bool { return strings.HasPrefix(s.Name, headerFields) })
+	root.Unsure = root.Unsure || m.Structure == nil || i < 0 || m.Sections[i].Content == nil || root.IsDoubtful(m.Sections[i].Content)
+	f.b.setStructure(mail.ID{Folder: f.name, UIDValidity: validity, UID: m.UID}, root)
+}
+
+// setStructure keeps the MIME tree of a message.
+func (b *Backend) setStructure(id mail.ID, root *mail.Part) {
+	b.structures.Add(id, root)
+	b.store.Put(structureKey(id), encode(root))
+}
+
+// Found is told of the tree that is in the content of a message. If the server has
+// told another one, that is forgotten: the tree stays the same after a restart.
+func (b *Backend) Found(id mail.ID, root *mail.Part) {
+	if told, ok := b.structures.Get(id); ok && (told.Unsure || !told.Same(root)) {
+		b.log.Debug("a message is not what the server says that it is", "folder", id.Folder, "uid", id.UID)
+		b.setStructure(id, root)
+	}
+}
+
+// fetchEach fetches options of the messages and hands each to take, which tells
+// whether enough was there. It returns those that are gone, and those which the
+// server does not give.
+func (f *folder) fetchEach(validity uint32, uids []uint32, options *imap.FetchOptions, take func(*wire.Message) bool) (gone map[uint32]bool, failed map[uint32]error, err error) {
+	section, most := "", int64(0)
+	if len(options.BodySection) > 0 {
+		section, most = headerFields, mostHeaderFields
+	}
+	gone = make(map[uint32]bool)
+	n := need{folder: f.name, messages: true, validity: validity}
+	failed, err = f.divide(n, uids, func(l *lease, uids []uint32, came map[uint32]bool) error {
+		lost, err := l.fetchAndLook("describe messages of "+f.name, newAsking(f.name, uids, options, section, most), uids, func(m *wire.Message) {
+			if take(m) {
+				came[m.UID] = true
+			}
+		})
+		for uid := range lost {
+			gone[uid], came[uid] = true, true
+		}
+		return err
+	})
+	if len(gone) > 0 {
 		f.b.refreshSoon(f.name)
 	}
+	return gone, failed, err
 }
 
-// fetchEach fetches options of all messages in set and hands each to take,
-// which tells whether all was there. It returns the messages that did not come:
-// true for those whose answer the library cannot read, which ends the
-// connection: the one bad message is found and left out, so that it never hides
-// its neighbours.
-//
-// Only with no other FETCH beside it is it certain that an answer went where it
-// belongs and that an unreadable one was this command's. So what did not come is
-// asked for again alone before anything is said of it.
-func (f *folder) fetchEach(validity uint32, set imap.UIDSet, options *imap.FetchOptions, take func(*imapclient.FetchMessageBuffer) bool) (missing map[uint32]bool, err error) {
-	uids, _ := set.Nums()
-	missing = make(map[uint32]bool)
-	todo := make([]uint32, len(uids))
-	for i, uid := range uids {
-		todo[i] = uint32(uid)
+// settleTroubles is settleTrouble for many messages.
+func (f *folder) settleTroubles(validity uint32, what string, uids []uint32, failed map[uint32]error) {
+	f.mu.Lock()
+	none := len(f.troubles) == 0 && len(failed) == 0
+	f.mu.Unlock()
+	if none {
+		return
 	}
-	n, alone := len(todo), false
-	for len(todo) > 0 {
-		var batch imap.UIDSet
-		for _, uid := range todo[:n] {
-			batch.AddNum(imap.UID(uid))
-		}
-		came := make(map[uint32]bool)
-		unreadable := false
-		err := f.b.pool.with(need{folder: f.name, messages: true, validity: validity}, func(l *lease) error {
-			fetch := l.fetch
-			if alone {
-				fetch = l.fetchAlone
-			}
-			err := fetch("describe messages of "+f.name, batch, options, func(m *imapclient.FetchMessageBuffer) {
-				if batch.Contains(m.UID) && take(m) {
-					came[uint32(m.UID)] = true
-				}
-			})
-			unreadable = errors.Is(err, errMalformed)
-			if unreadable {
-				return nil // settled below, rather than tried again
-			}
-			return err
-		})
-		if err != nil && (!errors.Is(err, mail.ErrNotFound) || errors.Is(err, errNoFolder)) {
-			return nil, err
-		}
-		found := alone && (!unreadable || n == 1)
-		var rest []uint32
-		for i, uid := range todo {
-			switch {
-			case came[uid]:
-			case found && i < n:
-				missing[uid] = unreadable
-			default:
-				rest = append(rest, uid)
-			}
-		}
-		switch {
-		case found:
-			n, alone = len(rest), false
-		case unreadable:
-			// The first that did not come is the likely culprit.
-			n, alone = min(1, len(rest)), true
-		default:
-			n, alone = len(rest), true
-		}
-		todo = rest
+	for _, uid := range uids {
+		f.settleTrouble(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}, what, failed[uid])
 	}
-	return missing, nil
-}
-
-// part turns a BODYSTRUCTURE into a tree of parts. Servers count levels as
-// deep as they like; a tree deeper than any real mail is cut to a leaf.
-func part(bs imap.BodyStructure, section string, depth int) *mail.Part {
-	const deepest = 100
-	switch bs := bs.(type) {
-	case *imap.BodyStructureMultiPart:
-		root := &mail.Part{Section: section, Type: bs.MediaType(), Encoding: "7bit"}
-		if bs.Extended != nil {
-			root.Params = mail.DecodeParams(bs.Extended.Params)
-		}
-		if depth == deepest {
-			return root
-		}
-		for i, child := range bs.Children {
-			number := strconv.Itoa(i + 1)
-			if section != "" {
-				number = section + "." + number
-			}
-			root.Children = append(root.Children, part(child, number, depth+1))
-		}
-		return root
-	case *imap.BodyStructureSinglePart:
-		if section == "" {
-			section = "1"
-		}
-		var disposition string
-		var dispParams map[string]string
-		if d := bs.Disposition(); d != nil {
-			disposition, dispParams = d.Value, d.Params
-		}
-		return mail.NewPart(section, bs.MediaType(), bs.Params, disposition, dispParams, bs.ID, bs.Encoding, int64(bs.Size))
-	}
-	return &mail.Part{Section: "1", Type: "text/plain", Encoding: "7bit"}
 }

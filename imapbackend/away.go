@@ -142,6 +142,11 @@ func (p *pool) comeBack() {
 	pause := time.Duration(0)
 	for ; ; pause = nextPause(pauses, refused, err) {
 		wanted := p.wanted
+		p.mu.Lock()
+		if knocked := time.Until(p.notBefore); knocked > 0 {
+			pause, wanted = max(pause, knocked), nil
+		}
+		p.mu.Unlock()
 		if isRefusal(err) {
 			wanted = nil
 		}
@@ -203,7 +208,7 @@ func (p *pool) pause(most time.Duration, wanted <-chan struct{}) bool {
 	select {
 	case <-p.b.ctx.Done():
 		return false
-	case <-time.After(min(most, p.wantedPause)):
+	case <-time.After(p.atLeast(most, wanted)):
 	}
 	select {
 	case <-p.b.ctx.Done():
@@ -212,6 +217,14 @@ func (p *pool) pause(most time.Duration, wanted <-chan struct{}) bool {
 	case <-wanted:
 	}
 	return true
+}
+
+// atLeast is the part of a pause that nobody can shorten.
+func (p *pool) atLeast(most time.Duration, wanted <-chan struct{}) time.Duration {
+	if wanted == nil {
+		return most
+	}
+	return min(most, p.wantedPause)
 }
 
 // suspect closes the connections from which nothing has come for a while, after
@@ -227,7 +240,7 @@ func (p *pool) suspect(late bool) {
 	}
 	var silent []*session
 	for _, s := range p.sessions {
-		if !s.moving && s.conn.silentFor() > atMost {
+		if !s.moving && s.conn.SilentFor() > atMost {
 			silent = append(silent, s)
 		}
 	}

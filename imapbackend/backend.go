@@ -10,9 +10,11 @@
 // has changed.
 //
 // Backend is the whole of it: it keeps a few connections (pool.go, session.go,
-// connect.go, login.go), what is known of each folder (folder.go, listing.go, attr.go),
-// hears what changes there (idle.go, news.go), and fetches and deletes (fetch.go,
-// delete.go). It knows nothing of the kernel.
+// connect.go, login.go) and gathers what is said on them (heard.go, and package wire
+// below it), knows what there is of each folder (folder.go, listing.go, attr.go), hears
+// what changes there (idle.go, news.go), and fetches and deletes (fetch.go, piece.go,
+// delete.go). What a server does not give it leaves in peace (trouble.go). It knows
+// nothing of the kernel.
 package imapbackend
 
 import (
@@ -27,6 +29,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"imapfs/imapbackend/wire"
 	"imapfs/mail"
 )
 
@@ -56,7 +59,7 @@ type Config struct {
 type Backend struct {
 	cfg   Config
 	log   *slog.Logger
-	trace *trace
+	trace *wire.Trace
 	pool  *pool
 	group singleflight.Group
 
@@ -65,7 +68,20 @@ type Backend struct {
 	noScram     atomic.Bool // PLAIN worked where SCRAM-SHA-256 did not
 	reached     atomic.Bool // there was a connection, if only of TCP
 
+	// What the server offers, and cannot do:
 	noCompress atomic.Bool // COMPRESS broke the connection
+	plainList  atomic.Bool // LIST with RETURN was refused
+	noStatus   atomic.Bool // STATUS broke the connection, or brought nothing
+	noPartial  atomic.Bool // part of a section brought who knows which
+	sizesLie   atomic.Bool // RFC822.SIZE is not the size of what it sends
+
+	searchWay    atomic.Int32 // byESearch, bySearch or byFetch
+	searchBreaks atomic.Int32
+	plainUntil   atomic.Int64 // nothing that is not needed is asked before, in Unix seconds
+
+	wholeMu sync.Mutex // guards what follows
+	whole   []byte     // a section that is read in pieces where noPartial is true
+	wholeOf piece
 
 	structures *structures
 	store      Store
@@ -83,6 +99,7 @@ type Backend struct {
 	folders  map[string]*folder
 	alerts   map[string]bool // that the user was told of
 	list     []mail.Folder
+	wires    map[string]string // names on the wire of those which differ, see names.go
 	onChange func(mail.Change)
 
 	listStored time.Time // when list was put into the store
@@ -102,7 +119,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		alerts:     make(map[string]bool),
 		secrets:    &secrets{},
 	}
-	b.trace = newTrace(cfg.Trace, b.secrets)
+	b.trace = wire.NewTrace(cfg.Trace, b.secrets.hide)
 	b.credentials = newCredentials(&b.cfg, b.secrets)
 	if b.store == nil {
 		b.store = forgetful{}

@@ -2,7 +2,6 @@ package imapbackend
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -54,8 +53,8 @@ func TestBrokenWrite(t *testing.T) {
 		// The reader has more to send than there is room for, until the other
 		// command is out.
 		err := b.FetchStarts("INBOX", l, 100, func(uint32, []byte) { <-trace.sent })
-		if !errors.Is(err, errBroken) {
-			t.Errorf("%v, want errBroken", err)
+		if err != nil { // the second try goes well
+			t.Error(err)
 		}
 		if err := <-news; err != nil {
 			t.Error(err)

@@ -26,18 +26,28 @@ type packedConn struct {
 	packed  bytes.Buffer
 	corrupt bool // what comes then cannot be unpacked
 	split   bool // the OK comes in two pieces
+	asked   bool // COMPRESS has come
+}
+
+// agrees tells whether p is the OK to COMPRESS.
+func (c *packedConn) agrees(p []byte) bool {
+	asked := c.asked
+	c.asked = false
+	return asked && bytes.Contains(p, []byte(" OK done"))
 }
 
 func (c *packedConn) Read(p []byte) (int, error) {
 	if c.in == nil {
-		return c.Conn.Read(p)
+		n, err := c.Conn.Read(p)
+		c.asked = c.asked || bytes.Contains(p[:n], []byte("COMPRESS DEFLATE"))
+		return n, err
 	}
 	return c.in.Read(p)
 }
 
 func (c *packedConn) Write(p []byte) (int, error) {
 	switch {
-	case c.out == nil && bytes.Contains(p, []byte(compressTag+" OK")):
+	case c.out == nil && c.agrees(p):
 		c.in = flate.NewReader(c.Conn)
 		c.out, _ = flate.NewWriter(&c.packed, flate.BestSpeed)
 		if c.split {
@@ -77,9 +87,9 @@ func TestCompress(t *testing.T) {
 	}{
 		{what: "agrees"},
 		{what: "agrees in two pieces", conn: packedConn{split: true}},
-		{what: "says something else first", answer: "* OK hello\r\n* CAPABILITY " + caps + "\r\n" + compressTag + " OK done\r\n"},
-		{what: "refuses", answer: compressTag + " NO [COMPRESSIONACTIVE] not twice\r\n"},
-		{what: "does not know it", answer: compressTag + " BAD what?\r\n"},
+		{what: "says something else first", answer: "* OK hello\r\n* CAPABILITY " + caps + "\r\nTAG OK done\r\n"},
+		{what: "refuses", answer: "TAG NO [COMPRESSIONACTIVE] not twice\r\n"},
+		{what: "does not know it", answer: "TAG BAD what?\r\n"},
 		{what: "breaks off", answer: cut},
 		{what: "never answers", answer: silent},
 		{what: "floods", answer: strings.Repeat("* OK x\r\n", 1<<20)},
@@ -88,8 +98,8 @@ func TestCompress(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			s := &script{caps: caps}
 			s.answer = func(tag, command string) string {
-				if command == "COMPRESS DEFLATE" && tag == compressTag {
-					return c.answer
+				if command == "COMPRESS DEFLATE" {
+					return strings.ReplaceAll(c.answer, "TAG", tag)
 				}
 				return ""
 			}

@@ -6,19 +6,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
-	"github.com/emersion/go-message/charset"
 
-	"mime"
-
+	"imapfs/imapbackend/wire"
 	"imapfs/mail"
 )
 
@@ -54,36 +51,37 @@ func (b *Backend) open(credential string) (*session, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.Timeout)
 	defer cancel()
 
-	begun := time.Now()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Addr())
+	conn, err := wire.Dial(ctx, u.Addr(), b.cfg.Timeout, b.trace, b.alert)
 	if err != nil {
 		return nil, explainDial(u, err)
 	}
 	b.reached.Store(true)
-	if err := noticeLoss(raw, b.cfg.Timeout); err != nil {
-		b.log.Debug("dead connections are noticed late", "error", err)
-	}
-	s := &session{b: b, roundTrip: time.Since(begun), conn: &watchedConn{Conn: raw, timeout: b.cfg.Timeout}}
-	s.conn.expect(1) // the greeting, and all until the login is done
-	defer s.conn.expect(-1)
-	// A server that sends a byte now and then is not silent, and the library
-	// knows no context.
-	defer context.AfterFunc(ctx, func() { raw.Close() })()
+	s := &session{b: b, conn: conn, opened: time.Now(), isPlain: time.Now().Unix() < b.plainUntil.Load()}
+	s.ear = &ear{s: s}
+	conn.Expect(1) // the greeting, and all until the login is done
+	defer conn.Expect(-1)
+	// A server that sends a byte now and then is not silent.
+	defer context.AfterFunc(ctx, conn.End)()
 
-	err = s.start(ctx, u)
+	isIn, err := s.start(ctx)
 	if err == nil {
-		err = s.login(credential)
+		err = s.login(credential, isIn)
 	}
 	if err != nil {
-		err = s.blame(err) // before this end breaks the connection
+		if conn.NetError() != nil && !isRefusal(err) && !errors.Is(err, errAway) {
+			err = unreachable{err} // before this end breaks the connection
+		}
 		s.close()
 		return nil, err
 	}
-	s.wire.trace.loggedIn()
 	if err := s.compress(); err != nil {
 		s.close()
-		s.b.log.Warn("connecting once more", "error", err)
+		b.log.Warn("connecting once more", "error", err)
 		return b.open(credential)
+	}
+	if s.client, err = conn.Client(s.ear); err != nil {
+		s.close()
+		return nil, unreachable{fmt.Errorf("%s broke off after the login; try again later", u.Host)}
 	}
 	if s.can(imap.CapID) {
 		// Courtesy, and some servers insist on it. The answer does not matter.
@@ -93,96 +91,73 @@ func (b *Backend) open(credential string) (*session, error) {
 	return s, nil
 }
 
-// start brings the connection to the point where a password may be sent.
-func (s *session) start(ctx context.Context, u URL) error {
-	wire := &wireConn{Conn: s.conn, line: s.conn, trace: s.b.trace.conn()}
-	s.wire = wire
+// start brings the connection to the point where a password may be sent. isIn
+// tells that the server wants none (PREAUTH).
+func (s *session) start(ctx context.Context) (isIn bool, err error) {
+	u := s.b.cfg.URL
 	config := &tls.Config{ServerName: u.Host, RootCAs: s.b.cfg.RootCAs}
+	if u.TLS {
+		config.NextProtos = []string{"imap"}
+		if err := s.conn.StartTLS(ctx, config); err != nil {
+			return false, explainTLS(u, err)
+		}
+	}
+	if isIn, err = s.conn.Greeting(); err != nil {
+		return false, s.explainGreeting(err)
+	}
 	// A server without STARTTLS may be used only if the user said so, and a
 	// server that has it must not be talked out of it: so its capabilities,
 	// which anybody on the line can forge, never decide for plain text alone.
-	if !u.TLS && !s.b.cfg.Insecure {
-		if err := s.startTLS(wire, u); err != nil {
-			return err
-		}
-		wire.greeting = []byte("* OK STARTTLS done\r\n")
+	if s.encrypted() && !u.TLS {
+		return false, s.startTLS(ctx, config, isIn)
 	}
-	if s.encrypted() {
-		if u.TLS {
-			config.NextProtos = []string{"imap"}
-		}
-		conn := tls.Client(s.conn, config)
-		if err := conn.HandshakeContext(ctx); err != nil {
-			if _, injected := errors.AsType[tls.RecordHeaderError](err); injected && !u.TLS {
-				// CVE-2011-0411 and its many successors.
-				return fmt.Errorf("%s, or somebody on the way to it, sent data right behind the answer to STARTTLS; the connection is not safe", u.Host)
-			}
-			return explainTLS(u, err)
-		}
-		wire.Conn = conn
-	}
-	s.limits = limit(wire)
-	s.limits.bye, s.limits.alert = s.farewell, s.b.alert
-	s.client = imapclient.New(s.limits, &imapclient.Options{
-		UnilateralDataHandler: s.unilateral(),
-		WordDecoder:           &mime.WordDecoder{CharsetReader: charset.Reader},
-	})
-	if err := s.client.WaitGreeting(); err != nil {
-		return s.explainGreeting(u, err)
-	}
-	return nil
+	return isIn, nil
 }
 
 // encrypted tells whether nobody on the line can read along.
 func (s *session) encrypted() bool { return s.b.cfg.URL.TLS || !s.b.cfg.Insecure }
 
-// startTLS speaks with the server up to the point where TLS begins
-// (RFC 9051 §6.2.1). The library could do that, but would then keep the
-// decrypted connection to itself, and wireConn has to be on top of it. Reading
-// byte by byte takes in nothing that somebody has put behind the answer.
-func (s *session) startTLS(wire *wireConn, u URL) error {
-	if _, err := io.WriteString(wire, "S STARTTLS\r\n"); err != nil {
-		return s.explainGreeting(u, err)
+// startTLS is STARTTLS (RFC 9051 §6.2.1). What was said before it counts no more.
+func (s *session) startTLS(ctx context.Context, config *tls.Config, isIn bool) error {
+	u := s.b.cfg.URL
+	if isIn {
+		// RFC 9051 §7.1.4: STARTTLS is not possible any more.
+		return fmt.Errorf("%s has logged the connection in before it could be encrypted; use imaps://", u.Host)
 	}
-	for greeted := false; ; greeted = true {
-		line, err := readLine(wire)
-		word, rest, _ := strings.Cut(line, " ")
-		kind, text, _ := strings.Cut(rest, " ")
-		kind = strings.ToUpper(kind)
-		switch {
-		case err != nil:
-			return s.explainGreeting(u, err)
-		case word == "*" && kind == "BYE":
-			return s.explainGreeting(u, parseBye(text))
-		case !greeted && word == "*" && kind == "PREAUTH":
-			// RFC 9051 §7.1.4: STARTTLS is not possible any more.
-			return fmt.Errorf("%s has logged the connection in before it could be encrypted; use imaps://", u.Host)
-		case !greeted && (word != "*" || kind != "OK"):
-			return s.explainGreeting(u, errMalformed)
-		case word == "S" && kind == "OK":
-			return nil
-		case word == "S":
-			return fmt.Errorf("%s offers no encryption on port %s (STARTTLS); use imaps://, or --insecure if you accept that others can read the password and the mail", u.Host, u.Port)
-		case word != "*":
-			return s.explainGreeting(u, errMalformed)
-		}
+	err := s.conn.Command("STARTTLS")
+	if status, ok := errors.AsType[*imap.Error](err); ok && status.Type != imap.StatusResponseTypeBye {
+		return fmt.Errorf("%s offers no encryption on port %s (STARTTLS); use imaps://, or --insecure if you accept that others can read the password and the mail", u.Host, u.Port)
 	}
+	if err != nil {
+		return s.explainGreeting(err)
+	}
+	err = s.conn.StartTLS(ctx, config)
+	if _, injected := errors.AsType[tls.RecordHeaderError](err); injected || errors.Is(err, wire.ErrInjected) {
+		return fmt.Errorf("%s, or somebody on the way to it, sent data right behind the answer to STARTTLS; the connection is not safe", u.Host)
+	}
+	if err != nil {
+		return explainTLS(u, err)
+	}
+	return nil
 }
 
-// readLine reads one line, and not a byte more.
-func readLine(r io.Reader) (string, error) {
-	const most = 8192
-	var line []byte
-	for b := make([]byte, 1); len(line) < most; {
-		if _, err := io.ReadFull(r, b); err != nil {
-			return "", err
-		}
-		if b[0] == '\n' {
-			return strings.TrimSuffix(string(line), "\r"), nil
-		}
-		line = append(line, b[0])
+// compress asks for COMPRESS=DEFLATE if the server offers it. A server that
+// refuses is talked to without. One that breaks off, or sends what cannot be
+// unpacked, is not asked again.
+func (s *session) compress() error {
+	if s.b.noCompress.Load() || !s.can(wire.CapCompress) {
+		return nil
 	}
-	return "", errMalformed
+	err := s.conn.Compress()
+	if refused, ok := errors.AsType[*imap.Error](err); ok && refused.Type != imap.StatusResponseTypeBye {
+		s.b.log.Debug("the server does not compress", "error", plain(refused.Text))
+		return nil
+	}
+	if err != nil {
+		s.b.noCompress.Store(true)
+		return fmt.Errorf("%s broke off when it was asked to compress", s.b.cfg.URL.Host)
+	}
+	return nil
 }
 
 // explainDial says why there is no connection. Its errors are errAway.
@@ -216,8 +191,10 @@ func explainTLS(u URL, err error) error {
 	switch {
 	case errors.As(err, &unknown):
 		return fmt.Errorf("the certificate of %s is not signed by an authority that this machine trusts; if it is your own server, give its CA with --tls-ca FILE", u.Host)
+	case errors.As(err, &name) && len(name.Certificate.DNSNames)+len(name.Certificate.IPAddresses) == 0:
+		return fmt.Errorf("the certificate of %s names no host in the way that counts (only the old Common Name %q); its owner has to make one with a subjectAltName", u.Host, plain(name.Certificate.Subject.CommonName))
 	case errors.As(err, &name):
-		return fmt.Errorf("the certificate of %s is for another name (%v); use the name that it is made for", u.Host, name.Certificate.DNSNames)
+		return fmt.Errorf("the certificate of %s is for another name (%s); use the name that it is made for", u.Host, plain(certificateNames(name.Certificate)))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Errorf("the certificate of %s has expired or is not valid yet; check this machine's clock, or tell the server's owner", u.Host)
 	case errors.As(err, &record):
@@ -225,19 +202,44 @@ func explainTLS(u URL, err error) error {
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return fmt.Errorf("%s does not answer on port %s: %w", u.Host, u.Port, errTimeout)
 	}
-	return fmt.Errorf("no TLS connection with %s: %v", u.Addr(), err)
+	// For these there are no types.
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "protocol version"):
+		return fmt.Errorf("%s speaks only TLS 1.1 or older, which is not safe any more (%s); its owner has to update it", u.Host, plain(text))
+	case isClientCertificate(err):
+		return fmt.Errorf("%s wants a client certificate, which imapfs cannot give; use another port or server of the provider", u.Host)
+	case strings.Contains(text, "handshake failure"):
+		return fmt.Errorf("%s and imapfs have no TLS cipher in common, or it wants a client certificate (%s); its owner has to update it", u.Host, plain(text))
+	}
+	return fmt.Errorf("no TLS connection with %s: %s", u.Addr(), plain(text))
 }
 
-func (s *session) explainGreeting(u URL, err error) error {
-	status, ok := errors.AsType[*imap.Error](err)
-	if !ok && s.limits != nil {
-		status = s.limits.farewell() // the library may see the end first
+func certificateNames(c *x509.Certificate) string {
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
 	}
-	if status != nil {
+	return strings.Join(names, ", ")
+}
+
+// isClientCertificate tells whether the server has ended the connection for want of
+// a certificate of ours. With TLS 1.3 it says so behind the handshake (RFC 8446
+// §6.2).
+func isClientCertificate(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "certificate required") || strings.Contains(err.Error(), "remote error: tls: bad certificate"))
+}
+
+func (s *session) explainGreeting(err error) error {
+	u := s.b.cfg.URL
+	if status, ok := errors.AsType[*imap.Error](err); ok {
 		return s.explainRefusal("", status)
 	}
+	if isClientCertificate(err) {
+		return explainTLS(u, err)
+	}
 	// Closed from here: see open.
-	if s.conn.timedOut() || errors.Is(s.conn.readError(), net.ErrClosed) {
+	if s.conn.TimedOut() || errors.Is(s.conn.NetError(), net.ErrClosed) {
 		return unreachable{fmt.Errorf("%s does not answer on port %s: nothing has come in time; check host and port (993 for imaps://, 143 for imap://)", u.Host, u.Port)}
 	}
 	return unreachable{fmt.Errorf("%s does not answer like an IMAP server; check host and port", u.Addr())}

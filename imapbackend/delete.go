@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -76,20 +77,12 @@ func expungeOne(id mail.ID) func(*lease) error {
 		set := imap.UIDSetNum(imap.UID(id.UID))
 		var stored, expunged error
 		there, err := s.sendAndLook("delete "+id.String(), id, func() (wait func() error) {
+			count := s.ear.expunging()
 			store := s.client.Store(set, deleted(imap.StoreFlagsAdd), nil)
 			expunge := s.client.UIDExpunge(set)
-			// Both are drained at once: what the server reports of other
-			// messages may come with either.
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				stored = store.Close()
-			}()
 			return func() error {
-				var gone []uint32 // sequence numbers
-				gone, expunged = expunge.Collect()
-				<-done
-				if len(gone) > 1 {
+				stored, expunged = store.Close(), expunge.Close()
+				if count() > 1 {
 					s.b.pool.changed(s.session) // others expunged something too
 				}
 				return cmp.Or(stored, expunged)
@@ -120,10 +113,44 @@ func (l *lease) mayRemove(id mail.ID) error {
 	if err := l.confirm(); err != nil {
 		return err
 	}
-	permanent := l.sel.data.PermanentFlags
-	if len(permanent) > 0 && !slices.Contains(permanent, imap.FlagDeleted) {
+	if err := l.stillTheSame(id); err != nil {
+		return err
+	}
+	permanent := l.sel.data.permanent
+	if len(permanent) > 0 && !slices.Contains(permanent, `\deleted`) {
 		return fmt.Errorf("delete %s: %w", id, mail.ErrReadOnly)
 	}
+	return nil
+}
+
+// confirmedFor is how long the UIDVALIDITY of a selected folder is taken for true
+// where the server may not tell of another one.
+const confirmedFor = time.Second
+
+// stillTheSame asks for the UIDVALIDITY of the selected folder anew, where it has
+// not been told for a while: another client may have deleted the folder and made one
+// of the same name, and Courier lets a connection that has the old one selected go
+// on in the new one. Servers with CONDSTORE (RFC 7162) keep a state for each folder
+// with which they notice.
+func (l *lease) stillTheSame(id mail.ID) error {
+	if l.caps.Has(imap.CapCondStore) || time.Since(l.sel.confirmed()) < confirmedFor {
+		return nil
+	}
+	states, end := l.ear.tell()
+	defer end()
+	err := l.command("ask for the state of a folder", func() error {
+		_, err := l.client.Status(l.b.onWire(id.Folder), &imap.StatusOptions{UIDValidity: true}).Wait()
+		return err
+	})
+	state, told := states[l.b.wireName(id.Folder)]
+	switch {
+	case err != nil && !errors.Is(err, mail.ErrRefused):
+		return err
+	case told && state.UIDValidity != 0 && state.UIDValidity != id.UIDValidity:
+		l.b.pool.unselected(l.sel)
+		return fmt.Errorf("%s: %w", id, mail.ErrStale)
+	}
+	l.sel.confirm()
 	return nil
 }
 
@@ -133,8 +160,6 @@ func (l *lease) mayRemove(id mail.ID) error {
 // they are about. there tells whether the folder still has it, as far as is
 // known: true where send was refused and the search too.
 func (l *lease) sendAndLook(what string, id mail.ID, send func() (wait func() error)) (there bool, err error) {
-	l.alone.RLock()
-	defer l.alone.RUnlock()
 	l.searching.Lock()
 	defer l.searching.Unlock()
 	var sent, looked error
@@ -146,17 +171,14 @@ func (l *lease) sendAndLook(what string, id mail.ID, send func() (wait func() er
 		for range 3 {
 			l.client.Noop()
 		}
+		end := l.ear.searching()
 		look := l.client.UIDSearch(theMessage(id), nil)
-		found := make(chan struct{})
-		go func() {
-			defer close(found)
-			var data *imap.SearchData
-			if data, looked = look.Wait(); looked == nil {
-				there = has(data, id)
-			}
-		}()
 		sent = wait()
-		<-found
+		_, looked = look.Wait()
+		found, unread := end(false)
+		if looked == nil && unread == nil {
+			there = has(found, id.UID)
+		}
 		return cmp.Or(sent, looked)
 	})
 	switch {
@@ -166,8 +188,8 @@ func (l *lease) sendAndLook(what string, id mail.ID, send func() (wait func() er
 		return true, errNoTarget(err)
 	case sent == nil && (isStatus(looked) || looked == nil && there):
 		// The server may have searched ahead, or cannot behind a deletion.
-		data, err := l.searchLocked("look for "+id.String(), theMessage(id), nil)
-		return err != nil || has(data, id), err
+		there, err := l.holdsLocked(id)
+		return err != nil || there, err
 	}
 	return there, err
 }
@@ -181,9 +203,9 @@ func isStatus(err error) bool {
 // whyRefused adds to a refusal what is known of its reason.
 func (l *lease) whyRefused(err error) error {
 	if errors.Is(err, mail.ErrRefused) {
-		if len(l.sel.data.PermanentFlags) == 0 {
+		if l.sel.data.readOnly || len(l.sel.data.permanent) == 0 {
 			// Servers open a folder that may only be read without any
-			// permanent flags; the library does not tell [READ-ONLY].
+			// permanent flags; not all say [READ-ONLY].
 			return fmt.Errorf("%w: %w", mail.ErrReadOnly, err)
 		}
 		l.b.pool.unselected(l.sel) // see selectAnew
@@ -205,21 +227,6 @@ func (b *Backend) selectAnew(id mail.ID) error {
 
 // errKept says that the server has said OK and kept the message.
 var errKept = fmt.Errorf("the server keeps it: %w", mail.ErrReadOnly)
-
-// holds asks whether the folder has the message.
-func (l *lease) holds(id mail.ID) (bool, error) {
-	data, err := l.search("look for "+id.String(), theMessage(id), nil)
-	return err == nil && has(data, id), err
-}
-
-func theMessage(id mail.ID) *imap.SearchCriteria {
-	return &imap.SearchCriteria{UID: []imap.UIDSet{imap.UIDSetNum(imap.UID(id.UID))}}
-}
-
-func has(found *imap.SearchData, id mail.ID) bool {
-	set, _ := found.All.(imap.UIDSet)
-	return set.Contains(imap.UID(id.UID))
-}
 
 func deleted(op imap.StoreFlagsOp) *imap.StoreFlags {
 	return &imap.StoreFlags{Op: op, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}

@@ -14,13 +14,18 @@ func TestListOfCapabilities(t *testing.T) {
 	} {
 		t.Run(start, func(t *testing.T) {
 			answered := false
-			b := listed(t, (&script{answer: func(tag, command string) string {
+			s := &script{}
+			s.answer = func(tag, command string) string {
 				if answered || !strings.HasPrefix(command, "UID FETCH") {
 					return ""
 				}
 				answered = true
-				return strings.ReplaceAll(start, "TAG", tag) + "a\r\n" + tag + " OK x\r\n"
-			}}).start(t))
+				if strings.HasPrefix(start, "TAG") {
+					return body(2, rawMail) + tag + start[3:] + "a\r\n"
+				}
+				return start + "a\r\n" + s.usual(tag, command)
+			}
+			b := listed(t, s.start(t))
 			soon(t, "reading", func() {
 				if got, err := b.Fetch(msg(2), "", 0, -1); err != nil || string(got) != rawMail {
 					t.Errorf("afterwards: %q, %v", got, err)
@@ -40,7 +45,14 @@ func TestAnswerToNoCopy(t *testing.T) {
 	}
 	for name, set := range map[string]string{"few": "5,3,", "many": many.String()} {
 		t.Run(name, func(t *testing.T) {
-			b := listed(t, (&script{answer: first(1, "UID FETCH", "* OK [COPYUID 1 "+set+"1 2:4] x\r\n")}).start(t))
+			s := &script{}
+			s.answer = func(tag, command string) string {
+				if strings.HasPrefix(command, "UID FETCH") {
+					return "* OK [COPYUID 1 " + set + "1 2:4] x\r\n" + s.usual(tag, command)
+				}
+				return ""
+			}
+			b := listed(t, s.start(t))
 			soon(t, "reading", func() {
 				if got, err := b.Fetch(msg(2), "", 0, -1); err != nil || string(got) != rawMail {
 					t.Errorf("afterwards: %q, %v", got, err)

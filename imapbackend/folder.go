@@ -1,18 +1,21 @@
 package imapbackend
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"imapfs/imapbackend/wire"
 	"imapfs/mail"
 )
 
@@ -21,24 +24,25 @@ type folder struct {
 	b    *Backend
 	name string
 
-	mu         sync.Mutex      // guards what follows
-	source     source          // of uids
-	validity   uint32          // UIDVALIDITY
-	uidNext    uint32          // no message with a UID from here on has been there; 0: not known
-	uids       []uint32        // ascending; handed out in listings, so never changed in place
-	known      []known         // of the message with the UID at the same index
-	unreadable map[uint32]bool // UIDs whose BODYSTRUCTURE the library cannot read
-	culprits   map[uint32]bool // UIDs whose content it could not read, most likely
-	attrs      window          // reading ahead of attributes
-	structures window          // and of BODYSTRUCTUREs
-	refreshing bool            // a refresh is running
-	again      bool            // and has to run once more
-	renewals   int             // how often the server has numbered the messages anew
-	reported   uint32          // UIDNEXT as reported last; the listing may be older
-	searches   int             // that fill the listing
-	recalled   bool            // the store was asked
-	dirty      bool            // the listing has to be stored
-	dirtyAttrs map[uint32]bool // and these chunks of attributes
+	mu         sync.Mutex                  // guards what follows
+	source     source                      // of uids
+	validity   uint32                      // UIDVALIDITY
+	uidNext    uint32                      // no message with a UID from here on has been there; 0: not known
+	uids       []uint32                    // ascending; handed out in listings, so never changed in place
+	known      []known                     // of the message with the UID at the same index
+	troubles   map[troubleOf]*trouble      // what the server did not give
+	attrs      window                      // reading ahead of attributes
+	structures window                      // and of BODYSTRUCTUREs
+	refreshing bool                        // a refresh is running
+	again      bool                        // and has to run once more
+	looks      *backoff.ExponentialBackOff // pauses between its looks
+	lookAt     time.Time                   // when the next one may be
+	renewals   int                         // how often the server has numbered the messages anew
+	reported   uint32                      // UIDNEXT as reported last; the listing may be older
+	searches   int                         // that fill the listing
+	recalled   bool                        // the store was asked
+	dirty      bool                        // the listing has to be stored
+	dirtyAttrs map[uint32]bool             // and these chunks of attributes
 }
 
 // source is where a folder's listing comes from.
@@ -151,8 +155,8 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 
 // forget drops all that is known of the messages. It is called with f.mu held.
 func (f *folder) forget() {
-	f.source, f.uids, f.known, f.unreadable, f.validity, f.uidNext, f.reported = fromNowhere, nil, nil, nil, 0, 0, 0
-	f.attrs, f.structures, f.culprits = window{}, window{}, nil
+	f.source, f.uids, f.known, f.troubles, f.validity, f.uidNext, f.reported = fromNowhere, nil, nil, nil, 0, 0, 0
+	f.attrs, f.structures = window{}, window{}
 	f.dirty, f.dirtyAttrs = false, nil
 	f.forgetStored()
 }
@@ -207,31 +211,48 @@ func (b *Backend) Folders() []mail.Folder {
 const storeListEvery = time.Hour
 
 // listFolders asks for the mailboxes (RFC 9051 §6.3.9) and tells of a change.
-// NAMESPACE (§6.3.10) leads to those that LIST "" "*" leaves out: some servers
-// keep shared and other users' mailboxes apart.
-func (b *Backend) listFolders(ctx context.Context, statuses map[string]*imap.StatusData) error {
+// statuses, if it is not nil, is filled with the state of those of which the
+// server tells it along.
+func (b *Backend) listFolders(ctx context.Context, statuses map[string]wire.State) error {
 	return b.do(ctx, "folders", func() error {
-		var found map[string]mail.Folder
-		err := b.pool.with(need{}, func(l *lease) error {
-			found = make(map[string]mail.Folder)
-			clear(statuses)
-			return l.listAll(found, statuses)
+		var listed []wire.Mailbox
+		var states map[string]wire.State
+		partial := false
+		err := b.pool.with(need{}, func(l *lease) (err error) {
+			listed, states, partial, err = l.listAll(statuses != nil)
+			return err
 		})
 		if err != nil {
 			return err
 		}
-		if _, ok := found["INBOX"]; !ok {
-			found["INBOX"] = mail.Folder{Name: "INBOX", Selectable: true} // always there (§5.1)
+		old := b.Folders()
+		if len(listed) == 0 && len(old) > 1 {
+			return fmt.Errorf("list folders: there is none in the answer: %w", mail.ErrRefused)
 		}
-		list := make([]mail.Folder, 0, len(found))
-		for _, f := range found {
-			list = append(list, f)
+		list, wires := folderNames(b.withinBounds(listed))
+		if partial { // nobody is gone because he was not mentioned
+			for _, f := range old {
+				if !slices.ContainsFunc(list, func(other mail.Folder) bool { return other.Name == f.Name }) {
+					list = append(list, f)
+					if name := b.wireName(f.Name); name != f.Name {
+						wires[f.Name] = name
+					}
+				}
+			}
 		}
-		sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
+		if !slices.ContainsFunc(list, func(f mail.Folder) bool { return f.Name == "INBOX" }) {
+			list = append(list, mail.Folder{Name: "INBOX", Selectable: true}) // always there (§5.1)
+		}
+		slices.SortFunc(list, func(a, b mail.Folder) int { return cmp.Compare(a.Name, b.Name) })
+		for _, f := range list {
+			if state, ok := states[cmp.Or(wires[f.Name], f.Name)]; ok && statuses != nil {
+				statuses[f.Name] = state
+			}
+		}
 
 		b.mu.Lock()
 		changed := b.list != nil && !slices.Equal(b.list, list)
-		b.list = list
+		b.list, b.wires = list, wires
 		// Not with each poll; but what nobody uses goes from a full store.
 		store := b.listStored.IsZero() || changed || time.Since(b.listStored) > storeListEvery
 		if store {
@@ -240,6 +261,7 @@ func (b *Backend) listFolders(ctx context.Context, statuses map[string]*imap.Sta
 		b.mu.Unlock()
 		if store {
 			b.store.Put(foldersKey, encode(list))
+			b.store.Put(wiresKey, encode(wires))
 		}
 		if changed {
 			b.notify(mail.Change{})
@@ -248,56 +270,88 @@ func (b *Backend) listFolders(ctx context.Context, statuses map[string]*imap.Sta
 	})
 }
 
-func hasPrefix(found map[string]mail.Folder, prefix string) bool {
-	for name := range found {
-		if strings.HasPrefix(name, prefix) {
-			return true
+// listAll asks for all mailboxes, and for their state in the same command if
+// withState is set and the server can do that (LIST-STATUS, RFC 5819). NAMESPACE
+// (RFC 9051 §6.3.10) goes out together with the first LIST: it leads to those
+// that LIST "" "*" leaves out, as some servers keep shared and other users'
+// mailboxes apart. If it fails there is nothing that it leads to.
+func (l *lease) listAll(withState bool) (all []wire.Mailbox, states map[string]wire.State, partial bool, err error) {
+	options := &imap.ListOptions{}
+	if !l.b.plainList.Load() {
+		options.ReturnSpecialUse = l.can(imap.CapSpecialUse) && l.can(imap.CapListExtended)
+		if withState && l.can(imap.CapListStatus) {
+			options.ReturnStatus = statusItems
 		}
 	}
-	return false
-}
-
-// listAll asks for all mailboxes, and for their state in the same command if
-// statuses is not nil and the server can do that (LIST-STATUS, RFC 5819).
-// NAMESPACE goes out together with the first LIST.
-func (l *lease) listAll(found map[string]mail.Folder, statuses map[string]*imap.StatusData) error {
-	options := &imap.ListOptions{ReturnSpecialUse: l.can(imap.CapSpecialUse) && l.can(imap.CapListExtended)}
-	if statuses != nil && l.can(imap.CapListStatus) {
-		options.ReturnStatus = statusItems
-	}
-	var spaces imap.NamespaceData
-	err := l.command("list folders", func() error {
+	l.ear.listing(&all)
+	defer l.ear.listing(nil)
+	states, end := l.ear.tell()
+	defer end()
+	var listed, named error
+	err = l.command("list folders", func() error {
 		list := l.client.List("", "*", options)
 		var namespaces *imapclient.NamespaceCommand
 		if l.can(imap.CapNamespace) {
 			namespaces = l.client.Namespace()
 		}
-		err := l.collectFolders(list, found, statuses)
-		if namespaces == nil {
-			return err
+		listed = list.Close()
+		if namespaces != nil {
+			_, named = namespaces.Wait()
 		}
-		data, nerr := namespaces.Wait()
-		if data != nil {
-			spaces = *data
+		if isStatus(named) {
+			l.b.log.Info("the server does not tell its namespaces", "error", plain(l.b.secrets.hide(named.Error())))
+			named = nil
 		}
-		return errors.Join(err, nerr)
+		return cmp.Or(listed, named)
 	})
-	if err != nil {
-		return err
+	if isStatus(listed) && (options.ReturnSpecialUse || options.ReturnStatus != nil) {
+		// What it offers it may not be able to do; or one folder is enough for a NO.
+		l.b.plainList.Store(true)
+		return l.listAll(false)
 	}
-	others := slices.Concat(spaces.Other, spaces.Shared)
-	for _, space := range others[:min(len(others), mostNamespaces)] {
-		if space.Prefix == "" || hasPrefix(found, space.Prefix) {
+	if partial = isStatus(listed) && len(all) > 0; partial {
+		l.b.log.Warn("the server may not have listed all folders", "error", plain(l.b.secrets.hide(listed.Error())))
+	} else if err != nil {
+		return nil, nil, false, err
+	}
+	prefixes := l.ear.namespaces()
+	for _, prefix := range prefixes[:min(len(prefixes), mostNamespaces)] {
+		if slices.ContainsFunc(all, func(m wire.Mailbox) bool { return strings.HasPrefix(m.Name, prefix) }) {
 			continue
 		}
-		err := l.command("list folders", func() error {
-			return l.collectFolders(l.client.List("", space.Prefix+"*", options), found, statuses)
-		})
-		if err != nil {
-			return err
+		err := l.command("list folders", func() error { return l.client.List("", wire.Verbatim(prefix+"*"), options).Close() })
+		if _, refused := errors.AsType[*refusal](err); err != nil && !refused {
+			return nil, nil, false, err
 		}
 	}
-	return nil
+	return all, states, partial, nil
+}
+
+// listing has what LIST brings put into all from now on. Only one may be under way.
+func (e *ear) listing(all *[]wire.Mailbox) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.listed = all
+}
+
+// tell returns where what STATUS brings is put, until the function is called.
+func (e *ear) tell() (states map[string]wire.State, end func()) {
+	states = make(map[string]wire.State)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.told = append(e.told, &states)
+	return states, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.told = slices.DeleteFunc(e.told, func(other *map[string]wire.State) bool { return other == &states })
+	}
+}
+
+// namespaces returns those of others than the user.
+func (e *ear) namespaces() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.prefixes
 }
 
 // Bounds for the mailboxes, of which all have a place in memory: about 100 MB
@@ -308,52 +362,48 @@ const (
 	mostNamespaces = 100
 )
 
-// collectFolders adds what LIST brings to found. What exceeds the bounds is
-// left out.
-func (l *lease) collectFolders(cmd *imapclient.ListCommand, found map[string]mail.Folder, statuses map[string]*imap.StatusData) error {
-	left := mostLevels
-	for _, f := range found {
-		left -= levels(f)
+// withinBounds leaves out what exceeds the bounds, and what is there twice: the
+// last word counts.
+func (b *Backend) withinBounds(listed []wire.Mailbox) []wire.Mailbox {
+	last := make(map[string]int, len(listed))
+	for i, m := range listed {
+		last[m.Name] = i
 	}
-	skipped := 0
-	for m := cmd.Next(); m != nil; m = cmd.Next() {
-		f := newFolder(m)
-		cost := levels(f)
-		if old, has := found[f.Name]; has {
-			cost -= levels(old)
+	left, skipped := mostLevels, 0
+	var some []wire.Mailbox
+	for i, m := range listed {
+		if last[m.Name] != i {
+			continue
 		}
-		if len(f.Name) > mostFolderName || cost > left {
+		cost := 1
+		if m.Delim != 0 {
+			cost += strings.Count(m.Name, string(m.Delim))
+		}
+		if len(m.Name) > mostFolderName || cost > left {
 			skipped++
 			continue
 		}
 		left -= cost
-		found[f.Name] = f
-		if m.Status != nil && statuses != nil {
-			statuses[f.Name] = m.Status
-		}
+		some = append(some, m)
 	}
 	if skipped > 0 {
-		l.b.log.Warn("too many or too long folder names; some are left out", "count", skipped)
+		b.log.Warn("too many or too long folder names; some are left out", "count", skipped)
 	}
-	return cmd.Close()
+	return some
 }
 
-func levels(f mail.Folder) int {
-	if f.Delim == 0 {
-		return 1
-	}
-	return 1 + strings.Count(f.Name, string(f.Delim))
-}
-
-func newFolder(m *imap.ListData) mail.Folder {
-	f := mail.Folder{Name: m.Mailbox, Delim: m.Delim, Selectable: true}
+func newFolder(name string, m wire.Mailbox) mail.Folder {
+	f := mail.Folder{Name: name, Delim: m.Delim, Selectable: true}
 	for _, a := range m.Attrs {
 		switch a {
-		case imap.MailboxAttrNoSelect, imap.MailboxAttrNonExistent:
+		case `\noselect`, `\nonexistent`:
 			f.Selectable = false
-		case imap.MailboxAttrAll, imap.MailboxAttrArchive, imap.MailboxAttrDrafts, imap.MailboxAttrFlagged,
-			imap.MailboxAttrJunk, imap.MailboxAttrSent, imap.MailboxAttrTrash, imap.MailboxAttrImportant:
-			f.SpecialUse = string(a)
+		}
+		for _, use := range []imap.MailboxAttr{imap.MailboxAttrAll, imap.MailboxAttrArchive, imap.MailboxAttrDrafts, imap.MailboxAttrFlagged,
+			imap.MailboxAttrJunk, imap.MailboxAttrSent, imap.MailboxAttrTrash, imap.MailboxAttrImportant} {
+			if strings.EqualFold(a, string(use)) {
+				f.SpecialUse = string(use)
+			}
 		}
 	}
 	return f

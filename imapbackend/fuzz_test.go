@@ -170,6 +170,18 @@ func (a *asked) other(t *testing.T) bool {
 	return err == nil
 }
 
+// wasSent tells whether content is the first 1000 bytes of what was sent, or is
+// made of the beginning of one answer and the end of another one, to the question
+// what follows.
+func wasSent(content string, sent []string) bool {
+	return len(content) <= 1000 && slices.ContainsFunc(sent, func(first string) bool {
+		rest, ok := strings.CutPrefix(content, first[:min(len(first), 1000)])
+		return ok && (rest == "" || slices.ContainsFunc(sent, func(other string) bool {
+			return len(other) > len(first) && strings.HasPrefix(other[len(first):], rest)
+		}))
+	})
+}
+
 // check compares with what the server has said, and what it usually says.
 func (a *asked) check(t *testing.T, all said) {
 	for _, folder := range a.folders {
@@ -194,11 +206,11 @@ func (a *asked) check(t *testing.T, all said) {
 			continue // of neither
 		}
 		for uid := range contents {
-			if slices.Contains(m.uids, uid) {
+			if len(m.uids) == 0 || slices.Contains(m.uids, uid) { // of one message alone it need not say
 				contents[uid] = append(contents[uid], m.contents...)
 			}
 		}
-		if !slices.Contains(m.uids, 2) {
+		if len(m.uids) > 0 && !slices.Contains(m.uids, 2) {
 			continue
 		}
 		for _, size := range m.sizes {
@@ -221,14 +233,14 @@ func (a *asked) check(t *testing.T, all said) {
 	if a.attrErr == nil && !a.attr.Date.IsZero() && (!slices.Contains(sizes, a.attr.Size) || !slices.Contains(dates, a.attr.Date.Unix())) {
 		t.Fatalf("attributes %+v, but sizes %d and dates %d were sent", a.attr, sizes, dates)
 	}
-	if a.rootErr == nil && a.root != nil && !slices.Contains(types, a.root.Type) {
+	if a.rootErr == nil && a.root != nil && !a.root.Unsure && !slices.Contains(types, a.root.Type) {
 		t.Fatalf("type %q, but %q were sent", a.root.Type, types)
 	}
-	if a.contentErr == nil && a.content != nil && (len(a.content) > 1000 || !slices.Contains(contents[2], string(a.content))) {
+	if a.contentErr == nil && a.content != nil && !wasSent(string(a.content), contents[2]) {
 		t.Fatalf("content %q, but %q were sent", a.content, contents[2])
 	}
 	for _, start := range a.starts {
-		if len(start.text) > 1000 || !slices.Contains(contents[start.uid], start.text) {
+		if !wasSent(start.text, contents[start.uid]) {
 			t.Fatalf("start %q of message %d, but %q were sent", start.text, start.uid, contents[start.uid])
 		}
 	}

@@ -63,14 +63,14 @@ func (s *session) idle() {
 		if end == nil {
 			return
 		}
-		began := time.Now()
+		began, begun := time.Now(), false
 		var cmd *imapclient.IdleCommand
 		err := s.command("IDLE", func() (err error) {
 			cmd, err = s.client.Idle() // waits until the server listens
 			return err
 		})
 		s.idleBegun(err)
-		if err == nil {
+		if begun = err == nil; begun {
 			select {
 			case <-end:
 				again = false
@@ -89,7 +89,7 @@ func (s *session) idle() {
 				return cmd.Wait()
 			})
 		}
-		if s.idleEnded(err, time.Since(began)); err != nil {
+		if s.idleEnded(err, begun, time.Since(began)); err != nil {
 			return
 		}
 	}
@@ -122,7 +122,7 @@ func (s *session) idleBegun(err error) {
 }
 
 // idleEnded draws the lesson from an IDLE.
-func (s *session) idleEnded(err error, lasted time.Duration) {
+func (s *session) idleEnded(err error, begun bool, lasted time.Duration) {
 	p := s.b.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,7 +135,7 @@ func (s *session) idleEnded(err error, lasted time.Duration) {
 		return
 	case refused:
 		s.cannotIdle = true // the poll asks with NOOP
-	case !s.idled && lasted < shortIdle && !errors.Is(err, errTimeout):
+	case !s.idled && (!begun || lasted < shortIdle && !errors.Is(err, errTimeout)):
 		p.idleFails++
 	}
 	s.b.log.Info("IDLE has failed", "error", err)

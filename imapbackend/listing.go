@@ -1,14 +1,9 @@
 package imapbackend
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"time"
-
-	"github.com/emersion/go-imap/v2"
 
 	"imapfs/mail"
 )
@@ -85,7 +80,7 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 	if err != nil {
 		return false, false, err
 	}
-	validity := l.sel.data.UIDValidity
+	validity := l.sel.data.validity
 
 	f.mu.Lock()
 	if f.renewals != renewals && f.validity != validity {
@@ -97,7 +92,7 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 		f.forget()
 	}
 	added, removed := f.update(uids)
-	f.uidNext = max(f.uidNext, uint32(l.sel.data.UIDNext), next) // all reported before the SEARCH
+	f.uidNext = max(f.uidNext, l.sel.data.uidNext, next) // all reported before the SEARCH
 	f.source, f.validity = fromServer, validity
 	reported := f.again
 	f.mu.Unlock()
@@ -124,12 +119,8 @@ const mostSoon = 64
 // there was no mount. Whoever looks into the folder wants the newest one's date,
 // and then to read them; so the next one to ask waits for this.
 func (f *folder) describeSoon(validity uint32, uids []uint32) {
-	var set imap.UIDSet
-	for _, uid := range uids {
-		set.AddNum(imap.UID(uid))
-	}
 	f.b.group.DoChan("attrs "+f.name, func() (any, error) {
-		_, err := f.describe(validity, set, true)
+		_, _, err := f.describe(validity, uids, true)
 		return nil, err
 	})
 }
@@ -140,52 +131,9 @@ func (f *folder) countSearches(n int) {
 	f.searches += n
 }
 
-// searchAll is UID SEARCH ALL. With ESEARCH (RFC 4731) the answer is a set of
-// ranges, 91 bytes for 100,000 messages, instead of every number.
-func (l *lease) searchAll() ([]uint32, error) {
-	options := &imap.SearchOptions{ReturnAll: l.can(imap.CapESearch)}
-	data, err := l.search("list messages", &imap.SearchCriteria{}, options)
-	if serr := l.confirm(); serr != nil || err != nil {
-		return nil, cmp.Or(serr, err)
-	}
-	set, ok := data.All.(imap.UIDSet)
-	if !ok && data.All != nil { // nil for an empty folder
-		return nil, fmt.Errorf("list messages: an answer without UIDs: %w", errMalformed)
-	}
-
-	// A range is cheap to send: never believe more messages than the server
-	// has counted out, but for some that arrive just now, nor more than fit
-	// into memory (20 bytes each).
-	const arriving, mostMessages = 10_000, 10_000_000
-	most := uint64(arriving)
-	count := l.sel.data.NumMessages
-	if mailbox := l.client.Mailbox(); mailbox != nil && mailbox.Name == l.sel.folder {
-		count = max(count, mailbox.NumMessages) // more have come since
-	}
-	most += min(uint64(count), mostMessages)
-	var n uint64
-	for _, r := range set {
-		if r.Start == 0 || r.Stop < r.Start {
-			return nil, fmt.Errorf("list messages: %w", errMalformed)
-		}
-		n += uint64(r.Stop-r.Start) + 1
-	}
-	if n > most {
-		return nil, fmt.Errorf("list messages: %d messages, but %d were expected at most: %w", n, most, errMalformed)
-	}
-	uids := make([]uint32, 0, n)
-	for _, r := range set {
-		for uid := uint64(r.Start); uid <= uint64(r.Stop); uid++ {
-			uids = append(uids, uint32(uid))
-		}
-	}
-	slices.Sort(uids)
-	return slices.Clip(slices.Compact(uids)), nil
-}
-
 // mostRefreshPause is the longest pause between two refreshes of a folder, and
 // so about how late a change may show on a server that reports what is none.
-const mostRefreshPause = 10 * time.Second
+const mostRefreshPause = time.Minute
 
 // refreshSoon looks at a folder again, in a goroutine that Close waits for.
 func (b *Backend) refreshSoon(name string) {
@@ -199,34 +147,41 @@ func (b *Backend) refreshSoon(name string) {
 	f.refreshing = b.start(f.refresh)
 }
 
-// refresh looks at the folder until nothing more is reported. It pauses after
-// each look, longer if there was nothing new: some servers report the number of
-// messages with every answer, and would be asked for ever.
+// refresh looks at the folder until nothing more is reported. It pauses between two
+// looks, longer each time that there was nothing new: some servers report what is
+// none with every answer, or each time that IDLE begins, and would be asked for ever.
 func (f *folder) refresh() {
-	pauses := newBackOff()
-	pauses.MaxInterval = mostRefreshPause
 	for {
 		f.mu.Lock()
+		pause := time.Until(f.lookAt)
 		if !f.again || f.b.ctx.Err() != nil {
 			f.refreshing = false
 			f.mu.Unlock()
 			return
 		}
+		f.mu.Unlock()
+		select {
+		case <-time.After(pause):
+		case <-f.b.ctx.Done():
+			continue
+		}
+		f.mu.Lock()
 		f.again = false
 		f.mu.Unlock()
 		changed, err := f.search(true)
+		f.mu.Lock()
 		if err != nil {
 			f.b.log.Warn("cannot list the folder again", "folder", f.name, "error", err)
-			f.mu.Lock()
 			f.again = f.again || isUnreached(err)
-			f.mu.Unlock()
 		}
-		if changed {
-			pauses.Reset()
+		if f.looks == nil {
+			f.looks = newBackOff()
+			f.looks.MaxInterval = mostRefreshPause
 		}
-		select {
-		case <-time.After(pauses.NextBackOff()):
-		case <-f.b.ctx.Done():
+		if changed || time.Since(f.lookAt) > 2*mostRefreshPause {
+			f.looks.Reset()
 		}
+		f.lookAt = time.Now().Add(f.looks.NextBackOff())
+		f.mu.Unlock()
 	}
 }

@@ -28,12 +28,11 @@ const (
 var mechanisms = []string{scramSHA256, sasl.Plain, sasl.Login, sasl.OAuthBearer, xoauth2}
 
 // login logs in, unless the server has done so by itself (PREAUTH).
-func (s *session) login(credential string) error {
-	u := s.b.cfg.URL
-	if s.client.State() != imap.ConnStateAuthenticated {
-		caps := s.client.Caps()
-		if caps == nil {
-			return fmt.Errorf("%s broke off before the login; try again later", u.Host)
+func (s *session) login(credential string, isIn bool) error {
+	if !isIn {
+		caps, err := s.conn.Caps()
+		if err != nil {
+			return s.brokeOff("before", err)
 		}
 		login := s.passwordLogin
 		if s.b.cfg.Token != nil {
@@ -43,11 +42,20 @@ func (s *session) login(credential string) error {
 			return err
 		}
 	}
-	s.caps = s.client.Caps()
-	if s.caps == nil {
-		return fmt.Errorf("%s broke off after the login; try again later", u.Host)
+	caps, err := s.conn.Caps()
+	if err != nil {
+		return s.brokeOff("after", err)
 	}
+	s.caps = caps
 	return nil
+}
+
+// brokeOff says when a connection has ended, and how.
+func (s *session) brokeOff(when string, err error) error {
+	if status, ok := errors.AsType[*imap.Error](err); ok {
+		return unreachable{fmt.Errorf("%s breaks off %s the login; try again later (it says: %s)", s.b.cfg.URL.Host, when, plain(s.b.secrets.hide(status.Text)))}
+	}
+	return unreachable{fmt.Errorf("%s broke off %s the login; try again later", s.b.cfg.URL.Host, when)}
 }
 
 // offers tells whether a mechanism can be used: the server has it, and SOURCE
@@ -82,8 +90,12 @@ func (s *session) passwordLogin(caps imap.CapSet, password string) error {
 		return err
 	case s.offers(caps, sasl.Plain):
 		err = s.authenticate(sasl.NewPlainClient("", u.User, password))
+		if status, ok := errors.AsType[*imap.Error](err); ok && status.Type == imap.StatusResponseTypeBad && u.Auth == "" && !caps.Has(imap.CapLoginDisabled) {
+			// It does not know what it offers, and has not looked at the password.
+			err = s.conn.Login(u.User, password)
+		}
 	case u.Auth == "" && !caps.Has(imap.CapLoginDisabled): // RFC 9051 §6.2.3
-		err = s.client.Login(u.User, password).Wait()
+		err = s.conn.Login(u.User, password)
 	case s.offers(caps, sasl.Login):
 		err = s.authenticate(&loginClient{answers: []string{u.User, password}})
 	case u.Auth != "":
@@ -131,7 +143,7 @@ func (s *session) notOffered(or string) error {
 // that it knows it. asked tells whether the server has asked for the proof.
 func (s *session) scramLogin() (asked bool, err error) {
 	client := &scramClient{ClientConversation: s.b.credentials.conversation()}
-	err = s.client.Authenticate(client) // what is sent first is no secret
+	err = s.conn.Authenticate(client) // what is sent first is no secret
 	if client.broken || err == nil && !client.Valid() {
 		host := s.b.cfg.URL.Host
 		return true, fmt.Errorf("%s does not prove that it knows the password (%s); it may be another server than it says: check host and network", host, scramSHA256)
@@ -142,7 +154,7 @@ func (s *session) scramLogin() (asked bool, err error) {
 // authenticate sends AUTHENTICATE, and keeps what is sent first out of error
 // messages and traces in case that the server repeats it.
 func (s *session) authenticate(client sasl.Client) error {
-	return s.client.Authenticate(secretClient{client, s.b.secrets})
+	return s.conn.Authenticate(secretClient{client, s.b.secrets})
 }
 
 type secretClient struct {
@@ -242,13 +254,9 @@ func (s *session) explainLogin(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	u := s.b.cfg.URL
 	status, ok := errors.AsType[*imap.Error](err)
-	if bye := s.limits.farewell(); !ok && bye != nil {
-		status, ok = bye, true
-	}
 	if !ok {
-		return fmt.Errorf("%s broke off during the login; try again later", u.Host)
+		return s.brokeOff("during", err)
 	}
 	return s.explainRefusal(what, status)
 }

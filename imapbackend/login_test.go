@@ -145,7 +145,7 @@ func TestStartTLSRefused(t *testing.T) {
 		{"BYE", "* BYE too many connections", "OK", "too many connections"},
 		{"PREAUTH", "* PREAUTH welcome", "OK", "before it could be encrypted"},
 		{"no IMAP server", "220 smtp.example.org", "OK", "like an IMAP server"},
-		{"no end of the line", "* OK " + strings.Repeat("x", 10000), "OK", "like an IMAP server"},
+		{"no end of the line", "* OK " + strings.Repeat("x", 100_000), "OK", "like an IMAP server"},
 		{"words put behind the answer", "* OK hi", "OK go\r\nT1 OK [CAPABILITY IMAP4rev1] welcome", "not safe"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -8,23 +8,32 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"imapfs/imapbackend/wire"
 )
 
-// poll asks for news now and then. It ends with the backend.
+// mostPolls is how many polls are left out at most between two, where they fail.
+const mostPolls = 16
+
+// poll asks for news now and then, less often while that fails. It ends with the
+// backend.
 func (b *Backend) poll() {
-	ticker := time.NewTicker(b.cfg.Poll)
-	defer ticker.Stop()
-	for failing := false; ; {
+	for pause := b.cfg.Poll; ; {
 		select {
 		case <-b.ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 		err := b.askForNews()
-		if err != nil && !failing && b.ctx.Err() == nil {
-			b.log.Warn("no news from the server", "error", err)
+		switch {
+		case err == nil || errors.Is(err, errAway):
+			pause = b.cfg.Poll
+		default:
+			if pause == b.cfg.Poll && b.ctx.Err() == nil {
+				b.log.Warn("no news from the server", "error", err)
+			}
+			pause = min(2*pause, mostPolls*b.cfg.Poll)
 		}
-		failing = err != nil
 	}
 }
 
@@ -44,16 +53,11 @@ func (b *Backend) askForNews() error {
 	b.pool.mu.Unlock()
 	b.pool.noop()
 
-	statuses := make(map[string]*imap.StatusData)
+	statuses := make(map[string]wire.State)
 	if n := len(b.unselected()); n == 0 || n <= statusesAtOnce && n*10 < len(b.Folders()) {
 		statuses = nil // nobody wants to know, or of few: a server opens each for its STATUS
 	}
 	err := b.listFolders(b.ctx, statuses)
-	if _, refused := errors.AsType[*refusal](err); refused && statuses != nil {
-		// One folder can be enough for a NO.
-		clear(statuses)
-		err = b.listFolders(b.ctx, nil)
-	}
 	if err != nil {
 		return err
 	}
@@ -63,7 +67,7 @@ func (b *Backend) askForNews() error {
 	}
 	var others []*folder // that have to be asked for one by one
 	for _, f := range b.unselected() {
-		if status := statuses[f.name]; status != nil {
+		if status, ok := statuses[f.name]; ok {
 			f.news(status)
 		} else if there[f.name] {
 			others = append(others, f)
@@ -71,7 +75,21 @@ func (b *Backend) askForNews() error {
 	}
 	// Not too many at once: others may wait for the connection.
 	for some := range slices.Chunk(others, statusesAtOnce) {
-		if err := b.status(some); err != nil {
+		err := errNoStatus
+		if !b.noStatus.Load() {
+			err = b.status(some)
+		}
+		if isUnreached(err) && !errors.Is(err, errAway) || errors.Is(err, errCutOff) {
+			b.noStatus.Store(true) // it has been asked more than once
+			err = errNoStatus
+		}
+		if errors.Is(err, errNoStatus) {
+			for _, f := range some {
+				b.refreshSoon(f.name) // by SELECT and SEARCH, which tell it too
+			}
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -83,7 +101,7 @@ func (p *pool) noop() {
 	p.mu.Lock()
 	var silent []*session
 	for _, s := range p.sessions {
-		if s.idling == nil && !s.moving {
+		if s.idling == nil && !s.moving && time.Since(s.opened) > p.b.cfg.Poll/2 {
 			s.users++ // so that IDLE does not begin
 			silent = append(silent, s)
 		}
@@ -120,29 +138,35 @@ func (b *Backend) unselected() []*folder {
 // statusItems is what news needs.
 var statusItems = &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true}
 
-// news takes in the state of a folder (RFC 9051 §6.3.11).
-func (f *folder) news(status *imap.StatusData) {
-	// Of a folder that is being deleted a server may tell a part, or zeros.
-	if status.NumMessages != nil && status.UIDValidity != 0 {
-		f.selected(status.UIDValidity, uint32(status.UIDNext), *status.NumMessages)
+// errNoStatus says that the server does not tell the state of folders.
+var errNoStatus = errors.New("no STATUS")
+
+// news takes in the state of a folder (RFC 9051 §6.3.11), and tells whether it is
+// one: of a folder that is being deleted a server may tell a part, or zeros.
+func (f *folder) news(status wire.State) bool {
+	if !status.HasMessages || status.UIDValidity == 0 {
+		return false
 	}
+	f.selected(status.UIDValidity, status.UIDNext, status.Messages)
+	return true
 }
 
 // status asks for the state of folders, all in one flight.
 func (b *Backend) status(folders []*folder) error {
 	return b.pool.with(need{}, func(l *lease) error {
-		return l.command("ask for the state of folders", func() error {
+		states, end := l.ear.tell()
+		defer end()
+		err := l.command("ask for the state of folders", func() error {
 			var commands []*imapclient.StatusCommand
 			for _, f := range folders {
-				commands = append(commands, l.client.Status(f.name, statusItems))
+				commands = append(commands, l.client.Status(b.onWire(f.name), statusItems))
 			}
 			var failed error
 			for i, cmd := range commands {
-				data, err := cmd.Wait()
+				_, err := cmd.Wait()
 				var refused *imap.Error
 				switch {
 				case err == nil:
-					folders[i].news(data)
 				case errors.As(err, &refused):
 					b.log.Info("cannot ask for news", "folder", folders[i].name, "error", plain(b.secrets.hide(refused.Text)))
 				default:
@@ -151,5 +175,15 @@ func (b *Backend) status(folders []*folder) error {
 			}
 			return failed
 		})
+		for _, f := range folders {
+			state, ok := states[b.wireName(f.name)]
+			if !ok {
+				state = states[f.name]
+			}
+			if !f.news(state) && err == nil {
+				b.refreshSoon(f.name)
+			}
+		}
+		return err
 	})
 }

@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/emersion/go-imap/v2"
 )
 
 // pool shares out a few connections. A request names the folder that it needs
@@ -31,8 +35,13 @@ type pool struct {
 
 	watched string        // the folder that shall always have a session
 	lost    chan struct{} // see signal
-	grace   time.Duration // how long requests wait for a server that is away
-	wanted  chan struct{} // somebody has failed because it was; holds one
+
+	setbacks  *backoff.ExponentialBackOff // see setback
+	setbackAt time.Time                   // the last one
+	notBefore time.Time                   // no connection is opened before
+
+	grace  time.Duration // how long requests wait for a server that is away
+	wanted chan struct{} // somebody has failed because it was; holds one
 
 	wantedPause  time.Duration // see pause
 	refusedPause time.Duration // the first one after a refused login
@@ -60,10 +69,15 @@ var errClosed = errors.New("imapfs is ending")
 
 func newPool(b *Backend) *pool {
 	p := &pool{b: b, most: max(b.cfg.Connections, 1), grace: grace, wantedPause: wantedPause, refusedPause: firstPauseRefused, lost: make(chan struct{}, 1), wanted: make(chan struct{}, 1)}
+	p.setbacks = newBackOff()
 	p.watched = cmp.Or(b.cfg.URL.Folder, "INBOX")
 	p.wake = sync.NewCond(&p.mu)
 	return p
 }
+
+// mostAttempts is how often a request is sent at most. One whose connections
+// break each time is to blame for that itself.
+const mostAttempts = 3
 
 // with runs f on a session that fits n. The folder may be still on the way to
 // be selected: f can send commands at once, but believes their answers only
@@ -73,9 +87,12 @@ func newPool(b *Backend) *pool {
 func (p *pool) with(n need, f func(*lease) error) error {
 	begun, pauses := time.Now(), newBackOff()
 	for attempt := 1; ; attempt++ {
-		err := p.once(n, f)
+		err := p.onceOpen(n, f)
 		switch {
-		case errors.Is(err, errBroken):
+		case errors.Is(err, errBroken) && !errors.Is(err, errAway):
+			if attempt == mostAttempts {
+				return fmt.Errorf("%w (%w)", errCutOff, err)
+			}
 			if time.Since(begun) >= p.grace {
 				return err
 			}
@@ -98,6 +115,28 @@ func (p *pool) with(n need, f func(*lease) error) error {
 			case <-p.b.ctx.Done():
 				return err
 			}
+		}
+	}
+}
+
+// onceOpen is once, and again if the server says BAD, as some do when they have
+// forgotten which folder is selected.
+func (p *pool) onceOpen(n need, f func(*lease) error) error {
+	err := p.once(n, f)
+	if refused, ok := errors.AsType[*refusal](err); !ok || n.folder == "" || refused.status.Type != imap.StatusResponseTypeBad || errors.Is(err, errNoFolder) {
+		return err
+	}
+	p.forgetSelection(n.folder)
+	return p.once(n, f)
+}
+
+// forgetSelection has the folder selected anew.
+func (p *pool) forgetSelection(folder string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.sessions {
+		if s.selected(folder) {
+			s.sel.failed = true
 		}
 	}
 }
@@ -198,103 +237,6 @@ func count(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-// verdict is what a request has to do for its session.
-type verdict int
-
-const (
-	use  verdict = iota // it is ready
-	move                // select another folder on it
-	dial                // open another connection
-	wait                // until something is free
-)
-
-// patience is how long a request waits behind those for another folder. Then
-// no further one of those is let in. One that reads ahead is not let in at all
-// while somebody waits.
-const patience = 100 * time.Millisecond
-
-// mustWait tells whether n has to let others go first, who wait for a session
-// for their folder.
-func (p *pool) mustWait(n need, self *waiter) bool {
-	return slices.ContainsFunc(p.waiting, func(w *waiter) bool {
-		return w != self && w.folder != n.folder && (n.ahead || time.Since(w.since) > patience) &&
-			(self == nil || w.since.Before(self.since)) &&
-			!slices.ContainsFunc(p.sessions, func(s *session) bool { return s.selected(w.folder) })
-	})
-}
-
-// busyFor is how long a folder keeps its connection after the last request,
-// as long as others can be opened.
-const busyFor = 10 * time.Second
-
-// choose picks the session that serves n soonest: one that has the folder and
-// moves no bulk, then an idle one, then a new one, then any that has the
-// folder. self is n's own place among those who wait.
-func (p *pool) choose(n need, self *waiter) (*session, verdict) {
-	// A server that restarts ends all connections at once; the next request
-	// would run into one after the other.
-	before := len(p.sessions)
-	p.sessions = slices.DeleteFunc(p.sessions, (*session).ended)
-	if len(p.sessions) < before {
-		p.signal()
-	}
-	full := len(p.sessions)+p.dialing >= p.most || p.slow
-	mustWait := n.folder != "" && full && p.mustWait(n, self)
-	if n.ahead {
-		for _, s := range p.sessions {
-			if s.ahead > 0 && s.fits(n) && !mustWait {
-				return s, use
-			}
-		}
-	}
-	var idle, shared *session
-	soon := false
-	for _, s := range p.sessions {
-		switch {
-		case s.moving || s.beginning:
-			if s.selected(n.folder) {
-				return nil, wait // rather than select the folder twice
-			}
-			soon = soon || s.beginning && (n.folder == "" || time.Since(s.used) > busyFor)
-		case s.fits(n):
-			if mustWait {
-				return nil, wait
-			}
-			if s.users == 0 || s.bulk == 0 && !n.bulk {
-				return s, use
-			}
-			if shared == nil || s.users < shared.users {
-				shared = s
-			}
-		case s.users > 0:
-		case s.sel == nil || s.sel.failed || full && !n.watch || time.Since(s.used) > busyFor:
-			if idle == nil || p.better(s, idle) {
-				idle = s
-			}
-		}
-	}
-	switch {
-	case idle != nil:
-		return idle, move
-	case soon:
-		return nil, wait // rather than connect
-	case !full && p.dialing == 0:
-		return nil, dial
-	case shared != nil:
-		return shared, use
-	}
-	return nil, wait
-}
-
-// better tells whether s should get another folder rather than t: the watched
-// folder keeps its session, and then whatever was used last.
-func (p *pool) better(s, t *session) bool {
-	if a, b := s.selected(p.watched), t.selected(p.watched); a != b {
-		return b
-	}
-	return s.used.Before(t.used)
 }
 
 // move selects another folder on a session that nobody else uses. It is called
@@ -401,11 +343,12 @@ func (p *pool) drop(s *session) {
 	p.mu.Lock()
 	if i := slices.Index(p.sessions, s); i >= 0 {
 		p.sessions = slices.Delete(p.sessions, i, i+1)
+		p.setback(s)
 	}
 	if len(p.sessions) == 0 {
 		p.most = max(p.b.cfg.Connections, 1)
 	}
-	p.silent = p.silent || s.conn.timedOut() && !s.conn.lost() // before anybody looks for another one
+	p.silent = p.silent || s.conn.TimedOut() && !s.conn.Lost() // before anybody looks for another one
 	p.signal()
 	p.wake.Broadcast()
 	p.mu.Unlock()

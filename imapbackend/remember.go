@@ -29,7 +29,10 @@ func (forgetful) Put(string, []byte)        {}
 func (forgetful) Delete(string)             {}
 
 // The keys in the store. Names of folders hold no NUL (RFC 9051 §9).
-const foldersKey = "folders"
+const (
+	foldersKey = "folders"
+	wiresKey   = "wires" // see names.go
+)
 
 func listingKey(folder string) string { return "listing\x00" + folder + "\x00" }
 
@@ -39,7 +42,7 @@ func attrsKey(folder string, validity, chunk uint32) string {
 	return string(be32(be32([]byte(attrsPrefix(folder)), validity), chunk))
 }
 
-func structurePrefix(folder string) string { return "structure\x00" + folder + "\x00" }
+func structurePrefix(folder string) string { return "structure2\x00" + folder + "\x00" }
 
 func structureKey(id mail.ID) string {
 	return string(be32(be32(be32([]byte(structurePrefix(id.Folder)), id.UIDValidity), id.UID), mail.Version))
@@ -65,9 +68,13 @@ func (b *Backend) recallFolders() bool {
 	if raw, ok := b.store.Get(foldersKey); !ok || !decode(raw, &list) || len(list) == 0 {
 		return false
 	}
+	var wires map[string]string
+	if raw, ok := b.store.Get(wiresKey); ok {
+		decode(raw, &wires)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.list = list
+	b.list, b.wires = list, wires
 	return true
 }
 
@@ -252,8 +259,8 @@ func encodeAttrs(uids []uint32, all []known) []byte {
 	var uid uint32
 	var date int64
 	for i, k := range all {
-		if !k.isKnown() {
-			continue
+		if !k.isKnown() || k.size() == 0 && k.date == 0 {
+			continue // or the server does not tell it, which may change
 		}
 		b = binary.AppendUvarint(b, uint64(uids[i]-uid))
 		b = binary.AppendVarint(b, k.date-date)

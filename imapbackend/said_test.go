@@ -40,14 +40,16 @@ var (
 	taggedAnswer = regexp.MustCompile(`(?i)^T\d+ (OK|NO|BAD)\b`)
 )
 
-// listen reads answers up to the first one that is not IMAP.
+// listen reads answers. Of one that is not IMAP it takes what can be read, and goes
+// on in the next line.
 func listen(stream string) (s said) {
 	for stream != "" {
 		s.ended = false
 		line, after, whole := strings.Cut(stream, "\n")
 		words := strings.Fields(strings.ToUpper(strings.ReplaceAll(line, "(", " (")))
 		if len(words) == 0 {
-			return s
+			stream = after
+			continue
 		}
 		isText := words[0] != "*"
 		if len(words) > 1 {
@@ -66,7 +68,7 @@ func listen(stream string) (s said) {
 		stream = rest
 		s.take(answer, broken) // also if it is cut: what was said before counts
 		if !ok {
-			return s
+			_, stream, _ = strings.Cut(rest, "\n")
 		}
 	}
 	return s
@@ -124,8 +126,8 @@ func readTokens(s string, depth int) (list []token, rest string, ok bool) {
 			t := token{isList: true}
 			t.list, s, ok = readTokens(s[1:], depth+1)
 			list = append(list, t)
-			if !ok || depth > mostNesting {
-				return list, "", false
+			if !ok || depth > 1000 {
+				return list, s, false
 			}
 		case '"':
 			var b strings.Builder
@@ -135,41 +137,41 @@ func readTokens(s string, depth int) (list []token, rest string, ok bool) {
 					i++
 				}
 				if i >= len(s) || s[i] == '\r' || s[i] == '\n' {
-					return list, "", false
+					return list, s, false
 				}
 				b.WriteByte(s[i])
 			}
 			if i >= len(s) {
-				return list, "", false
+				return list, s, false
 			}
 			s = s[i+1:]
 			list = append(list, token{text: b.String(), quoted: true})
 			if !separated(s) {
-				return list, "", false
+				return list, s, false
 			}
 		case '{':
 			m := literalSize.FindStringSubmatch(s)
 			if m == nil {
-				return list, "", false
+				return list, s, false
 			}
 			n, _ := strconv.Atoi(m[1])
 			if s = s[len(m[0]):]; len(s) < n {
-				return list, "", false
+				return list, s, false
 			}
 			list = append(list, token{text: s[:n], quoted: true})
 			if s = s[n:]; !separated(s) {
-				return list, "", false
+				return list, s, false
 			}
 		default:
 			i := strings.IndexAny(s, " \r\n()\"{")
 			if i < 0 {
-				return list, "", false
+				return list, s, false
 			}
 			list = append(list, token{text: s[:i]})
 			s = s[i:]
 		}
 	}
-	return list, "", false
+	return list, s, false
 }
 
 // separated tells whether a string or literal may end before s.

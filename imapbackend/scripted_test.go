@@ -194,6 +194,7 @@ func (s *script) count(prefix string) int {
 
 const (
 	goodStructure = `("text" "html" NIL NIL NIL "7bit" 4 1)`
+	goodHeader    = "Content-Type: text/html\r\n\r\n"
 	goodDate      = `"01-Jan-2001 12:00:00 +0000"`
 	rawMail       = "Subject: x\r\n\r\ntext\r\n"
 )
@@ -209,9 +210,13 @@ func fetched(command string, each func(uid int) string) string {
 				hi = lo
 			}
 			if lo <= uid && uid <= hi {
-				if strings.Contains(command, "BODY.PEEK") {
+				switch {
+				case strings.Contains(command, "HEADER.FIELDS"):
+					answer := strings.TrimSuffix(each(uid), ")\r\n")
+					b.WriteString(answer + fmt.Sprintf(" BODY[HEADER.FIELDS (\"Content-Type\")] {%d}\r\n%s)\r\n", len(goodHeader), goodHeader))
+				case strings.Contains(command, "BODY.PEEK"):
 					b.WriteString(body(uid, rawMail))
-				} else {
+				default:
 					answer := each(uid)
 					if before, after, ok := strings.Cut(answer, "BODYSTRUCTURE"); ok && !strings.Contains(command, "BODYSTRUCTURE") {
 						answer = before + after[strings.Index(after, " RFC822.SIZE")+1:]

@@ -5,50 +5,50 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"imapfs/imapbackend/wire"
 	"imapfs/mail"
 )
 
 var errTimeout = mail.ErrTimeout
 
+// errLost says that the network has not taken in what was sent.
+var errLost = fmt.Errorf("the connection is dead: %w", errTimeout)
+
 // errBroken says that the connection ended under a command. What was asked is
 // not known to have happened.
 var errBroken = errors.New("the connection to the server broke")
 
-// errMalformed says that the library gave the connection up because it could
-// not read an answer.
-var errMalformed = errors.New("the server sent what is not IMAP")
+// errMalformed says that an answer could not be read.
+var errMalformed = wire.ErrMalformed
 
 // session is one connection to the server. Which folder it has selected and
 // who uses it is the pool's business.
 type session struct {
 	b      *Backend
-	conn   *watchedConn
-	wire   *wireConn
-	limits *limitedConn
-	client *imapclient.Client
+	conn   *wire.Conn
+	ear    *ear
+	client *imapclient.Client // nil before the login
 	caps   imap.CapSet
-
-	// Held for reading by each FETCH, for writing by one that must be alone
-	// because the library gave answers to the wrong command (see fetch.go).
-	alone sync.RWMutex
 
 	// Held for the messages whose content is being fetched: an answer names
 	// the offset but not the length that was asked for, so two for the same
 	// message could take each other's.
 	content uidLocks
 
-	// Held by each SEARCH: the library gives an untagged SEARCH to the first
-	// command that waits for one.
+	// Held by each SEARCH: an untagged SEARCH does not say which it answers.
 	searching sync.Mutex
 
 	doing doing
 
-	roundTrip time.Duration // of the TCP handshake
+	opened    time.Time
+	isPlain   bool         // it is asked only for what is needed
+	succeeded atomic.Int32 // commands that went well
 
 	// Guarded by pool.mu:
 	sel    *selection // the folder that is selected, or on the way to be; nil for none
@@ -86,10 +86,15 @@ type selection struct {
 	failed bool          // guarded by pool.mu; no folder is selected then (RFC 9051 §6.3.2)
 	done   chan struct{} // closed when the answer has come
 
+	at atomic.Int64 // when its UIDVALIDITY was told last, in Unix nanoseconds
+
 	// Set before done is closed:
-	data *imap.SelectData
+	data mailbox
 	err  error
 }
+
+func (sel *selection) confirm()             { sel.at.Store(time.Now().UnixNano()) }
+func (sel *selection) confirmed() time.Time { return time.Unix(0, sel.at.Load()) }
 
 // answered tells whether the answer has come.
 func (sel *selection) answered() bool {
@@ -123,7 +128,7 @@ func (l *lease) confirm() error {
 	if l.sel.err != nil {
 		return fmt.Errorf("%w: %w", errNoFolder, l.sel.err)
 	}
-	if l.need.messages && l.need.validity != l.sel.data.UIDValidity {
+	if l.need.messages && l.need.validity != l.sel.data.validity {
 		return fmt.Errorf("%s: %w", l.sel.folder, mail.ErrStale)
 	}
 	return nil
@@ -163,7 +168,7 @@ func (u *uidLocks) lock(uids ...uint32) (unlock func()) {
 // can tells whether the server offers c, also as part of IMAP4rev2. Whoever asks
 // makes use of it.
 func (s *session) can(c imap.Cap) bool {
-	if !s.caps.Has(c) {
+	if !s.caps.Has(c) || s.isPlain && c != imap.CapUIDPlus && c != imap.CapMove {
 		return false
 	}
 	s.b.inUse.Store(c, true)
@@ -183,37 +188,12 @@ func (s *session) ended() bool {
 // close closes the connection and waits until the library's reader has ended
 // with it, and all commands with that.
 func (s *session) close() {
-	s.conn.Close()
-	if s.client != nil {
-		<-s.client.Closed()
+	if s.client == nil {
+		s.conn.Abandon()
+		return
 	}
-}
-
-// lastWords is how long a server may still talk after BYE.
-const lastWords = time.Second
-
-// farewell ends the connection after BYE, behind which no answer has to come
-// any more (RFC 9051 §7.1.5). Most servers do it themselves, but not all, and
-// the end can be lost on the way.
-func (s *session) farewell() {
-	time.AfterFunc(lastWords, func() { s.conn.Close() })
-}
-
-// search is one UID SEARCH.
-func (s *session) search(what string, criteria *imap.SearchCriteria, options *imap.SearchOptions) (*imap.SearchData, error) {
-	s.searching.Lock()
-	defer s.searching.Unlock()
-	return s.searchLocked(what, criteria, options)
-}
-
-// searchLocked is search with s.searching held.
-func (s *session) searchLocked(what string, criteria *imap.SearchCriteria, options *imap.SearchOptions) (*imap.SearchData, error) {
-	var data *imap.SearchData
-	err := s.command(what, func() (err error) {
-		data, err = s.client.UIDSearch(criteria, options).Wait()
-		return err
-	})
-	return data, err
+	s.conn.End()
+	<-s.client.Closed()
 }
 
 // command runs f, which sends a command and waits for its answer, under the
@@ -225,7 +205,7 @@ func (s *session) command(what string, f func() error) error {
 
 // begin notes that a command is under way.
 func (s *session) begin(what string) {
-	s.conn.expect(1)
+	s.conn.Expect(1)
 	s.doing.mu.Lock()
 	defer s.doing.mu.Unlock()
 	s.doing.commands = append(s.doing.commands, what)
@@ -233,13 +213,16 @@ func (s *session) begin(what string) {
 
 // settle ends what begin has begun.
 func (s *session) settle(what string, err error) error {
-	s.conn.expect(-1)
+	s.conn.Expect(-1)
 	s.doing.mu.Lock()
 	if i := slices.Index(s.doing.commands, what); i >= 0 {
 		s.doing.commands = slices.Delete(s.doing.commands, i, i+1)
 	}
 	s.doing.mu.Unlock()
 	if err == nil {
+		if s.succeeded.Add(1) == usefulCommands {
+			s.b.pool.useful()
+		}
 		return nil
 	}
 	var status *imap.Error
@@ -248,22 +231,22 @@ func (s *session) settle(what string, err error) error {
 		return &refusal{what: what, status: status}
 	}
 	switch {
-	case s.limits.error() != nil:
-		err = s.limits.error()
+	case s.conn.Fault() != nil:
+		err = s.conn.Fault()
 		s.b.log.Warn("a connection was ended", "command", what, "error", err)
-	case s.conn.lost():
+	case s.conn.Lost():
 		err = errLost
-	case s.conn.timedOut():
+	case s.conn.TimedOut():
 		err = errTimeout
-	case s.conn.readError() != nil || s.b.ctx.Err() != nil:
-		err = errBroken
-	case s.wire.compression.corrupt.Load():
+	case s.conn.Corrupt():
 		s.b.noCompress.Store(true)
 		s.b.log.Warn("the server's compression is broken, going on without", "command", what)
 		err = errBroken
 	default:
-		s.b.log.Debug("unreadable answer", "command", what, "error", plain(s.b.secrets.hide(err.Error())))
-		err = errMalformed
+		err = errBroken
+		if bye := s.ear.farewell(); bye != nil {
+			err = fmt.Errorf("%w (it says: %s)", errBroken, plain(s.b.secrets.hide(bye.Text)))
+		}
 	}
 	s.b.pool.drop(s)
 	return fmt.Errorf("%s: %w", what, err)
@@ -293,19 +276,6 @@ func (r *refusal) Unwrap() error {
 	return mail.ErrRefused
 }
 
-// unilateral takes in what the server says unasked. All of it means one thing
-// here: look at the folder again. (FETCH brings flags, which no file shows.)
-func (s *session) unilateral() *imapclient.UnilateralDataHandler {
-	return &imapclient.UnilateralDataHandler{
-		Expunge: func(uint32) { s.b.pool.changed(s) },
-		Mailbox: func(data *imapclient.UnilateralDataMailbox) {
-			if data.NumMessages != nil {
-				s.b.pool.changed(s)
-			}
-		},
-	}
-}
-
 // selectFolder sends SELECT, or EXAMINE on a mount that only reads, and returns
 // at once. Only the pool calls it, on a session that nobody else uses. The
 // answer is awaited by a goroutine that ends with the connection, and that
@@ -313,12 +283,14 @@ func (s *session) unilateral() *imapclient.UnilateralDataHandler {
 func (s *session) selectFolder(sel *selection) {
 	what := "open folder " + sel.folder
 	s.begin(what)
-	cmd := s.client.Select(sel.folder, &imap.SelectOptions{ReadOnly: s.b.cfg.ReadOnly})
+	s.ear.selecting()
+	cmd := s.client.Select(s.b.onWire(sel.folder), &imap.SelectOptions{ReadOnly: s.b.cfg.ReadOnly})
 	s.b.pool.selecting.Go(func() {
-		data, err := cmd.Wait()
-		sel.data = data
+		_, err := cmd.Wait()
+		sel.data = s.ear.selected()
+		sel.confirm()
 		if sel.err = s.settle(what, err); sel.err == nil {
-			s.b.folder(sel.folder).selected(data.UIDValidity, uint32(data.UIDNext), data.NumMessages)
+			s.b.folder(sel.folder).selected(sel.data.validity, sel.data.uidNext, sel.data.messages)
 		} else {
 			s.b.pool.unselected(sel)
 		}

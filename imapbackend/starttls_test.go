@@ -23,15 +23,15 @@ func TestSTARTTLS(t *testing.T) {
 		fine                   bool
 		want                   string // in the error
 	}{
-		{"as it should be", greeting, "S OK go ahead\r\n", true, ""},
-		{"capabilities before the OK", greeting, "* CAPABILITY IMAP4rev1 LOGINDISABLED\r\nS OK go ahead\r\n", true, ""},
-		{"capabilities in the OK", greeting, "S OK [CAPABILITY IMAP4rev1 LOGINDISABLED] go ahead\r\n", true, ""},
-		{"a folder before the OK", greeting, "* LIST () \"/\" Injected\r\nS OK go ahead\r\n", true, ""},
-		{"capabilities behind the OK", greeting, "S OK go ahead\r\n* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n", false, "not safe"},
-		{"an answer behind the OK", greeting, "S OK go ahead\r\nT1 OK\r\n", false, "not safe"},
-		{"half an answer behind the OK", greeting, "S OK go ahead\r\n*", false, "not safe"},
-		{"refused", greeting, "S NO not now\r\n", false, "no encryption"},
-		{"logged in before", "* PREAUTH hello\r\n", "S OK go ahead\r\n", false, "before it could be encrypted"},
+		{"as it should be", greeting, "TAG OK go ahead\r\n", true, ""},
+		{"capabilities before the OK", greeting, "* CAPABILITY IMAP4rev1 LOGINDISABLED\r\nTAG OK go ahead\r\n", true, ""},
+		{"capabilities in the OK", greeting, "TAG OK [CAPABILITY IMAP4rev1 LOGINDISABLED] go ahead\r\n", true, ""},
+		{"a folder before the OK", greeting, "* LIST () \"/\" Injected\r\nTAG OK go ahead\r\n", true, ""},
+		{"capabilities behind the OK", greeting, "TAG OK go ahead\r\n* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n", false, "not safe"},
+		{"an answer behind the OK", greeting, "TAG OK go ahead\r\nT1 OK\r\n", false, "not safe"},
+		{"half an answer behind the OK", greeting, "TAG OK go ahead\r\n*", false, "not safe"},
+		{"refused", greeting, "TAG NO not now\r\n", false, "no encryption"},
+		{"logged in before", "* PREAUTH hello\r\n", "TAG OK go ahead\r\n", false, "before it could be encrypted"},
 		{"turned down", "* BYE too many\r\n", "", false, "too many"},
 		{"endless line", "* OK " + strings.Repeat("x", 1<<20), "", false, "not answer like an IMAP server"},
 		{"endless answers", greeting, strings.Repeat("* OK x\r\n", 1<<20), false, ""},
@@ -82,10 +82,12 @@ func (s *startTLSServer) start(t *testing.T) Config {
 		}
 		defer c.Close()
 		fmt.Fprint(c, s.greeting)
-		if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err != nil {
 			return
 		}
-		fmt.Fprint(c, s.answer)
+		tag, _, _ := strings.Cut(line, " ")
+		fmt.Fprint(c, strings.ReplaceAll(s.answer, "TAG", tag))
 		secure.talk(tls.Server(c, &tls.Config{Certificates: web.TLS.Certificates}))
 	})
 	t.Cleanup(func() { ln.Close(); wg.Wait() })

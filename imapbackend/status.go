@@ -66,12 +66,12 @@ func (b *Backend) Status() Status {
 		s.Away = p.away.err.Error()
 	}
 	for _, session := range p.sessions {
-		c := Connection{Doing: session.doing.list(), Quiet: session.conn.silentFor().Seconds()}
+		c := Connection{Doing: session.doing.list(), Quiet: session.conn.SilentFor().Seconds()}
 		if session.sel != nil && !session.sel.failed {
 			c.Folder = session.sel.folder
 		}
 		s.Connections = append(s.Connections, c)
-		s.RoundTrip = float64(session.roundTrip) / float64(time.Millisecond)
+		s.RoundTrip = float64(session.conn.RoundTrip) / float64(time.Millisecond)
 		s.Capabilities = []string{}
 		for c := range session.caps {
 			s.Capabilities = append(s.Capabilities, string(c))

@@ -45,14 +45,14 @@ func moveOne(id mail.ID, to string) func(*lease) error {
 			return err
 		}
 		what := "move " + id.String() + " to " + to
-		canMove := s.can(imap.CapMove) && s.client.Caps().Has(imap.CapMove)
+		canMove := s.can(imap.CapMove)
 		if !canMove && !s.can(imap.CapUIDPlus) {
 			return fmt.Errorf("%s: the server can neither move a message (MOVE) nor expunge one alone (UIDPLUS): %w", what, mail.ErrUnsupported)
 		}
 		set := imap.UIDSetNum(imap.UID(id.UID))
 		if canMove {
 			there, err := s.sendAndLook(what, id, func() (wait func() error) {
-				move := s.client.Move(set, to)
+				move := s.client.Move(set, s.b.onWire(to))
 				return func() error { _, err := move.Wait(); return err }
 			})
 			if err == nil && there {
@@ -62,7 +62,7 @@ func moveOne(id mail.ID, to string) func(*lease) error {
 		}
 		var err error
 		if !copied {
-			err = s.command(what, func() error { _, err := s.client.Copy(set, to).Wait(); return err })
+			err = s.command(what, func() error { _, err := s.client.Copy(set, s.b.onWire(to)).Wait(); return err })
 		}
 		if err == nil {
 			copied = true

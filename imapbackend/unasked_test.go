@@ -1,7 +1,6 @@
 package imapbackend
 
 import (
-	"net"
 	"strings"
 	"testing"
 )
@@ -40,44 +39,5 @@ func TestFlagsNobodyAskedFor(t *testing.T) {
 				t.Errorf("%d FETCH on %d connections, want %d on 1", got, s.n, want)
 			}
 		})
-	}
-}
-
-// TestSieve has answers of all kinds, in pieces of all sizes: but for the lines
-// that are to go all comes through as it was.
-func TestSieve(t *testing.T) {
-	const gone = "* 2 FETCH (UID 7 FLAGS (\\Seen))\r\n"
-	stay := "* OK [CAPABILITY IMAP4rev1] hello {5}\r\n* 3 EXISTS\r\n* 2 FETCH (UID 7 FLAGS () BODY[] {12}\r\n" + "* 2 FETCH (U)" + "\r\n" +
-		"* 2 FETCH (BODY[1] NIL UID 7)\r\n* 2 FETCH (UID 7 RFC822.SIZE 12)\r\n* LIST () \"/\" {3}\r\nabc\r\n+ go\r\nT1 OK done\r\n* FLAGS (a b)\r\n* 7 EXPUNGE\r\nT2 OK x\r\n"
-	stay = strings.Replace(stay, "{12}", "{13}", 1)
-	all := gone
-	for line := range strings.SplitAfterSeq(stay, "\r\n") {
-		all += line
-		if !strings.HasSuffix(line, "}\r\n") || strings.HasPrefix(line, "* OK") {
-			all += gone
-		}
-	}
-	for size := 1; size <= len(all); size++ {
-		client, server := net.Pipe()
-		go func() {
-			for rest := all; rest != ""; {
-				n := min(size, len(rest))
-				server.Write([]byte(rest[:n]))
-				rest = rest[n:]
-			}
-			server.Close()
-		}()
-		c := limit(client)
-		var got strings.Builder
-		for p := make([]byte, size%7*100+1); ; {
-			n, err := c.Read(p)
-			got.Write(p[:n])
-			if err != nil {
-				break
-			}
-		}
-		if got.String() != stay {
-			t.Fatalf("in pieces of %d: got\n%q, want\n%q", size, got.String(), stay)
-		}
 	}
 }

@@ -1,6 +1,9 @@
 package mail
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Part is one node of a message's MIME tree. A tree comes from Parse, or from
 // a server's BODYSTRUCTURE (RFC 9051 §7.5.2); both give the same one.
@@ -14,6 +17,7 @@ type Part struct {
 	Encoding    string            // Content-Transfer-Encoding, lower case; "7bit" if there is none
 	Size        int64             // octets of the encoded body
 	Children    []*Part           // of a multipart; message/rfc822 is a leaf
+	Unsure      bool              // of a root: the server's word, against which something speaks
 
 	// Where Parse found the body in the raw message.
 	start, end int
@@ -76,6 +80,79 @@ func (p *Part) setFilename(disposition map[string]string) {
 	if p.Filename == "" {
 		p.Filename = p.Params["name"]
 	}
+}
+
+// IsDoubtful tells whether a tree that a server tells may be another one than
+// Parse finds. header is the raw Content-* and MIME-Version fields of the message:
+// a server that reads these in another way takes the whole message for something
+// else. Further signs are a multipart without parts, boundaries of which one begins
+// like the other, which many readers confuse, and an attached message that is all
+// there is: in that, servers do not agree on what the first part is.
+func (root *Part) IsDoubtful(header []byte) bool {
+	mine := Parse(header)
+	if mine.IsMultipart() != root.IsMultipart() || mine.Type != root.Type {
+		return true
+	}
+	if root.IsMultipart() {
+		return mine.Params["boundary"] != root.Params["boundary"] || root.isConfused(nil)
+	}
+	return root.Type == "message/rfc822" || mine.Filename != root.Filename || mine.Disposition != root.Disposition ||
+		mine.ContentID != root.ContentID ||
+		// What is not told is not the same on all servers, but means the same.
+		plainEncoding(mine.Encoding) != plainEncoding(root.Encoding) || !strings.EqualFold(mine.charset(), root.charset())
+}
+
+// isConfused tells whether a server may have taken the boundary of one multipart
+// for that of another. around has those of the multiparts around this one.
+func (p *Part) isConfused(around []string) bool {
+	if !p.IsMultipart() {
+		return strings.HasPrefix(p.Type, "multipart/")
+	}
+	boundary := p.Params["boundary"]
+	for _, other := range around {
+		if strings.HasPrefix(boundary, other) || strings.HasPrefix(other, boundary) {
+			return true
+		}
+	}
+	around = append(around, boundary)
+	for _, c := range p.Children {
+		if c.isConfused(around) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsEncoding tells whether a Content-Transfer-Encoding is a known one (RFC 2045 §6).
+func IsEncoding(encoding string) bool {
+	switch strings.ToLower(encoding) {
+	case "7bit", "8bit", "binary", "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue":
+		return true
+	}
+	return false
+}
+
+// plainEncoding has one name for those that change nothing (RFC 2045 §6.2).
+func plainEncoding(encoding string) string {
+	switch encoding {
+	case "8bit", "binary":
+		return "7bit"
+	}
+	return encoding
+}
+
+// charset is that of the Content-Type, or the default (RFC 2045 §5.2).
+func (p *Part) charset() string {
+	if c := p.Params["charset"]; c != "" {
+		return c
+	}
+	return "us-ascii"
+}
+
+// Same tells whether two trees have the same parts with the same names.
+func (root *Part) Same(other *Part) bool {
+	return root.Section == other.Section && root.Type == other.Type && root.Encoding == other.Encoding &&
+		root.Filename == other.Filename && root.Disposition == other.Disposition && slices.EqualFunc(root.Children, other.Children, (*Part).Same)
 }
 
 // NewPart makes a leaf from what BODYSTRUCTURE tells of it (RFC 9051 §7.5.2),

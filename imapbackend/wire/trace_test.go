@@ -1,9 +1,8 @@
-package imapbackend
+package wire
 
 import (
 	"encoding/base64"
 	"fmt"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -12,8 +11,7 @@ import (
 // cuts, again and again.
 func filtered(classify func(string) (string, lineKind), stream string, cuts ...byte) string {
 	var b strings.Builder
-	s := &secrets{}
-	f := filter{hide: s.hide, classify: classify, emit: func(line string) { b.WriteString(line + "\n") }}
+	f := filter{hide: func(text string) string { return text }, classify: classify, emit: func(line string) { b.WriteString(line + "\n") }}
 	for i := 0; len(stream) > 0; i++ {
 		n := len(stream)
 		if len(cuts) > 0 {
@@ -111,72 +109,6 @@ func FuzzTrace(f *testing.F) {
 			if a, b := filtered(classify, all), filtered(classify, all, cuts...); a != b {
 				t.Errorf("in one piece %q, in many %q", a, b)
 			}
-		}
-	})
-}
-
-// TestTraceOfAWord has a password that stands in what the server says.
-func TestTraceOfAWord(t *testing.T) {
-	var trace lockedBuffer
-	s := &script{answer: func(tag, command string) string {
-		if strings.HasPrefix(command, "LIST") {
-			return "* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Secret things\"\r\n" + tag + " OK no secret\r\n"
-		}
-		return ""
-	}}
-	s.greeting = func(int) string { return "* OK [CAPABILITY " + s.caps + "] I know your secret" }
-	cfg := s.start(t)
-	cfg.Trace = &trace
-	b := listed(t, cfg)
-	b.Close()
-	text := trace.String()
-	for _, want := range []string{`S: * LIST () "/" "Secret things"`, " OK no secret\n", "C: T1 LOGIN [not shown]"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in the trace:\n%s", want, text)
-		}
-	}
-	if strings.Contains(text, "I know your secret") {
-		t.Errorf("the trace holds what came before the login:\n%s", text)
-	}
-}
-
-// TestTrace traces a real session.
-func TestTrace(t *testing.T) {
-	both(t, func(t *testing.T, cfg Config) {
-		var trace lockedBuffer
-		cfg.Trace = &trace
-		b := connect(t, cfg)
-		id, _, err := lookup(t, b, "INBOX", 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := b.Structure(t.Context(), id); err != nil {
-			t.Fatal(err)
-		}
-		raw, err := b.Fetch(id, "", 0, -1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.Close()
-		text := trace.String()
-		for _, want := range []string{" 1 S: * OK ", "[not shown]", "UID SEARCH", fmt.Sprintf("...%d bytes...", len(raw)), " 1 -- closed"} {
-			if !strings.Contains(text, want) {
-				t.Errorf("no %q in the trace", want)
-			}
-		}
-		for _, bad := range []string{cfg.Password, encoded("\x00" + cfg.URL.User + "\x00" + cfg.Password), "letter 2", "one of"} {
-			if strings.Contains(text, bad) {
-				t.Errorf("the trace holds %q", bad)
-			}
-		}
-		line := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z \d+ (C:|S:|--) `)
-		for l := range strings.Lines(text) {
-			if !line.MatchString(l) {
-				t.Errorf("strange line %q", l)
-			}
-		}
-		if t.Failed() {
-			t.Log(text)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package imapbackend
+package wire
 
 import (
 	"bytes"
@@ -14,53 +14,55 @@ import (
 	"imapfs/mail"
 )
 
-// trace writes down what is said on all connections, line by line, without
-// credentials and without mail. A nil trace does nothing.
-type trace struct {
-	secrets *secrets
+// Trace writes down what is said on all connections, line by line, without
+// credentials and without mail. A nil Trace does nothing.
+type Trace struct {
+	hide func(text string) string
 
 	mu    sync.Mutex // guards what follows, and all filters
 	w     io.Writer
 	conns int
 }
 
-func newTrace(w io.Writer, s *secrets) *trace {
+// NewTrace returns a trace that writes to w. Until a connection is logged in
+// each text goes through hide, which takes credentials out.
+func NewTrace(w io.Writer, hide func(text string) string) *Trace {
 	if w == nil {
 		return nil
 	}
-	return &trace{secrets: s, w: w}
+	return &Trace{hide: hide, w: w}
 }
 
 // connTrace is the part of one connection.
 type connTrace struct {
-	*trace
+	*Trace
 	number  int
 	in, out filter
 	open    bool // logged in
 	closed  bool
 }
 
-func (t *trace) conn() *connTrace {
+func (t *Trace) conn() *connTrace {
 	if t == nil {
 		return nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conns++
-	c := &connTrace{trace: t, number: t.conns}
-	c.in = filter{hide: c.hide, classify: classifyAnswer, emit: func(line string) { c.line("S:", line) }}
-	c.out = filter{hide: c.hide, classify: classifyCommand, emit: func(line string) { c.line("C:", line) }}
+	c := &connTrace{Trace: t, number: t.conns}
+	c.in = filter{hide: c.hideSecrets, classify: classifyAnswer, emit: func(line string) { c.line("S:", line) }}
+	c.out = filter{hide: c.hideSecrets, classify: classifyCommand, emit: func(line string) { c.line("C:", line) }}
 	return c
 }
 
-// hide hides what the server repeats of a credential. It does so up to the end
+// hideSecrets hides what the server repeats of a credential. It does so up to the end
 // of the login: later a line that has the password in it, because that is a
 // word, would tell so by being left out. It is called with c.mu held.
-func (c *connTrace) hide(text string) string {
+func (c *connTrace) hideSecrets(text string) string {
 	if c.open {
 		return text
 	}
-	return c.secrets.hide(text)
+	return c.hide(text)
 }
 
 // loggedIn says that the login is done.

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package imapbackend
+package wire
 
 import (
 	"net"

@@ -1,0 +1,339 @@
+package imapbackend
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/emersion/go-imap/v2"
+
+	"imapfs/imapbackend/wire"
+)
+
+// ear gathers what the server says on one connection for those who have asked.
+// Its methods with upper-case names are those of wire.Handler.
+type ear struct {
+	s *session
+
+	sending sync.Mutex // held from begin to when a FETCH is sent
+
+	mu       sync.Mutex // guards what follows
+	mailbox  mailbox
+	selects  bool                     // SELECT is under way: what comes may be about the mailbox before
+	asked    []*asking                // FETCH that are under way, in the order in which they were sent
+	found    *found                   // by the SEARCH under way; nil: there is none
+	listed   *[]wire.Mailbox          // nil: nobody has asked
+	told     []*map[string]wire.State // of those who ask for the state of folders: by name on the wire
+	prefixes []string                 // of NAMESPACE
+	deleting bool                     // EXPUNGE is being sent from here
+	expunged int                      // messages since then
+	parted   *imap.Error              // what the server has said behind BYE
+	odd      map[string]int           // answers that cannot be read, by kind
+}
+
+// mailbox is what the server has said of the selected one (RFC 9051 §6.3.2).
+type mailbox struct {
+	validity, uidNext, messages uint32
+	permanent                   []string // flags that can be changed, in lower case
+	readOnly                    bool
+}
+
+// selecting forgets the mailbox that was selected before.
+func (e *ear) selecting() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mailbox, e.selects = mailbox{}, true
+}
+
+// Sent gives the tag of a FETCH to whoever is about to send it (see begin).
+func (e *ear) Sent(tag, command string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n := len(e.asked); command == "UID FETCH" && n > 0 && e.asked[n-1].tag == "" {
+		e.asked[n-1].tag = tag
+	}
+}
+
+// Ended takes note of the end of a command before anybody else hears of it: what
+// comes then is an answer to another one.
+func (e *ear) Ended(tag, command string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch command {
+	case "SELECT", "EXAMINE":
+		e.selects = false
+	case "UID FETCH":
+		for _, a := range e.asked {
+			a.ended = a.ended || a.tag == tag
+		}
+	}
+}
+
+func (e *ear) selected() mailbox {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.mailbox
+}
+
+func (e *ear) Exists(n uint32) {
+	e.mu.Lock()
+	isNew := e.mailbox.messages != n && !e.selects // some servers say it each time
+	e.mailbox.messages = n
+	e.mu.Unlock()
+	if isNew {
+		e.s.b.pool.changed(e.s)
+	}
+}
+
+func (e *ear) Expunged() {
+	e.mu.Lock()
+	if e.mailbox.messages > 0 {
+		e.mailbox.messages--
+	}
+	ours := e.deleting
+	if ours {
+		e.expunged++
+	}
+	e.mu.Unlock()
+	if !ours {
+		e.s.b.pool.changed(e.s)
+	}
+}
+
+// expunging has what is expunged counted until the function that it returns is
+// called, which tells how many those were.
+func (e *ear) expunging() (end func() int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.deleting, e.expunged = true, 0
+	return func() int {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.deleting = false
+		return e.expunged
+	}
+}
+
+func (e *ear) Code(code imap.ResponseCode, args string) {
+	number := func() uint32 {
+		n, _ := strconv.ParseUint(args, 10, 32) // 0 is what is not told
+		return uint32(n)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch code {
+	case "UIDVALIDITY":
+		e.mailbox.validity = number()
+	case "UIDNEXT":
+		e.mailbox.uidNext = number()
+	case "READ-ONLY":
+		e.mailbox.readOnly = true
+	case "PERMANENTFLAGS":
+		e.mailbox.permanent = strings.Fields(strings.ToLower(strings.Trim(args, "()")))
+	}
+}
+
+func (e *ear) Alert(text string) { e.s.b.alert(text) }
+
+func (e *ear) Bye(err *imap.Error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.parted = err
+	if e.s.b.ctx.Err() != nil {
+		return // it says so to our LOGOUT
+	}
+	e.s.b.log.Info("the server ends a connection", "says", plain(e.s.b.secrets.hide(err.Text)))
+}
+
+// farewell returns the BYE of the server, nil if there was none.
+func (e *ear) farewell() *imap.Error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.parted
+}
+
+func (e *ear) List(m wire.Mailbox) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.listed != nil && len(*e.listed) <= mostLevels {
+		*e.listed = append(*e.listed, m)
+	}
+}
+
+func (e *ear) Status(st wire.State) {
+	name, _ := decodeName(st.Name) // the server may write it in two ways
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, states := range e.told {
+		(*states)[st.Name], (*states)[name] = st, st
+	}
+}
+
+func (e *ear) Namespaces(prefixes []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.prefixes = prefixes
+}
+
+func (e *ear) Found(f wire.Found) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.found != nil {
+		e.found.add(f)
+	}
+}
+
+func (e *ear) Unreadable(what string, err error) {
+	if n := e.countOdd(what); n > 0 {
+		e.s.b.log.Info("an answer that cannot be read is left out", "answer", plain(what), "times", n, "error", err)
+	}
+}
+
+// countOdd counts what cannot be read, and returns how often that was if it is to be
+// logged: the first time, the second, the fourth, and so on.
+func (e *ear) countOdd(what string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.odd == nil {
+		e.odd = make(map[string]int)
+	}
+	e.odd[what]++
+	if n := e.odd[what]; n&(n-1) == 0 && len(e.odd) < 100 {
+		return n
+	}
+	return 0
+}
+
+// MostContent is the most that anybody waits for.
+func (e *ear) MostContent() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var most int64
+	for _, a := range e.asked {
+		most = max(most, a.most)
+	}
+	return most
+}
+
+// Message hands a FETCH to whoever has asked for it. What nobody has asked for
+// goes: when another client has changed the flags of a message, a server may say
+// so at any moment (RFC 9051 §7.5.2).
+func (e *ear) Message(m wire.Message) {
+	e.mu.Lock()
+	var best *asking
+	fits := 0
+	for _, a := range e.asked {
+		n := 2 * a.fits(&m)
+		if a.ended && n > 0 {
+			n = 1 // some servers send data behind the end, but that of another one is likelier
+		}
+		if n > fits {
+			best, fits = a, n
+		}
+	}
+	if best != nil && m.UID == 0 {
+		// RFC 9051 §6.4.9: each answer has the UID. Of one message alone it can
+		// be no other.
+		if m.UID = best.one; len(e.asked) > 1 {
+			best = nil
+		}
+	}
+	e.mu.Unlock()
+	if best == nil || m.UID == 0 {
+		return
+	}
+	if len(m.Odd) > 0 {
+		items := plain(strings.Join(m.Odd, " "))
+		if n := e.countOdd(items); n > 0 {
+			e.s.b.log.Info("not all that the server says of a message can be read", "folder", best.folder, "uid", m.UID, "items", items, "times", n)
+		}
+	}
+	best.came <- m // whoever has asked takes it until the command has ended
+}
+
+// asking is one UID FETCH under way.
+type asking struct {
+	folder  string
+	uids    imap.UIDSet
+	one     uint32 // the only one of them; 0: there are more
+	options *imap.FetchOptions
+	section string // of BodySection, as wire.Section has it
+	most    int64  // content, in bytes
+	came    chan wire.Message
+
+	// Guarded by ear.mu:
+	tag   string // once it is sent
+	ended bool   // the server has said so
+}
+
+// newAsking prepares a FETCH. section is "" for the whole message; it counts
+// where options have a BodySection.
+func newAsking(folder string, uids []uint32, options *imap.FetchOptions, section string, most int64) *asking {
+	a := &asking{folder: folder, options: options, section: section, most: most, came: make(chan wire.Message, 16)}
+	for _, uid := range uids {
+		a.uids.AddNum(imap.UID(uid))
+	}
+	if len(uids) == 1 {
+		a.one = uids[0]
+	}
+	return a
+}
+
+// fits tells how much of what was asked for the answer has, 0 for nothing.
+func (a *asking) fits(m *wire.Message) int {
+	if m.UID == 0 && a.one == 0 || m.UID != 0 && !a.uids.Contains(imap.UID(m.UID)) {
+		return 0
+	}
+	n := 0
+	if len(a.options.BodySection) > 0 {
+		if slices.ContainsFunc(m.Sections, a.isOurs) {
+			n += 4
+		}
+	}
+	if a.options.BodyStructure != nil && (m.Structure != nil || slices.Contains(m.Odd, "BODYSTRUCTURE")) {
+		n += 2
+	}
+	if a.options.RFC822Size && m.Size >= 0 || a.options.InternalDate && !m.Date.IsZero() {
+		n++
+	}
+	if n == 0 && m.Broken && m.UID != 0 {
+		return 1
+	}
+	return n
+}
+
+// isOurs tells whether it is the section that was asked for. Which fields of a
+// header there are each server writes in its own way.
+func (a *asking) isOurs(s wire.Section) bool {
+	if strings.HasPrefix(a.section, headerFields) {
+		return strings.HasPrefix(s.Name, headerFields)
+	}
+	return s.Name == a.section
+}
+
+const headerFields = "HEADER.FIELDS"
+
+// isComplete tells whether the answer has all that was asked for.
+func (a *asking) isComplete(m *wire.Message) bool {
+	o := a.options
+	return (!o.RFC822Size || m.Size >= 0) && (!o.InternalDate || !m.Date.IsZero()) &&
+		(o.BodyStructure == nil || m.Structure != nil) &&
+		(len(o.BodySection) == 0 || slices.ContainsFunc(m.Sections, a.isOurs))
+}
+
+// merge adds what a further answer says of the same message.
+func merge(m *wire.Message, more wire.Message) {
+	if m.Size < 0 {
+		m.Size = more.Size
+	}
+	if m.Date.IsZero() {
+		m.Date = more.Date
+	}
+	if m.Structure == nil {
+		m.Structure = more.Structure
+	}
+	m.Sections = append(m.Sections, more.Sections...)
+	m.Odd = append(m.Odd, more.Odd...)
+	m.Broken = m.Broken || more.Broken
+}
