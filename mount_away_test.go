@@ -22,8 +22,8 @@ func TestServerRestart(t *testing.T) {
 func testServerRestart(t *testing.T, start func(t *testing.T) server) {
 	s := start(t)
 	l := newLine(t, s.account)
-	mnt := mount(t, l.account, "--timeout", "30s")
-	tripped, placed := l.wire.arm(150_000) // half of what is in INBOX
+	mnt := l.top(mount(t, l.account, "--timeout", "30s"))
+	tripped, placed := l.wire.arm(150_000) // half of what is in faultFolder
 	var restarting sync.WaitGroup
 	defer restarting.Wait()
 	restarting.Go(func() {
@@ -40,7 +40,7 @@ func testServerRestart(t *testing.T, start func(t *testing.T) server) {
 			t.Error(err)
 		}
 	})
-	out := run(t, "grep", "-ra", "^Line 39 of", filepath.Join(mnt, "INBOX"))
+	out := run(t, "grep", "-ra", "^Line 39 of", filepath.Join(mnt, faultFolder))
 	if got := strings.Count(out, "\n"); got != faultMessages {
 		t.Errorf("grep finds %d lines, want %d", got, faultMessages)
 	}
@@ -64,14 +64,14 @@ func testServerAway(t *testing.T, start func(t *testing.T) server) {
 			if away == "refuses" {
 				a = s.account
 			}
-			mnt := mount(t, a, "--timeout", timeout.String())
-			inbox := filepath.Join(mnt, "INBOX")
-			names(t, inbox)
+			mnt := a.top(mount(t, a, "--timeout", timeout.String()))
+			folder := filepath.Join(mnt, faultFolder)
+			names(t, folder)
 			// Three that are not neighbours: nothing is read ahead.
 			cached := map[string][]byte{}
 			for _, uid := range []int{50, 7, 23} {
 				for _, name := range []string{"headers.txt", "body.txt", "attachments/note.bin"} {
-					path := filepath.Join(inbox, fmt.Sprint(uid), name)
+					path := filepath.Join(folder, fmt.Sprint(uid), name)
 					cached[path] = read(t, path)
 				}
 			}
@@ -96,14 +96,14 @@ func testServerAway(t *testing.T, start func(t *testing.T) server) {
 						t.Errorf("what is cached takes %v to read", took)
 					}
 				}
-				if got := len(names(t, inbox)); got != faultMessages {
+				if got := len(names(t, folder)); got != faultMessages {
 					t.Errorf("%d messages are listed, want %d", got, faultMessages)
 				}
 			}
 			stillCached()
 			for i, uid := range []int{40, 11, 33, 19, 55, 3} {
 				began := time.Now()
-				_, err := os.ReadFile(filepath.Join(inbox, fmt.Sprint(uid), "body.txt"))
+				_, err := os.ReadFile(filepath.Join(folder, fmt.Sprint(uid), "body.txt"))
 				took := time.Since(began)
 				if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ETIMEDOUT) {
 					t.Errorf("read %d: %v, want %v or %v", i, err, syscall.EIO, syscall.ETIMEDOUT)
@@ -124,7 +124,7 @@ func testServerAway(t *testing.T, start func(t *testing.T) server) {
 				t.Fatal(err)
 			}
 			eventually(t, "all works again", func() bool {
-				_, err := os.ReadFile(filepath.Join(inbox, "40", "body.txt"))
+				_, err := os.ReadFile(filepath.Join(folder, "40", "body.txt"))
 				return err == nil
 			})
 		})

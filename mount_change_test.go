@@ -239,7 +239,7 @@ func TestExpungedUnnoticed(t *testing.T) {
 func TestWithoutUIDPlus(t *testing.T) {
 	s := dovecot.Start(t, dovecot.Options{Extra: "imap_capability = IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE"})
 	s.Deliver(t, []byte("Subject: a\n\nOne.\n"), []byte("Subject: b\n\nTwo.\n"))
-	a := account{s.Addr, dovecot.User, dovecot.Password}
+	a := serverAccount(s)
 	p := newProxy(t, a)
 	mnt := mount(t, p.account)
 	if err := syscall.Rmdir(filepath.Join(mnt, "INBOX", "1")); !errors.Is(err, syscall.ENOTSUP) {

@@ -123,7 +123,7 @@ func TestServerGoneAtUnmount(t *testing.T) {
 				s := faultMail(t)
 				l := newLine(t, serverAccount(s))
 				dir, p := mountProcess(t, l.account)
-				read(t, dir, "INBOX", "1", "body.txt")
+				read(t, dir, faultFolder, "1", "body.txt")
 				if how == "killed" {
 					s.Kill()
 				} else {

@@ -13,11 +13,16 @@ import (
 	"testing"
 	"time"
 
+	"imapfs/internal/courier"
 	"imapfs/internal/cyrus"
 	"imapfs/internal/dovecot"
 )
 
-// faultMessages is how many faultMail puts into INBOX.
+// faultFolder is where the mail of the fault tests is. It is not INBOX, in which
+// Courier has the other folders.
+const faultFolder = "Letters"
+
+// faultMessages is how many are there.
 const faultMessages = 60
 
 const largeFile = "Large/1/attachments/data.bin"
@@ -31,8 +36,8 @@ type server struct {
 	}
 }
 
-// forEachRealServer runs a test against Dovecot and Cyrus. start starts one,
-// with the mail of the fault tests. They run side by side, and as with
+// forEachRealServer runs a test against Dovecot, Cyrus and Courier. start starts
+// one, with the mail of the fault tests. They run side by side, and as with
 // forEachServer it has to be the last call of the test.
 func forEachRealServer(t *testing.T, f func(t *testing.T, start func(t *testing.T) server)) {
 	t.Run("dovecot", func(t *testing.T) {
@@ -46,21 +51,34 @@ func forEachRealServer(t *testing.T, f func(t *testing.T, start func(t *testing.
 		t.Parallel()
 		f(t, func(t *testing.T) server {
 			s := cyrus.Start(t, "testdata/cyrus")
-			to := server{account{s.Addr, cyrus.User, cyrus.Password}, s}
-			c := to.client(t)
-			for folder, mail := range faultMessagesOf() {
-				c.Create(folder, nil).Wait() // INBOX is there already
-				for _, raw := range mail {
-					deliver(t, c, folder, raw, time.Now())
-				}
-			}
-			return to
+			return bringFaultMail(t, server{cyrusAccount(s), s})
+		})
+	})
+	t.Run("courier", func(t *testing.T) {
+		t.Parallel()
+		f(t, func(t *testing.T) server {
+			s := courier.Start(t, "testdata/courier")
+			return bringFaultMail(t, server{courierAccount(s), s})
 		})
 	})
 }
 
-// faultMail starts a Dovecot with 60 messages in INBOX, a large one in Large and
-// one in After.
+func bringFaultMail(t *testing.T, to server) server {
+	t.Helper()
+	c := to.client(t)
+	for folder, mail := range faultMessagesOf() {
+		if err := c.Create(to.mailbox(folder), nil).Wait(); err != nil {
+			t.Fatal(err)
+		}
+		for _, raw := range mail {
+			deliver(t, c, to.mailbox(folder), raw, time.Now())
+		}
+	}
+	return to
+}
+
+// faultMail starts a Dovecot with 60 messages in faultFolder, a large one in
+// Large and one in After.
 func faultMail(t *testing.T) *dovecot.Server {
 	t.Helper()
 	s := dovecot.Start(t, dovecot.Options{Extra: "mail_max_userip_connections = 100"})
@@ -98,19 +116,19 @@ var faultMessagesOf = sync.OnceValue(func() map[string][][]byte {
 		b.WriteString(text + "\r\n--bb--\r\n")
 		return b.Bytes()
 	}
-	var inbox [][]byte
+	var letters [][]byte
 	for i := range faultMessages {
-		inbox = append(inbox, message(i+1, 1500, "note.bin"))
+		letters = append(letters, message(i+1, 1500, "note.bin"))
 	}
 	return map[string][][]byte{
-		"INBOX": inbox,
-		"Large": {message(1, 5_000_000, "data.bin")},
-		"After": {message(1, 100, "note.bin")},
+		faultFolder: letters,
+		"Large":     {message(1, 5_000_000, "data.bin")},
+		"After":     {message(1, 100, "note.bin")},
 	}
 })
 
 func serverAccount(s *dovecot.Server) account {
-	return account{s.Addr, dovecot.User, dovecot.Password}
+	return account{addr: s.Addr, user: dovecot.User, password: dovecot.Password}
 }
 
 // contents reads every file of a mount, by its path there.

@@ -82,13 +82,13 @@ type faultJob struct {
 var removed = []int{3, 8, 9, 10, 21, 30, 31, 44, 59, 60}
 
 var faultJobs = []faultJob{
-	{"grep -r", func(mnt, _ string) []string { return []string{"grep", "-ra", "", filepath.Join(mnt, "INBOX")} }, checkGrep},
-	{"cp -r", func(mnt, out string) []string { return []string{"cp", "-r", filepath.Join(mnt, "INBOX"), out} }, checkCopy},
+	{"grep -r", func(mnt, _ string) []string { return []string{"grep", "-ra", "", filepath.Join(mnt, faultFolder)} }, checkGrep},
+	{"cp -r", func(mnt, out string) []string { return []string{"cp", "-r", filepath.Join(mnt, faultFolder), out} }, checkCopy},
 	{"cat 5 MB", func(mnt, _ string) []string { return []string{"cat", filepath.Join(mnt, largeFile)} }, checkCat},
 	{"rm -r", func(mnt, _ string) []string {
 		args := []string{"rm", "-r"}
 		for _, uid := range removed {
-			args = append(args, filepath.Join(mnt, "INBOX", strconv.Itoa(uid)))
+			args = append(args, filepath.Join(mnt, faultFolder, strconv.Itoa(uid)))
 		}
 		return args
 	}, func(*faultRun, []byte, string) []string { return nil }}, // the server is asked at the end
@@ -148,14 +148,15 @@ func TestFaults(t *testing.T) {
 
 func testFaults(t *testing.T, start func(t *testing.T) server) {
 	// The truth, and what each job takes from the server, without any fault.
-	truth := contents(t, mount(t, start(t).account))
+	s := start(t)
+	truth := contents(t, s.top(mount(t, s.account)))
 	if want := 3 * (faultMessages + 2); len(truth) != want {
 		t.Fatalf("%d files without a fault, want %d", len(truth), want)
 	}
 	taken := map[string]int64{}
 	for _, job := range faultJobs {
 		l := newLine(t, start(t).account)
-		mnt := mount(t, l.account, "--connections", "1")
+		mnt := l.top(mount(t, l.account, "--connections", "1"))
 		before := l.wire.count()
 		args := job.command(mnt, filepath.Join(t.TempDir(), "out"))
 		run(t, args[0], args[1:]...)
@@ -203,7 +204,7 @@ func testFaults(t *testing.T, start func(t *testing.T) server) {
 // faultRun is one job with one fault.
 type faultRun struct {
 	truth map[string][]byte
-	mnt   string
+	mnt   string // where the folders are
 	out   string
 	job   string
 
@@ -223,7 +224,7 @@ func (r *faultRun) run(t *testing.T, s server, f fault, job faultJob, at int64) 
 	case cutAfter:
 		connections = "1" // so that the bytes of the job are those of the connection
 	}
-	r.mnt = mount(t, l.account, "--timeout", faultTimeout.String(), "--connections", connections)
+	r.mnt = l.top(mount(t, l.account, "--timeout", faultTimeout.String(), "--connections", connections))
 	r.out, r.job = filepath.Join(t.TempDir(), "out"), job.name
 	r.walk = newWalker(r)
 
@@ -311,7 +312,7 @@ func (r *faultRun) run(t *testing.T, s server, f fault, job faultJob, at int64) 
 // deletes tells whether rel is in a message that the job deletes.
 func (r *faultRun) deletes(rel string) bool {
 	parts := strings.Split(rel, "/")
-	if r.job != "rm -r" || parts[0] != "INBOX" {
+	if r.job != "rm -r" || parts[0] != faultFolder {
 		return false
 	}
 	uid, err := strconv.Atoi(parts[1])
@@ -324,11 +325,11 @@ func (r *faultRun) checkServer(t *testing.T, s server, said string) (failed int)
 	t.Helper()
 	c := s.client(t)
 	there := map[int]bool{}
-	for _, m := range messages(t, c, "INBOX") {
+	for _, m := range messages(t, c, s.mailbox(faultFolder)) {
 		there[int(m.uid)] = true
 	}
 	for uid := 1; uid <= faultMessages; uid++ {
-		rel := "INBOX/" + strconv.Itoa(uid)
+		rel := faultFolder + "/" + strconv.Itoa(uid)
 		reported := strings.Contains(said, filepath.Join(r.mnt, rel)+"'") || strings.Contains(said, filepath.Join(r.mnt, rel)+"/")
 		switch {
 		case !r.deletes(rel):
@@ -343,7 +344,7 @@ func (r *faultRun) checkServer(t *testing.T, s server, said string) (failed int)
 		}
 	}
 	for _, folder := range []string{"Large", "After"} {
-		if len(messages(t, c, folder)) != 1 {
+		if len(messages(t, c, s.mailbox(folder))) != 1 {
 			r.lost++
 			t.Errorf("the message of %s is lost", folder)
 		}
@@ -387,7 +388,7 @@ func checkGrep(r *faultRun, stdout []byte, stderr string) (wrong []string) {
 		found[rel] = append(found[rel], text...)
 	}
 	for rel, want := range r.truth {
-		if !strings.HasPrefix(rel, "INBOX/") {
+		if !strings.HasPrefix(rel, faultFolder+"/") {
 			continue
 		}
 		got, failed := found[rel], excused(stderr, filepath.Join(r.mnt, rel))
@@ -402,7 +403,7 @@ func checkGrep(r *faultRun, stdout []byte, stderr string) (wrong []string) {
 
 func checkCopy(r *faultRun, _ []byte, stderr string) (wrong []string) {
 	for rel := range r.truth {
-		below, ok := strings.CutPrefix(rel, "INBOX/")
+		below, ok := strings.CutPrefix(rel, faultFolder+"/")
 		if !ok {
 			continue
 		}

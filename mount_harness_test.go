@@ -25,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"imapfs/demo"
+	"imapfs/internal/courier"
 	"imapfs/internal/cyrus"
 	"imapfs/internal/dovecot"
 )
@@ -66,11 +67,25 @@ const within = 2 * time.Minute
 // account is a server that a test can mount, and talk to by itself.
 type account struct {
 	addr, user, password string
+
+	below        string // the folder in which the server has all the others, as Courier in INBOX
+	changesNames bool   // of attachments, which shows until the message is read
 }
 
-// forEachServer runs a test against the embedded server, Dovecot and Cyrus, all
-// with the sample mail, side by side: most of a test is waiting. It has to be the
-// last call of the test, which ends before they do.
+// mailbox returns the server's name of a folder.
+func (a account) mailbox(folder string) string {
+	if a.below == "" || folder == a.below {
+		return folder
+	}
+	return a.below + "." + strings.ReplaceAll(strings.TrimPrefix(folder, a.below+"/"), "/", ".")
+}
+
+// top returns where a mount shows the folders of an account.
+func (a account) top(mnt string) string { return filepath.Join(mnt, a.below) }
+
+// forEachServer runs a test against the embedded server, Dovecot, Cyrus and
+// Courier, all with the sample mail, side by side: most of a test is waiting. It
+// has to be the last call of the test, which ends before they do.
 func forEachServer(t *testing.T, f func(t *testing.T, a account)) {
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
@@ -88,6 +103,12 @@ func forEachServer(t *testing.T, f func(t *testing.T, a account)) {
 		copyMail(t, embedded(t), to)
 		f(t, to)
 	})
+	t.Run("courier", func(t *testing.T) {
+		t.Parallel()
+		to := emptyCourier(t)
+		copyMail(t, embedded(t), to)
+		f(t, to)
+	})
 }
 
 func embedded(t *testing.T) account {
@@ -96,7 +117,7 @@ func embedded(t *testing.T) account {
 	if err := s.AddSample(); err != nil {
 		t.Fatal(err)
 	}
-	return account{s.Addr, s.User, s.Password}
+	return account{addr: s.Addr, user: s.User, password: s.Password}
 }
 
 func startDemo(t *testing.T) *demo.Server {
@@ -113,18 +134,28 @@ func startDemo(t *testing.T) *demo.Server {
 
 func emptyDemo(t *testing.T) account {
 	s := startDemo(t)
-	return account{s.Addr, s.User, s.Password}
+	return account{addr: s.Addr, user: s.User, password: s.Password}
 }
 
 // emptyDovecot has extra lines in its configuration.
 func emptyDovecot(t *testing.T, extra string) account {
-	s := dovecot.Start(t, dovecot.Options{Extra: extra})
-	return account{s.Addr, dovecot.User, dovecot.Password}
+	return serverAccount(dovecot.Start(t, dovecot.Options{Extra: extra}))
 }
 
 func emptyCyrus(t *testing.T) account {
-	s := cyrus.Start(t, "testdata/cyrus")
-	return account{s.Addr, cyrus.User, cyrus.Password}
+	return cyrusAccount(cyrus.Start(t, "testdata/cyrus"))
+}
+
+func emptyCourier(t *testing.T) account {
+	return courierAccount(courier.Start(t, "testdata/courier"))
+}
+
+func cyrusAccount(s *cyrus.Server) account {
+	return account{addr: s.Addr, user: cyrus.User, password: cyrus.Password}
+}
+
+func courierAccount(s *courier.Server) account {
+	return account{addr: s.Addr, user: courier.User, password: courier.Password, below: "INBOX", changesNames: true}
 }
 
 func (a account) url() string { return "imap://" + a.user + "@" + a.addr + "/" }
@@ -192,9 +223,10 @@ func copyMail(t *testing.T, from, to account) {
 		if !selectable(l) || strings.HasSuffix(l.Mailbox, "/..") {
 			continue // Dovecot allows no such name
 		}
-		dst.Create(l.Mailbox, nil).Wait() // INBOX is there already
+		folder := to.mailbox(l.Mailbox)
+		dst.Create(folder, nil).Wait() // INBOX is there already
 		for _, m := range messages(t, src, l.Mailbox) {
-			_, err := appendTo(dst, l.Mailbox, m.raw, m.date)
+			_, err := appendTo(dst, folder, m.raw, m.date)
 			var refused *imap.Error // Cyrus takes no broken mail
 			if err != nil && !errors.As(err, &refused) {
 				t.Fatal(err)

@@ -19,7 +19,7 @@ func TestInterruptedRead(t *testing.T) {
 	l := newLine(t, serverAccount(faultMail(t)))
 	p := newProxy(t, l.account) // keeps the commands
 	mnt := mount(t, p.account, "--timeout", "1h", "--poll", "1h")
-	path := filepath.Join(mnt, "INBOX", "7", "body.txt")
+	path := filepath.Join(mnt, faultFolder, "7", "body.txt")
 	if _, err := os.Stat(path); err != nil { // all but the content is known then
 		t.Fatal(err)
 	}

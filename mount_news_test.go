@@ -15,9 +15,8 @@ import (
 
 // seesAnother has another client deliver to a folder and expunge there, while
 // the mount is up. What the kernel has cached follows.
-func seesAnother(t *testing.T, c *imapclient.Client, mnt, folder string) {
+func seesAnother(t *testing.T, c *imapclient.Client, folder, dir string) {
 	t.Helper()
-	dir := filepath.Join(mnt, folder)
 	before := names(t, dir)
 	uid := deliver(t, c, folder, []byte("Subject: new\r\n\r\nFresh.\r\n"), time.Now())
 	path := filepath.Join(dir, fmt.Sprint(uid))
@@ -47,13 +46,16 @@ func seesAnother(t *testing.T, c *imapclient.Client, mnt, folder string) {
 func TestNewsByIdle(t *testing.T) {
 	forEachServer(t, func(t *testing.T, a account) {
 		c := a.client(t)
-		if err := c.Create("In use", nil).Wait(); err != nil {
+		inUse := a.mailbox("In use")
+		if err := c.Create(inUse, nil).Wait(); err != nil {
 			t.Fatal(err)
 		}
 		mnt := mount(t, a, "--poll", "24h")
-		names(t, filepath.Join(mnt, "INBOX"))
-		for _, folder := range []string{"In use", "INBOX", "In use"} {
-			seesAnother(t, c, mnt, folder)
+		inbox := filepath.Join(mnt, "INBOX")
+		names(t, inbox)
+		for range 2 {
+			seesAnother(t, c, inUse, filepath.Join(a.top(mnt), "In use"))
+			seesAnother(t, c, "INBOX", inbox)
 		}
 	})
 }
@@ -62,22 +64,25 @@ func TestNewsByIdle(t *testing.T) {
 func TestNewsByPoll(t *testing.T) {
 	forEachServer(t, func(t *testing.T, a account) {
 		c := a.client(t)
-		if err := c.Create("Other", nil).Wait(); err != nil {
+		if err := c.Create(a.mailbox("Other"), nil).Wait(); err != nil {
 			t.Fatal(err)
 		}
 		mnt := mount(t, a, "--poll", "200ms", "--connections", "1")
-		names(t, filepath.Join(mnt, "Other"))
+		other := filepath.Join(a.top(mnt), "Other")
+		names(t, other)
 		names(t, filepath.Join(mnt, "INBOX"))
-		seesAnother(t, c, mnt, "Other")
+		seesAnother(t, c, a.mailbox("Other"), other)
 
-		if err := c.Create("Fresh folder", nil).Wait(); err != nil {
+		fresh := a.mailbox("Fresh folder")
+		if err := c.Create(fresh, nil).Wait(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the new folder is listed", func() bool { return slices.Contains(names(t, mnt), "Fresh folder") })
-		if err := c.Delete("Fresh folder").Wait(); err != nil {
+		listed := func() bool { return slices.Contains(names(t, a.top(mnt)), "Fresh folder") }
+		eventually(t, "the new folder is listed", listed)
+		if err := c.Delete(fresh).Wait(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the deleted folder goes", func() bool { return !slices.Contains(names(t, mnt), "Fresh folder") })
+		eventually(t, "the deleted folder goes", func() bool { return !listed() })
 	})
 }
 
@@ -86,15 +91,15 @@ func TestNewsByPoll(t *testing.T) {
 func TestNewsAfterRestart(t *testing.T) {
 	s := faultMail(t)
 	mnt := mount(t, serverAccount(s), "--poll", "24h")
-	inbox := filepath.Join(mnt, "INBOX")
-	before := len(names(t, inbox))
+	folder := filepath.Join(mnt, faultFolder)
+	before := len(names(t, folder))
 	s.Kill()
-	file := filepath.Join(s.Maildir(), "new", "2000000000.M1.test")
+	file := filepath.Join(s.Maildir(), "."+faultFolder, "new", "2000000000.M1.test")
 	if err := os.WriteFile(file, []byte("Subject: new\n\nFresh.\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new message is listed", func() bool { return len(names(t, inbox)) == before+1 })
+	eventually(t, "the new message is listed", func() bool { return len(names(t, folder)) == before+1 })
 }

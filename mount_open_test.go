@@ -27,7 +27,7 @@ func TestOpenTogether(t *testing.T) {
 	}
 	s := dovecot.Start(t, dovecot.Options{})
 	s.Deliver(t, mail...)
-	dir := mount(t, account{s.Addr, dovecot.User, dovecot.Password})
+	dir := mount(t, serverAccount(s))
 	for uid := 1; uid <= files; uid++ {
 		path := filepath.Join(dir, "INBOX", fmt.Sprint(uid), "attachments", "x")
 		if info, err := os.Stat(path); err != nil {

@@ -108,6 +108,7 @@ func doDeeds(t *testing.T, deeds []deed) {
 			"demo":    emptyDemo,
 			"Dovecot": func(t *testing.T) account { return emptyDovecot(t, "") },
 			"Cyrus":   emptyCyrus,
+			"Courier": emptyCourier,
 		} {
 			t.Run(server, func(t *testing.T) {
 				t.Parallel()
@@ -122,7 +123,7 @@ func doDeedsOn(t *testing.T, a account, deeds []deed, all *outcomes) {
 	server := filepath.Base(t.Name())
 	m := &mailbox{client: a.client(t), left: make(map[string][]imap.UID)}
 	for i := range deeds {
-		folder := fmt.Sprintf("deed-%d", i)
+		folder := a.mailbox(fmt.Sprintf("deed-%d", i))
 		m.fill(t, folder)
 		m.left[folder] = every
 	}
@@ -138,8 +139,8 @@ func doDeedsOn(t *testing.T, a account, deeds []deed, all *outcomes) {
 		t.Run(d.act, func(t *testing.T) {
 			t.Parallel()
 			need(t, strings.Fields(d.needs)...)
-			folder := fmt.Sprintf("deed-%d", i)
-			dir := filepath.Join(mnt, folder)
+			name := fmt.Sprintf("deed-%d", i)
+			folder, dir := a.mailbox(name), filepath.Join(a.top(mnt), name)
 			code, said := d.do(t, dir)
 			for _, uid := range d.gone {
 				if _, err := os.Lstat(filepath.Join(dir, fmt.Sprint(uid))); !errors.Is(err, os.ErrNotExist) {

@@ -24,21 +24,21 @@ func TestDeletionsRace(t *testing.T) {
 	}
 	need(t, "rm")
 	forEachServer(t, func(t *testing.T, a account) {
-		c := a.client(t)
-		if err := c.Create("Race", nil).Wait(); err != nil {
+		c, race := a.client(t), a.mailbox("Race")
+		if err := c.Create(race, nil).Wait(); err != nil {
 			t.Fatal(err)
 		}
 		third := a.client(t) // looks at the result
-		if _, err := c.Select("Race", nil).Wait(); err != nil {
+		if _, err := c.Select(race, nil).Wait(); err != nil {
 			t.Fatal(err)
 		}
-		folder := filepath.Join(mount(t, a, "--poll", "50ms"), "Race")
+		folder := filepath.Join(a.top(mount(t, a, "--poll", "50ms")), "Race")
 		want := map[imap.UID]bool{} // what has to be left, and whether it is marked
 		for round := range rounds {
 			r := rand.New(rand.NewPCG(round, 7))
 			var uids []imap.UID
 			for i := range each {
-				uid := deliver(t, c, "Race", letter(fmt.Sprint(round, "-", i)), time.Now())
+				uid := deliver(t, c, race, letter(fmt.Sprint(round, "-", i)), time.Now())
 				uids = append(uids, uid)
 				want[uid] = false
 			}
@@ -62,7 +62,7 @@ func TestDeletionsRace(t *testing.T) {
 			}()
 			for i := range 8 {
 				if i%3 == 0 {
-					want[deliver(t, c, "Race", letter("meanwhile"), time.Now())] = false
+					want[deliver(t, c, race, letter("meanwhile"), time.Now())] = false
 				}
 				mark(t, c, marked[i])
 				want[marked[i]] = true
@@ -73,7 +73,7 @@ func TestDeletionsRace(t *testing.T) {
 				delete(want, uid)
 			}
 			left := map[imap.UID]bool{}
-			for _, m := range messages(t, third, "Race") {
+			for _, m := range messages(t, third, race) {
 				left[m.uid] = slices.Contains(m.flags, imap.FlagDeleted)
 			}
 			for uid, deleted := range want {

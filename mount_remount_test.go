@@ -60,7 +60,7 @@ func inbox(t *testing.T, n int) (*dovecot.Server, *proxy) {
 		all = append(all, oneLetter(i+1))
 	}
 	s.Deliver(t, append(all, largeLetter())...)
-	return s, newProxy(t, account{s.Addr, dovecot.User, dovecot.Password})
+	return s, newProxy(t, serverAccount(s))
 }
 
 func oneLetter(i int) []byte {
@@ -262,7 +262,7 @@ func TestNoServerAndNothingRemembered(t *testing.T) {
 	}
 	addr := ln.Addr().String()
 	ln.Close()
-	a := account{addr, "anna", "secret"}
+	a := account{addr: addr, user: "anna", password: "secret"}
 	p := imapfs(t, []string{"IMAPFS_PASSWORD=secret"}, "--insecure", a.url(), t.TempDir())
 	if code := p.exit(t); code != 1 || !strings.Contains(p.stderr.String(), "refuses connections") {
 		t.Errorf("code %d:\n%s", code, p.stderr)

@@ -77,9 +77,9 @@ func TestSettings(t *testing.T) {
 	} {
 		s := dovecot.Start(t, o)
 		s.Deliver(t, oneLetter(1))
-		servers[name] = account{s.Addr, dovecot.User, dovecot.Password}
+		servers[name] = serverAccount(s)
 		if name == "tls" {
-			servers[name] = account{s.TLS, dovecot.User, dovecot.Password}
+			servers[name] = account{addr: s.TLS, user: dovecot.User, password: dovecot.Password}
 			t.Cleanup(func() { noLogins(t, s, int(handshakes.Load())) })
 		}
 	}

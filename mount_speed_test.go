@@ -28,7 +28,7 @@ func letters(t *testing.T, n int) (p *proxy, mnt string, size int64) {
 		size += int64(len(m))
 	}
 	s.Deliver(t, all...)
-	p = newProxy(t, account{s.Addr, dovecot.User, dovecot.Password})
+	p = newProxy(t, serverAccount(s))
 	return p, mount(t, p.account), size
 }
 

@@ -43,13 +43,21 @@ func TestTrash(t *testing.T) {
 			}
 			return a
 		}, "--trash", "Bin", []string{"MOVE"}},
+		{"courier, named", func(t *testing.T) account { // it marks none
+			a := emptyCourier(t)
+			if err := a.client(t).Create("INBOX.Trash", nil).Wait(); err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}, "--trash=INBOX/Trash", "INBOX/Trash", []string{"COPY", "STORE", "EXPUNGE"}},
 	} {
 		t.Run(c.server, func(t *testing.T) {
 			a := c.start(t)
+			trashBox := a.mailbox(c.trash)
 			raw := []byte("Subject: to go\r\n\r\nBye.\r\n")
 			uid := deliver(t, a.client(t), "INBOX", raw, time.Now())
 			in := len(messages(t, a.client(t), "INBOX"))
-			old := messages(t, a.client(t), c.trash)
+			old := messages(t, a.client(t), trashBox)
 			p := newProxy(t, a)
 			mnt := mount(t, p.account, c.flag)
 			trash := filepath.Join(mnt, c.trash)
@@ -62,7 +70,7 @@ func TestTrash(t *testing.T) {
 			if got := done(p); !slices.Equal(got, c.by) {
 				t.Errorf("done by %q, want %q", got, c.by)
 			}
-			now := messages(t, a.client(t), c.trash)
+			now := messages(t, a.client(t), trashBox)
 			if len(now) != len(old)+1 {
 				t.Fatalf("the trash has %d messages, had %d", len(now), len(old))
 			}
@@ -79,7 +87,7 @@ func TestTrash(t *testing.T) {
 			if got, want := done(p), []string{"STORE", "EXPUNGE"}; !slices.Equal(got, want) {
 				t.Errorf("done in the trash by %q, want %q", got, want)
 			}
-			if n := len(messages(t, a.client(t), c.trash)); n != len(old) {
+			if n := len(messages(t, a.client(t), trashBox)); n != len(old) {
 				t.Errorf("the trash has %d messages, had %d", n, len(old))
 			}
 		})

@@ -17,6 +17,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"imapfs/internal/courier"
 	"imapfs/internal/cyrus"
 	"imapfs/internal/dovecot"
 )
@@ -36,6 +37,10 @@ func expunge(t *testing.T, c *imapclient.Client, uids ...imap.UID) {
 
 func mark(t *testing.T, c *imapclient.Client, uids ...imap.UID) {
 	t.Helper()
+	// Courier passes over a message of which it has not told this client.
+	if err := c.Noop().Wait(); err != nil {
+		t.Fatal(err)
+	}
 	flags := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
 	if err := c.Store(imap.UIDSetNum(uids...), flags, nil).Close(); err != nil {
 		t.Fatal(err)
@@ -53,23 +58,22 @@ func TestFolderMadeAnew(t *testing.T) {
 }
 
 func testFolderMadeAnew(t *testing.T, a account) {
-	c := a.client(t)
-	if err := c.Create("Other", nil).Wait(); err != nil {
+	c, folder := a.client(t), a.mailbox("Other")
+	if err := c.Create(folder, nil).Wait(); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 3 {
-		deliver(t, c, "Other", letter(fmt.Sprint("old ", i+1)), time.Now())
+		deliver(t, c, folder, letter(fmt.Sprint("old ", i+1)), time.Now())
 	}
 	validity := func() uint32 {
-		data, err := c.Status("Other", &imap.StatusOptions{UIDValidity: true}).Wait()
+		data, err := c.Status(folder, &imap.StatusOptions{UIDValidity: true}).Wait()
 		if err != nil {
 			return 0
 		}
 		return data.UIDValidity
 	}
 	old := validity()
-	mnt := mount(t, a)
-	other := filepath.Join(mnt, "Other")
+	other := filepath.Join(a.top(mount(t, a)), "Other")
 	names(t, other)
 	open, err := os.Open(filepath.Join(other, "2", "body.txt"))
 	if err != nil {
@@ -78,19 +82,19 @@ func testFolderMadeAnew(t *testing.T, a account) {
 	defer open.Close()
 
 	eventually(t, "another UIDVALIDITY", func() bool { // it may be the time in seconds
-		c.Delete("Other").Wait()
-		c.Create("Other", nil).Wait()
+		c.Delete(folder).Wait()
+		c.Create(folder, nil).Wait()
 		return validity() != old
 	})
 	for i := range 3 {
-		deliver(t, c, "Other", letter(fmt.Sprint("new ", i+1)), time.Now())
+		deliver(t, c, folder, letter(fmt.Sprint("new ", i+1)), time.Now())
 	}
 
 	// The mount still thinks of the old message.
 	if err := syscall.Rmdir(filepath.Join(other, "1")); err != syscall.ENOENT {
 		t.Errorf("deleting a message of the old folder: %v, want %v", err, syscall.ENOENT)
 	}
-	if got := len(messages(t, a.client(t), "Other")); got != 3 {
+	if got := len(messages(t, a.client(t), folder)); got != 3 {
 		t.Errorf("the new folder has %d messages, want 3", got)
 	}
 	if got, err := io.ReadAll(open); err != nil && !errors.Is(err, syscall.ESTALE) || err == nil && string(got) != "old 2\n" {
@@ -114,15 +118,15 @@ func testFolderMadeAnew(t *testing.T, a account) {
 
 // largeRead opens the large attachment, reads its first piece, lets change
 // happen, and reads on. The rest is right, or an error is given; never is it
-// cut or wrong.
-func largeRead(t *testing.T, change func(t *testing.T, c *imapclient.Client, mnt string)) {
+// cut or wrong. change gets the directory in which the folders are.
+func largeRead(t *testing.T, change func(t *testing.T, a account, c *imapclient.Client, mnt string)) {
 	t.Helper()
 	forEachRealServer(t, func(t *testing.T, start func(t *testing.T) server) { testLargeRead(t, start(t).account, change) })
 }
 
-func testLargeRead(t *testing.T, a account, change func(t *testing.T, c *imapclient.Client, mnt string)) {
-	want := contents(t, filepath.Join(mount(t, a), "Large"))["1/attachments/data.bin"]
-	mnt := mount(t, a, "--poll", "200ms")
+func testLargeRead(t *testing.T, a account, change func(t *testing.T, a account, c *imapclient.Client, mnt string)) {
+	want := contents(t, filepath.Join(a.top(mount(t, a)), "Large"))["1/attachments/data.bin"]
+	mnt := a.top(mount(t, a, "--poll", "200ms"))
 	f, err := os.Open(filepath.Join(mnt, largeFile))
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +137,7 @@ func testLargeRead(t *testing.T, a account, change func(t *testing.T, c *imapcli
 		t.Fatal(err)
 	}
 	c := a.client(t)
-	change(t, c, mnt)
+	change(t, a, c, mnt)
 	rest, err := io.ReadAll(f)
 	got := append(first, rest...)
 	switch {
@@ -148,8 +152,8 @@ func testLargeRead(t *testing.T, a account, change func(t *testing.T, c *imapcli
 }
 
 func TestExpungedDuringLargeRead(t *testing.T) {
-	largeRead(t, func(t *testing.T, c *imapclient.Client, mnt string) {
-		if _, err := c.Select("Large", nil).Wait(); err != nil {
+	largeRead(t, func(t *testing.T, a account, c *imapclient.Client, mnt string) {
+		if _, err := c.Select(a.mailbox("Large"), nil).Wait(); err != nil {
 			t.Fatal(err)
 		}
 		expunge(t, c, 1)
@@ -161,8 +165,8 @@ func TestExpungedDuringLargeRead(t *testing.T) {
 }
 
 func TestFolderRenamedDuringLargeRead(t *testing.T) {
-	largeRead(t, func(t *testing.T, c *imapclient.Client, mnt string) {
-		if err := c.Rename("Large", "Moved", nil).Wait(); err != nil {
+	largeRead(t, func(t *testing.T, a account, c *imapclient.Client, mnt string) {
+		if err := c.Rename(a.mailbox("Large"), a.mailbox("Moved"), nil).Wait(); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the folder has its new name", func() bool {
@@ -174,8 +178,8 @@ func TestFolderRenamedDuringLargeRead(t *testing.T) {
 }
 
 func TestFolderDeletedDuringLargeRead(t *testing.T) {
-	largeRead(t, func(t *testing.T, c *imapclient.Client, mnt string) {
-		if err := c.Delete("Large").Wait(); err != nil {
+	largeRead(t, func(t *testing.T, a account, c *imapclient.Client, mnt string) {
+		if err := c.Delete(a.mailbox("Large")).Wait(); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the folder is not listed", func() bool { return !slices.Contains(names(t, mnt), "Large") })
@@ -253,7 +257,7 @@ func TestBye(t *testing.T) {
 				}
 				close(placed)
 			})
-			out := run(t, "grep", "-ra", "^Line 39 of", filepath.Join(mnt, "INBOX"))
+			out := run(t, "grep", "-ra", "^Line 39 of", filepath.Join(mnt, faultFolder))
 			if got := strings.Count(out, "\n"); got != faultMessages {
 				t.Errorf("grep finds %d lines, want %d", got, faultMessages)
 			}
@@ -268,21 +272,26 @@ func TestConnectionLimit(t *testing.T) {
 		testConnectionLimit(t, serverAccount(dovecot.Start(t, dovecot.Options{Extra: "mail_max_userip_connections = 2"})))
 	})
 	t.Run("cyrus", func(t *testing.T) {
-		testConnectionLimit(t, account{cyrus.Start(t, "testdata/cyrus", "maxlogins_per_user: 2").Addr, cyrus.User, cyrus.Password})
+		testConnectionLimit(t, cyrusAccount(cyrus.Start(t, "testdata/cyrus", "maxlogins_per_user: 2")))
+	})
+	t.Run("courier", func(t *testing.T) {
+		testConnectionLimit(t, courierAccount(courier.Start(t, "testdata/courier", "MAXPERIP=2")))
 	})
 }
 
 func testConnectionLimit(t *testing.T, a account) {
-	folders := []string{"INBOX", "One", "Two", "Three"}
+	folders := []string{"One", "Two", "Three", "Four"}
 	c := a.client(t)
 	for _, folder := range folders {
-		c.Create(folder, nil).Wait() // INBOX is there already
+		if err := c.Create(a.mailbox(folder), nil).Wait(); err != nil {
+			t.Fatal(err)
+		}
 		for i := range 30 {
-			deliver(t, c, folder, letter(fmt.Sprint("number ", i+1)), time.Now())
+			deliver(t, c, a.mailbox(folder), letter(fmt.Sprint("number ", i+1)), time.Now())
 		}
 	}
 	// This client keeps its connection, so one is left for the mount.
-	mnt := mount(t, a, "--connections", "4", "--timeout", "10s")
+	mnt := a.top(mount(t, a, "--connections", "4", "--timeout", "10s"))
 	var wg sync.WaitGroup
 	for _, folder := range folders {
 		wg.Go(func() {

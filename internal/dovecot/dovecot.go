@@ -23,6 +23,7 @@ import (
 	"text/template"
 	"time"
 
+	"imapfs/internal/maildir"
 	"imapfs/internal/process"
 )
 
@@ -211,7 +212,7 @@ func (s *Server) start(binary string, o Options) error {
 	if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
 		return err
 	}
-	if err := s.own("mail", "home"); err != nil {
+	if err := s.own(filepath.Join(s.dir, "mail"), filepath.Join(s.dir, "home")); err != nil {
 		return err
 	}
 	s.args = []string{binary, "-F", "-c", file}
@@ -295,29 +296,11 @@ func (s *Server) DeliverTo(folder string, messages iter.Seq[[]byte]) error {
 }
 
 func (s *Server) deliver(folder string, apart time.Duration, messages iter.Seq[[]byte]) error {
-	sub := "" // Maildir++: a folder is a directory with a dot inside the inbox
-	if folder != "INBOX" {
-		sub = "." + strings.ReplaceAll(folder, "/", ".")
+	dir, err := maildir.Deliver(s.Maildir(), folder, apart, messages)
+	if err != nil {
+		return err
 	}
-	for _, d := range []string{"cur", "new", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(s.Maildir(), sub, d), 0o755); err != nil {
-			return err
-		}
-	}
-	start := time.Date(2001, 1, 1, 12, 0, 0, 0, time.UTC)
-	i := 0
-	for m := range messages {
-		date := start.Add(time.Duration(i) * apart)
-		file := filepath.Join(s.Maildir(), sub, "cur", fmt.Sprintf("%d.M%d.test:2,", date.Unix(), i))
-		if err := os.WriteFile(file, m, 0o644); err != nil {
-			return err
-		}
-		if err := os.Chtimes(file, date, date); err != nil {
-			return err
-		}
-		i++
-	}
-	return s.own(filepath.Join("mail", User, sub))
+	return s.own(dir)
 }
 
 // own gives directories to the user that Dovecot serves the mail as.
@@ -338,7 +321,7 @@ func (s *Server) own(dirs ...string) error {
 		return err
 	}
 	for _, d := range dirs {
-		err := filepath.WalkDir(filepath.Join(s.dir, d), func(path string, _ os.DirEntry, err error) error {
+		err := filepath.WalkDir(d, func(path string, _ os.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,10 @@ func FreeAddr() (string, error) {
 // servers accept connections before they can serve them. The caller has to Kill
 // it, also after an error.
 func Start(cmd *exec.Cmd, addr string) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
 	if err := cmd.Start(); err != nil {
 		return err
 	}
