@@ -240,6 +240,14 @@ func (a *answers) untagged() (whole bool) {
 		return false
 	}
 	switch kind {
+	case "EXISTS", "EXPUNGE", "FETCH":
+		if err != nil {
+			a.unreadable("no number")
+			a.h.Unreadable(kind, a.err)
+			return false
+		}
+	}
+	switch kind {
 	case "OK", "NO", "BAD", "BYE", "PREAUTH":
 		if status, ok := parseStatus(kind + a.rest(longestStatus)); ok && a.err == nil {
 			a.heard(status)

@@ -139,6 +139,8 @@ func TestAnswers(t *testing.T) {
 		{`* NAMESPACE foo`, func(r *recorder) any { return r.prefixes }, []string(nil)},
 
 		{`* 5 EXISTS`, func(r *recorder) any { return r.exists }, []uint32{5}},
+		{`* EXISTS`, func(r *recorder) any { return r.exists }, []uint32(nil)},
+		{`* FETCH (UID 7 RFC822.SIZE 3)`, func(r *recorder) any { return len(r.messages) }, 0},
 		{`* VANISHED (EARLIER) 1:3`, func(r *recorder) any { return r.expunged }, 1},
 		{`* OK [UIDVALIDITY 7] fine`, codes, []string{"UIDVALIDITY 7"}},
 		{`* OK [permanentflags (\Deleted [css3-page] \*)] fine`, codes, []string{`PERMANENTFLAGS (\Deleted [css3-page] \*)`}},
