@@ -18,7 +18,7 @@ type said struct {
 // described is one FETCH.
 type described struct {
 	uids       []uint32
-	contents   []string // of BODY[] from offset 0
+	contents   []string // of BODY[]
 	sizes      []string
 	dates      []string
 	structures []token
@@ -34,8 +34,8 @@ type token struct {
 }
 
 var (
-	wholeBody    = regexp.MustCompile(`(?i)^BODY\[\](<0>)?$`)
-	literalSize  = regexp.MustCompile(`^\{(\d{1,9})\} ?\r?\n`)
+	wholeBody    = regexp.MustCompile(`(?i)^(BODY(\.PEEK)?\[\](<[^>]*>)?|RFC822)$`)
+	literalSize  = regexp.MustCompile(`^\{(\d{1,9})\+?\} *\r?\n`)
 	notGrammar   = regexp.MustCompile(`  |\( |\)[^ )\r\n]`)
 	taggedAnswer = regexp.MustCompile(`(?i)^T\d+ (OK|NO|BAD)\b`)
 )
@@ -116,7 +116,7 @@ func (s *said) take(answer []token, broken bool) {
 func readTokens(s string, depth int) (list []token, rest string, ok bool) {
 	for s != "" {
 		switch c := s[0]; c {
-		case ' ', '\r':
+		case ' ', '\r', '\t':
 			s = s[1:]
 		case '\n':
 			return list, s[1:], depth == 0
@@ -163,7 +163,11 @@ func readTokens(s string, depth int) (list []token, rest string, ok bool) {
 				return list, s, false
 			}
 		default:
-			i := strings.IndexAny(s, " \r\n()\"{")
+			if strings.HasPrefix(s, "~{") { // RFC 3516
+				s = s[1:]
+				continue
+			}
+			i := strings.IndexAny(s, " \t\r\n()\"{")
 			if i < 0 {
 				return list, s, false
 			}
