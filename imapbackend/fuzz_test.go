@@ -119,6 +119,7 @@ func FuzzBackend(f *testing.F) {
 				all.numbers = append(all.numbers, one.numbers...)
 				all.names = append(all.names, one.names...)
 			}
+			found.sent = strings.Join(sent, "")
 			found.check(t, all)
 			for _, command := range s.log {
 				switch f := append(strings.Fields(command), "", "", ""); {
@@ -141,6 +142,7 @@ func FuzzBackend(f *testing.F) {
 type asked struct {
 	b *Backend
 
+	sent       string // by the server
 	folders    []mail.Folder
 	uids       []uint32
 	attr       mail.Attr
@@ -185,7 +187,11 @@ func wasSent(content string, sent []string) bool {
 // check compares with what the server has said, and what it usually says.
 func (a *asked) check(t *testing.T, all said) {
 	for _, folder := range a.folders {
-		if !slices.Contains(all.names, folder.Name) && folder.Name != "INBOX" && !strings.Contains(strings.Join(all.names, ""), "&") {
+		// Decoded, or with a "~" for the second of two, it was not sent as it is; and
+		// one that is no string has all that the line has.
+		name := strings.TrimRight(folder.Name, "~")
+		isASCII := !strings.ContainsFunc(name, func(r rune) bool { return r > '~' })
+		if !slices.Contains(all.names, name) && !strings.Contains(a.sent, name) && name != "INBOX" && isASCII && !strings.Contains(a.sent, "&") {
 			t.Fatalf("a folder %q that was not sent", folder.Name)
 		}
 		mail.FolderName(folder.Name, true)
