@@ -118,7 +118,7 @@ type lease struct {
 
 // confirm waits until the folder is selected. Its error is that of SELECT, or
 // mail.ErrStale if UIDs have another meaning now. It must not be called while
-// the library waits for somebody to take an answer from it: that of SELECT may
+// the reader waits for somebody to take an answer from it: that of SELECT may
 // be the next.
 func (l *lease) confirm() error {
 	if l.need.folder == "" {
