@@ -44,11 +44,11 @@ type answers struct {
 	scanner
 	out []byte // for the library
 
-	mu       sync.Mutex // guards what follows
-	failed   error
-	open     map[string]string // commands whose end has not come, by tag
-	last     int               // number of the last tag
-	mayAgree bool              // IDLE was sent, and the server has not agreed yet
+	mu     sync.Mutex // guards what follows
+	failed error
+	open   map[string]string // commands whose end has not come, by tag
+	last   int               // number of the last tag
+	asks   string            // tag of the IDLE that the server has not agreed to yet
 }
 
 func newAnswers(c *Conn, h Handler) *answers {
@@ -113,7 +113,9 @@ func (a *answers) sent(p []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.open[string(tag)], a.last = verb, number
-	a.mayAgree = a.mayAgree || verb == "IDLE"
+	if verb == "IDLE" {
+		a.asks = string(tag)
+	}
 }
 
 // response reads one response.
@@ -144,8 +146,8 @@ func (a *answers) response() error {
 func (a *answers) agree() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.mayAgree {
-		a.mayAgree = false
+	if a.asks != "" {
+		a.asks = ""
 		a.out = append(a.out, "+ go on\r\n"...)
 	}
 }
@@ -163,9 +165,9 @@ func (a *answers) end(tag string) {
 	a.mu.Lock()
 	verb, isOpen := a.open[tag]
 	delete(a.open, tag)
-	ended := verb == "IDLE" && a.mayAgree // without a word before it
+	ended := tag == a.asks // without a word before it; not that of an IDLE before
 	if ended {
-		a.mayAgree = false
+		a.asks = ""
 	}
 	number, err := strconv.Atoi(strings.TrimPrefix(tag, "T"))
 	stale := err == nil && number <= a.last

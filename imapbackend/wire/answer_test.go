@@ -78,14 +78,14 @@ type pieces struct {
 
 func (p *pieces) Read(b []byte) (int, error) { return p.r.Read(b[:min(len(b), p.size)]) }
 
-// heard is what is made of a stream. Commands T1 to T3 are under way, the last of
-// which is IDLE.
+// heard is what is made of a stream. Commands T0 to T3 are under way: the first is
+// an IDLE that has got its DONE, the last one that nothing was said to.
 func heard(t *testing.T, stream string, size int) (*recorder, string, error) {
 	t.Helper()
 	r := &recorder{}
 	a := newAnswers(hear(stream, size), r)
 	a.out = nil
-	for _, command := range []string{"T1 NOOP\r\n", "T2 SELECT INBOX\r\n", "T3 IDLE\r\n"} {
+	for _, command := range []string{"T0 IDLE\r\n", "T1 NOOP\r\n", "T2 SELECT INBOX\r\n", "T3 IDLE\r\n"} {
 		a.sent([]byte(command))
 	}
 	out, err := io.ReadAll(a)
@@ -251,6 +251,7 @@ func TestPassedOn(t *testing.T) {
 		{"T1 OK x\r\nT1 OK again\r\nT9 OK never asked\r\n", "T1 OK x\r\n"},
 		{"+ go\r\n+ go\r\nT1 OK x\r\n", "+ go on\r\nT1 OK x\r\n"},
 		{"T3 OK ended\r\n+ idling\r\n", "T3 NO IDLE has ended before it began\r\n"},
+		{"T0 OK ended\r\n+ idling\r\n", "T0 OK ended\r\n+ go on\r\n"},
 		{"+\r\nT3 OK ended\r\n", "+ go on\r\nT3 OK ended\r\n"},
 		{"* FLAGS (a [css3-page] {3}\r\nabc)\r\n* ID (\"name\" NIL)\r\n* XYZZY\r\n\r\n* ENABLED X\r\n* CAPABILITY (((\r\nT1 OK x\r\n", "T1 OK x\r\n"},
 		{"an odd line\r\nT1 OK x\r\n", "T1 OK x\r\n"},
