@@ -11,21 +11,25 @@ import (
 	"time"
 
 	"github.com/cheggaaa/pb/v3"
+	"github.com/emersion/go-imap/v2/imapserver"
 	"golang.org/x/term"
 
+	"imapfs/content"
 	"imapfs/fs"
 	"imapfs/mail"
 )
 
 // startMirror begins to mirror, and to tell of it; stop ends both.
 func (s *settings) startMirror(fsys *fs.FS) (stop func()) {
-	patterns := s.mirror
-	if slices.Contains(patterns, "*") {
-		patterns = nil
+	var wants func(mail.Folder) bool // all
+	if !slices.Contains(s.mirror, "*") {
+		wants = func(f mail.Folder) bool {
+			return slices.ContainsFunc(s.mirror, func(pattern string) bool { return matchesFolder(pattern, f) })
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { fsys.Mirror(ctx, patterns) })
+	running.Go(func() { fsys.Mirror(ctx, wants) })
 	running.Go(func() {
 		t := mirrorTeller{w: os.Stderr, begun: time.Now()}
 		if term.IsTerminal(int(os.Stderr.Fd())) {
@@ -39,10 +43,17 @@ func (s *settings) startMirror(fsys *fs.FS) (stop func()) {
 	}
 }
 
+// matchesFolder tells whether a folder is what a pattern of --mirror means, as LIST
+// has them (RFC 9051 §6.3.9): in it * stands for any text, and % for any within one
+// level.
+func matchesFolder(pattern string, f mail.Folder) bool {
+	return imapserver.MatchList(f.Name, f.Delim, "", pattern)
+}
+
 // checkMirror finds a name of --mirror that is that of no folder.
 func (s *settings) checkMirror(folders []mail.Folder) error {
 	for _, pattern := range s.mirror {
-		if !slices.ContainsFunc(folders, func(f mail.Folder) bool { return f.Selectable && fs.MatchesFolder(pattern, f.Name) }) {
+		if !slices.ContainsFunc(folders, func(f mail.Folder) bool { return f.Selectable && matchesFolder(pattern, f) }) {
 			for _, f := range folders {
 				if strings.EqualFold(f.Name, pattern) {
 					return fmt.Errorf("--mirror=%s names no folder; did you mean --mirror=%s?", pattern, f.Name)
@@ -81,7 +92,7 @@ func newMirrorBar(w io.Writer) *pb.ProgressBar {
 		Start()
 }
 
-func (t *mirrorTeller) tell(ctx context.Context, progress func() (fs.Progress, bool)) {
+func (t *mirrorTeller) tell(ctx context.Context, progress func() (content.Progress, bool)) {
 	ticker := time.NewTicker(mirrorLook)
 	defer ticker.Stop()
 	t.last = time.Now()
@@ -126,13 +137,13 @@ func (t *mirrorTeller) clear() {
 }
 
 // isMirrored tells whether everything is here that the server gives.
-func isMirrored(p fs.Progress) bool {
+func isMirrored(p content.Progress) bool {
 	return p.Complete || p.NotAvailable > 0 && p.Folder == "" && p.Error == "" && p.Here+p.NotAvailable >= p.Messages
 }
 
 // mirrorLine tells how far the mirror is, which has fetched so many bytes in
 // some time.
-func mirrorLine(p fs.Progress, bytes int64, in time.Duration) string {
+func mirrorLine(p content.Progress, bytes int64, in time.Duration) string {
 	line := fmt.Sprintf("imapfs: mirror: %s", mirrorShare(p))
 	if rate := float64(bytes) / in.Seconds(); rate >= 1 {
 		left := time.Duration(float64(max(0, p.Bytes-p.BytesHere)) / rate * float64(time.Second))
@@ -141,12 +152,12 @@ func mirrorLine(p fs.Progress, bytes int64, in time.Duration) string {
 	return line
 }
 
-func mirrorShare(p fs.Progress) string {
+func mirrorShare(p content.Progress) string {
 	return fmt.Sprintf("%d of %d messages, %s of %s", p.Here, p.Messages, sizeText(p.BytesHere), sizeText(p.Bytes))
 }
 
 // mirrorEnd is the last line.
-func mirrorEnd(p fs.Progress, in time.Duration) string {
+func mirrorEnd(p content.Progress, in time.Duration) string {
 	switch {
 	case p.NotAvailable > 0:
 		return fmt.Sprintf("imapfs: mirror complete but for %d messages that the server does not give: %d messages, %s in %s", p.NotAvailable, p.Here, sizeText(p.BytesHere), durationText(in))

@@ -12,25 +12,26 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"imapfs/fs"
+	"imapfs/content"
+	"imapfs/mail"
 )
 
 func TestMirrorLine(t *testing.T) {
 	for _, test := range []struct {
-		p     fs.Progress
+		p     content.Progress
 		bytes int64
 		in    time.Duration
 		want  string
 	}{
-		{fs.Progress{Messages: 6046, Here: 2000, Bytes: 33 << 20, BytesHere: 11 << 20}, 11 << 20, 10 * time.Second, "2000 of 6046 messages, 11.0 MiB of 33.0 MiB, 1.1 MiB/s, 20s left"},
-		{fs.Progress{Messages: 6046, Here: 2000, Bytes: 33 << 20, BytesHere: 11 << 20}, 0, 10 * time.Second, "2000 of 6046 messages, 11.0 MiB of 33.0 MiB"},
-		{fs.Progress{Messages: 1, Here: 1, Bytes: 100, BytesHere: 120}, 120, 10 * time.Second, "1 of 1 messages, 120 bytes of 100 bytes, 12 bytes/s, 0.0s left"},
+		{content.Progress{Messages: 6046, Here: 2000, Bytes: 33 << 20, BytesHere: 11 << 20}, 11 << 20, 10 * time.Second, "2000 of 6046 messages, 11.0 MiB of 33.0 MiB, 1.1 MiB/s, 20s left"},
+		{content.Progress{Messages: 6046, Here: 2000, Bytes: 33 << 20, BytesHere: 11 << 20}, 0, 10 * time.Second, "2000 of 6046 messages, 11.0 MiB of 33.0 MiB"},
+		{content.Progress{Messages: 1, Here: 1, Bytes: 100, BytesHere: 120}, 120, 10 * time.Second, "1 of 1 messages, 120 bytes of 100 bytes, 12 bytes/s, 0.0s left"},
 	} {
 		if got := mirrorLine(test.p, test.bytes, test.in); got != "imapfs: mirror: "+test.want {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
 	}
-	p := fs.Progress{Folders: 1, Messages: 3, Here: 2, BytesHere: 2048, NotAvailable: 1}
+	p := content.Progress{Folders: 1, Messages: 3, Here: 2, BytesHere: 2048, NotAvailable: 1}
 	if !isMirrored(p) || !strings.Contains(mirrorEnd(p, time.Second), "complete but for 1 messages that the server does not give: 2 messages, 2.0 KiB") {
 		t.Errorf("got %q", mirrorEnd(p, time.Second))
 	}
@@ -84,9 +85,9 @@ func TestMirrorBarIsDrawnAndCleared(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		looks := 0
-		progress := func() (fs.Progress, bool) {
+		progress := func() (content.Progress, bool) {
 			looks++
-			p := fs.Progress{Folders: 1, Folder: "INBOX", Messages: 50, Here: looks * 10, Bytes: 50 << 20, BytesHere: int64(looks) * (10 << 20)}
+			p := content.Progress{Folders: 1, Folder: "INBOX", Messages: 50, Here: looks * 10, Bytes: 50 << 20, BytesHere: int64(looks) * (10 << 20)}
 			if looks == 5 {
 				p.Complete = true
 				if interrupted {
@@ -173,4 +174,19 @@ func openTerminal(t *testing.T) (control, terminal *os.File) {
 		t.Fatal(err)
 	}
 	return control, terminal
+}
+
+func TestMirrorPatterns(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"INBOX", "INBOX", true}, {"INBOX", "INBOX/x", false}, {"*", "a/b", true}, {"Archive/*", "Archive/2024/1", true},
+		{"Archive/*", "Archive", false}, {"*x*", "axb", true}, {"*x*", "ab", false}, {"", "", true}, {"a*b*c", "a-b-b-c", true}, {"a*b", "ab-", false},
+		{"Archive/%", "Archive/2024", true}, {"Archive/%", "Archive/2024/1", false},
+	} {
+		if got := matchesFolder(c.pattern, mail.Folder{Name: c.name, Delim: '/'}); got != c.want {
+			t.Errorf("matchesFolder(%q, %q) is %v", c.pattern, c.name, got)
+		}
+	}
 }

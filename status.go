@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"imapfs/cache"
+	"imapfs/content"
 	"imapfs/fs"
 	"imapfs/imapbackend"
 )
@@ -29,10 +30,10 @@ type report struct {
 	Version string    `json:"version"`
 	Since   time.Time `json:"since"`
 	imapbackend.Status
-	Memory     cache.Stats  `json:"memory_cache"`
-	Disk       *cache.Stats `json:"disk_cache"` // null for none
-	Mirror     *fs.Progress `json:"mirror"`     // null for none
-	LastErrors []event      `json:"last_errors"`
+	Memory     cache.Stats       `json:"memory_cache"`
+	Disk       *cache.Stats      `json:"disk_cache"` // null for none
+	Mirror     *content.Progress `json:"mirror"`     // null for none
+	LastErrors []event           `json:"last_errors"`
 }
 
 func (s *status) json() []byte {

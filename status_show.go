@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapfs/cache"
+	"imapfs/content"
 	"imapfs/fs"
 )
 
@@ -182,7 +183,7 @@ func cacheText(s *cache.Stats) string {
 	return fmt.Sprintf("%s of %s, %d entries, %d hits, %d misses", sizeText(s.Bytes), sizeText(s.Budget), s.Entries, s.Hits, s.Misses)
 }
 
-func mirrorText(p *fs.Progress) string {
+func mirrorText(p *content.Progress) string {
 	switch {
 	case p == nil:
 		return "none; --mirror keeps one"

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -79,7 +78,7 @@ func waitFor(dir string, follow bool, w io.Writer) error {
 			return err
 		}
 		for _, uid := range came {
-			if _, err := fmt.Fprintln(w, filepath.Join(dir, strconv.FormatUint(uint64(uid), 10))); err != nil {
+			if _, err := fmt.Fprintln(w, filepath.Join(dir, fs.MessageName(uid))); err != nil {
 				return err
 			}
 		}
@@ -170,8 +169,8 @@ func uidsIn(dir string) ([]uint32, error) {
 	}
 	var uids []uint32
 	for _, e := range entries {
-		if uid, err := strconv.ParseUint(e.Name(), 10, 32); err == nil {
-			uids = append(uids, uint32(uid))
+		if uid, ok := fs.ParseMessageName(e.Name()); ok {
+			uids = append(uids, uid)
 		}
 	}
 	slices.Sort(uids)

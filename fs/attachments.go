@@ -2,11 +2,13 @@ package fs
 
 import (
 	"context"
+	"slices"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"imapfs/content"
 	"imapfs/mail"
 )
 
@@ -17,8 +19,14 @@ type attachmentsNode struct {
 	message *messageNode
 }
 
+func (n *messageNode) newAttachments() *attachmentsNode {
+	a := &attachmentsNode{message: n}
+	a.unhides = a
+	return a
+}
+
 func (n *attachmentsNode) number() gofs.StableAttr {
-	return n.message.numbers.of(n.message.id.UID, kindAttachments, syscall.S_IFDIR)
+	return n.message.numberOf(kindAttachments, syscall.S_IFDIR)
 }
 
 var _ = (gofs.NodeGetattrer)((*attachmentsNode)(nil))
@@ -27,65 +35,67 @@ func (n *attachmentsNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *f
 	return n.message.getattr(ctx, n.number(), out)
 }
 
-// visible returns the attachments that are not hidden.
-func (n *attachmentsNode) visible(ctx context.Context) ([]mail.Attachment, error) {
-	root, err := n.message.structure(ctx)
+// shown returns all attachments, and those that are not hidden.
+func (n *attachmentsNode) shown(ctx context.Context) (all, shown []mail.Attachment, err error) {
+	root, err := n.message.content.Structure(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	all = root.Attachments()
+	shown = slices.DeleteFunc(slices.Clone(all), func(a mail.Attachment) bool { return n.hides(a.Name) })
+	return all, shown, nil
+}
+
+// find returns the attachment of this name if it is shown, else mail.ErrNotFound.
+func (n *attachmentsNode) find(ctx context.Context, name string) (*content.File, error) {
+	_, shown, err := n.shown(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var left []mail.Attachment
-	for _, a := range root.Attachments() {
-		if !n.hidden.has(a.Name) {
-			left = append(left, a)
-		}
+	i := slices.IndexFunc(shown, func(a mail.Attachment) bool { return a.Name == name })
+	if i < 0 {
+		return nil, mail.ErrNotFound
 	}
-	return left, nil
+	return n.message.content.File(content.Attachment, shown[i].Part), nil
 }
 
 var _ = (gofs.NodeLookuper)((*attachmentsNode)(nil))
 
 func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	ctx, finish := n.message.fsys.wait(ctx)
+	ctx, finish := n.message.fsys.call(ctx)
 	defer finish()
-	all, err := n.visible(ctx)
+	file, err := n.find(ctx, name)
 	if err != nil {
-		return nil, n.message.fsys.errno("look into "+n.message.id.String(), err)
-	}
-	for _, a := range all {
-		if a.Name == name {
-			child := &fileNode{message: n.message, kind: kindAttachment, part: a.Part}
-			return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out, asked)
+		if n.hides(name) {
+			out.SetEntryTimeout(onTheWay) // see messageNode.Lookup
 		}
+		return nil, n.message.errno("look into", err)
 	}
-	if n.hidden.has(name) {
-		out.SetEntryTimeout(onTheWay) // see messageNode.Lookup
-	}
-	return nil, syscall.ENOENT
+	return n.message.lookupFile(ctx, n.EmbeddedInode(), name, file, out, asked)
 }
 
 var _ = (gofs.NodeOpendirHandler)((*attachmentsNode)(nil))
 
 func (n *attachmentsNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	ctx, finish := n.message.fsys.wait(ctx)
+	ctx, finish := n.message.fsys.call(ctx)
 	defer finish()
-	all, err := n.visible(ctx)
+	all, shown, err := n.shown(ctx)
 	if err != nil {
-		return nil, 0, n.message.fsys.errno("list "+n.message.id.String(), err)
+		return nil, 0, n.message.errno("list", err)
 	}
-	files := make(map[string]*mail.Part, len(all))
-	l := &listing{}
-	if len(all) == 0 && n.hidden.any() {
+	files := make(map[string]*mail.Part, len(shown))
+	l := &listing{lookup: func(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+		ctx, finish := n.message.fsys.call(ctx)
+		defer finish()
+		file := n.message.content.File(content.Attachment, files[name])
+		return n.message.lookupFile(ctx, n.EmbeddedInode(), name, file, out, listed)
+	}}
+	if len(shown) == 0 && len(all) > 0 {
 		l.named = append(l.named, dot(n.number()))
 	}
-	l.lookup = func(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-		ctx, finish := n.message.fsys.wait(ctx)
-		defer finish()
-		child := &fileNode{message: n.message, kind: kindAttachment, part: files[name]}
-		return n.message.newFile(ctx, n.EmbeddedInode(), name, child, out, listed)
-	}
-	for _, a := range all {
+	for _, a := range shown {
 		files[a.Name] = a.Part
-		id := (&fileNode{message: n.message, kind: kindAttachment, part: a.Part}).number()
+		id := n.message.numbers.attachment(n.message.content.ID.UID, a.Part.Section)
 		l.named = append(l.named, fuse.DirEntry{Name: a.Name, Mode: syscall.S_IFREG, Ino: id.Ino})
 	}
 	return l, 0, 0
@@ -96,17 +106,20 @@ var _ = (gofs.NodeUnlinker)((*attachmentsNode)(nil))
 // Unlink hides an attachment for a while, as in the message's own directory. A
 // mv out of the mount ends with it.
 func (n *attachmentsNode) Unlink(ctx context.Context, name string) syscall.Errno {
-	ctx, finish := n.message.fsys.wait(ctx)
+	ctx, finish := n.message.fsys.call(ctx)
 	defer finish()
-	all, err := n.visible(ctx)
-	if err != nil {
-		return n.message.fsys.errno("look into "+n.message.id.String(), err)
+	if _, err := n.find(ctx, name); err != nil {
+		return n.message.errno("look into", err)
 	}
-	for _, a := range all {
-		if a.Name == name {
-			n.message.fsys.hide(n.EmbeddedInode(), &n.hidden, name)
-			return 0
-		}
-	}
-	return syscall.ENOENT
+	n.message.fsys.leaving.hide(n.inDir(name))
+	return 0
 }
+
+// inDir is a name in the directory, for the table of what is leaving.
+func (n *attachmentsNode) inDir(name string) hiddenName {
+	return hiddenName{n.message.content.ID, kindAttachments, name}
+}
+
+func (n *attachmentsNode) hides(name string) bool { return n.message.fsys.leaving.hides(n.inDir(name)) }
+
+func (n *attachmentsNode) unhide(name string) { n.message.fsys.leaving.show(n.inDir(name)) }

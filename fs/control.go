@@ -7,6 +7,8 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/content"
 )
 
 // StatusPath is where a mount tells of itself, from its root.
@@ -46,7 +48,7 @@ func (n *controlNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 		return nil, syscall.ENOENT
 	}
 	file := &statusNode{fsys: n.fsys, text: n.fsys.opt.Status(), at: time.Now()}
-	id := numbersOf("status", 0).of(n.fsys.snapshots.Add(1), kindRaw, syscall.S_IFREG)
+	id := numbersOf("status", 0).of(n.fsys.snapshots.Add(1), content.Raw, syscall.S_IFREG)
 	n.fsys.fill(&out.Attr, id, file.at, int64(len(file.text)))
 	return n.NewInode(ctx, file, id), 0
 }
@@ -79,11 +81,11 @@ func (n *statusNode) Open(context.Context, uint32) (gofs.FileHandle, uint32, sys
 	return &statusHandle{n.text}, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
 }
 
-type statusHandle struct{ text loaded }
+type statusHandle struct{ text content.Loaded }
 
 var _ = (gofs.FileReader)((*statusHandle)(nil))
 
 func (h *statusHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	b, _ := h.text.read(ctx, dest, off)
+	b, _ := h.text.Read(ctx, dest, off)
 	return fuse.ReadResultData(b), 0
 }

@@ -11,29 +11,31 @@ import (
 	"syscall"
 	"testing"
 
+	"imapfs/internal/fakemail"
 	"imapfs/mail"
 )
 
 func TestDeletionGoesOnWithoutItsCaller(t *testing.T) {
-	f := &fakeMail{validity: 1, messages: map[uint32]fakeMessage{7: {raw: smallMessage}}}
+	f := &fakemail.Server{Validity: 1, Mail: map[uint32]fakemail.Message{7: {Raw: smallMessage}}}
 	fsys := newFS(t, f, 0)
 	id := mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7}
-	n := &messageNode{fsys: fsys, id: id}
-	f.mu.Lock() // the server does not answer
+	n := fsys.message(id)
+	f.Lock() // the server does not answer
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if errno := fsys.delete(ctx, id); errno != syscall.EINTR {
 		t.Errorf("an interrupted deletion gives %v, want EINTR", errno)
 	}
-	f.mu.Unlock()
+	f.Unlock()
 	eventually(t, "the message is gone", func() bool { return n.check() == syscall.ENOENT })
-	eventually(t, "nothing is under way", func() bool { return !n.isDeleting() })
+	eventually(t, "nothing is under way", func() bool { return !fsys.leaving.deletes(id) })
 }
 
 func TestRefusedDeletionChangesNothing(t *testing.T) {
-	f := &fakeMail{validity: 1, messages: map[uint32]fakeMessage{7: {raw: smallMessage}}, refuses: mail.ErrRefused}
+	f := &fakemail.Server{Validity: 1, Mail: map[uint32]fakemail.Message{7: {Raw: smallMessage}}, Refuses: mail.ErrRefused}
 	fsys := newFS(t, f, 0)
-	n := &messageNode{fsys: fsys, id: mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7}}
+	id := mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7}
+	n := fsys.message(id)
 	for _, name := range []string{bodyName, headersName, rawName} {
 		if errno := n.Unlink(t.Context(), name); errno != 0 {
 			t.Fatal(errno)
@@ -42,10 +44,10 @@ func TestRefusedDeletionChangesNothing(t *testing.T) {
 	if errno := n.remove(t.Context()); errno != syscall.EIO {
 		t.Errorf("a refused deletion gives %v, want EIO", errno)
 	}
-	if n.isDeleting() || len(f.messages) != 1 {
+	if fsys.leaving.deletes(id) || len(f.Mail) != 1 {
 		t.Error("something has changed")
 	}
-	if files, err := n.listed(t.Context()); err != nil || len(files) != 3 {
+	if files, err := n.shown(t.Context()); err != nil || len(files) != 3 {
 		t.Errorf("the directory shows %v, %v; what rm -r has hidden is to be back", files, err)
 	}
 }
@@ -118,26 +120,29 @@ func list(t *testing.T, dir string) []string {
 
 // TestHiddenComesBack has the time of hidden names pass.
 func TestHiddenComesBack(t *testing.T) {
-	fsys := newFS(t, &fakeMail{}, 0)
-	h := &hidden{}
-	for _, name := range []string{"a", "b"} {
-		fsys.hide(fsys.root.EmbeddedInode(), h, name)
+	fsys := newFS(t, &fakemail.Server{}, 0)
+	l := &fsys.leaving
+	a := hiddenName{mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7}, kindMessage, "a"}
+	b := a
+	b.name = "b"
+	for _, n := range []hiddenName{a, b} {
+		l.hide(n)
 	}
-	h.mu.Lock()
-	h.until["a"] = h.until["a"].Add(-hideFor)
-	h.mu.Unlock()
-	if h.has("a") || !h.has("b") {
-		t.Errorf("hidden: a %t, b %t; want only b", h.has("a"), h.has("b"))
+	l.mu.Lock()
+	l.hidden[a] = l.hidden[a].Add(-hideFor)
+	l.mu.Unlock()
+	if l.hides(a) || !l.hides(b) {
+		t.Errorf("hidden: a %t, b %t; want only b", l.hides(a), l.hides(b))
 	}
-	h.expire()
-	if h.timer == nil || len(h.until) != 1 {
-		t.Errorf("%v is hidden, timer %v; want b, and a timer for it", h.until, h.timer)
+	l.expire()
+	if l.timer == nil || len(l.hidden) != 1 {
+		t.Errorf("%v is hidden, timer %v; want b, and a timer for it", l.hidden, l.timer)
 	}
-	h.mu.Lock()
-	h.until["b"] = h.until["b"].Add(-hideFor)
-	h.mu.Unlock()
-	h.expire()
-	if h.has("b") || h.timer != nil {
+	l.mu.Lock()
+	l.hidden[b] = l.hidden[b].Add(-hideFor)
+	l.mu.Unlock()
+	l.expire()
+	if l.hides(b) || l.timer != nil {
 		t.Error("something is left")
 	}
 }

@@ -7,11 +7,12 @@ import (
 	"syscall"
 	"testing"
 
+	"imapfs/internal/fakemail"
 	"imapfs/mail"
 )
 
 func TestErrno(t *testing.T) {
-	fsys := newFS(t, &fakeMail{}, 0)
+	fsys := newFS(t, &fakemail.Server{}, 0)
 	for _, test := range []struct {
 		err  error
 		want syscall.Errno

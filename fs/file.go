@@ -2,15 +2,13 @@ package fs
 
 import (
 	"context"
-	"encoding/binary"
-	"strconv"
 	"sync"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"imapfs/mail"
+	"imapfs/content"
 )
 
 // fileNode is a file of a message: its header, its text, its HTML, the raw
@@ -19,82 +17,38 @@ type fileNode struct {
 	gofs.Inode
 	unchangeable
 	message *messageNode
-	kind    kind
-	part    *mail.Part // of body.html and of an attachment
-
-	mu     sync.Mutex // guards what follows
-	stream *stream    // where the file is too large to be loaded by open
-	opens  int
-	exact  bool // length is the file's size; FS.sizes may have forgotten it
-	length int64
-	told   int64 // the size that the kernel was told last
-	voided bool  // and that it may not believe any more
-	given  bool  // the kernel was given the content with OPEN
+	content *content.File
+	told    told
 }
 
 func (n *fileNode) number() gofs.StableAttr {
-	if n.kind == kindAttachment {
-		return n.message.numbers.attachment(n.message.id.UID, n.part.Section)
+	if n.content.Kind == content.Attachment {
+		return n.message.numbers.attachment(n.message.content.ID.UID, n.content.Part.Section)
 	}
-	return n.message.numbers.of(n.message.id.UID, n.kind, syscall.S_IFREG)
+	return n.message.numberOf(n.content.Kind, syscall.S_IFREG)
 }
 
-// exactSize returns the file's size in bytes if that is known.
-func (n *fileNode) exactSize() (int64, bool) {
-	if size, ok := n.message.fsys.sizes.Get(n.number()); ok {
-		return size, true
-	}
-	n.mu.Lock()
-	exact, length := n.exact, n.length
-	n.mu.Unlock()
-	if exact {
-		return length, true
-	}
-	if whole := n.message.fsys.smallNow(n.message.id); whole != nil {
-		if text, ok := whole.text(n.kind); ok {
-			n.remember(int64(len(text)))
-			return int64(len(text)), true
+// lookupFile answers a LOOKUP of a file in the message. Nothing is loaded for a
+// listing: an entry without a node is only a name, and the kernel asks when
+// somebody wants more.
+func (n *messageNode) lookupFile(ctx context.Context, dir *gofs.Inode, name string, file *content.File, out *fuse.EntryOut, why occasion) (*gofs.Inode, syscall.Errno) {
+	child := &fileNode{message: n, content: file}
+	if known := dir.GetChild(name); known != nil {
+		if file, ok := known.Operations().(*fileNode); ok && file.number() == child.number() {
+			child = file // it may know its size
 		}
 	}
-	if b, ok := n.message.fsys.cache.Disk().Get(n.sizeKey()); ok && len(b) == 8 {
-		size := int64(binary.BigEndian.Uint64(b))
-		n.remember(size)
-		return size, true
-	}
-	return 0, false
-}
-
-// sizeKey names the file's exact size in the cache on disk.
-func (n *fileNode) sizeKey() string {
-	key := append([]byte(messagePrefix(n.message.id)), "size"...)
-	key = strconv.AppendInt(key, mail.Version, 10)
-	key = append(key, '/')
-	if n.part != nil {
-		key = append(key, n.part.Section...)
-	}
-	return string(append(key, byte(n.kind)))
-}
-
-// exactly returns the file's size, for which it may have to be loaded.
-func (n *fileNode) exactly(ctx context.Context) (int64, error) {
-	if size, exact := n.exactSize(); exact {
-		return size, nil
-	}
-	c, err := n.load(ctx)
-	if err != nil {
-		return 0, err
-	}
-	size := int64(0)
-	switch c := c.(type) {
-	case loaded:
-		size = int64(len(c))
-	case *stream:
-		if size, err = c.size(ctx); err != nil {
-			return 0, err
+	if n.fsys.onlyExact.Load() {
+		if _, exact := child.content.Exact(); !exact && why == listed {
+			return nil, syscall.ENOENT
+		}
+		if _, err := child.content.Size(ctx); err != nil {
+			return nil, n.errno("size of a file of", err)
 		}
 	}
-	n.setSize(size)
-	return size, nil
+	size, final := child.sizeNow()
+	n.fillEntry(out, child.number(), size, final)
+	return n.NewInode(ctx, child, child.number()), 0
 }
 
 // An estimate is never 0: programs do not read files that are empty.
@@ -103,98 +57,55 @@ func estimated(size int64) int64 { return max(size, 1) }
 // sizeNow is the answer to a LOOKUP, which waits for nothing: the size, or an
 // estimate. final tells whether the kernel may keep it.
 func (n *fileNode) sizeNow() (size int64, final bool) {
-	if size, exact := n.exactSize(); exact {
-		n.setTold(size)
+	if size, exact := n.content.Exact(); exact {
+		n.told.answer(size)
 		return size, true
 	}
-	size, good := n.guess()
+	size, good := n.content.Guess()
 	size = estimated(size)
-	n.setTold(size)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return size, good && keepEstimates && n.opens == 0 // who has it open wants the truth
+	open := n.told.answer(size)
+	return size, good && keepEstimates && !open
 }
 
 // size is the answer to a GETATTR: while the file is open the size, and who
 // asks waits for it; else an estimate will do.
-func (n *fileNode) size(ctx context.Context) (int64, error) {
-	size, exact := n.exactSize()
-	if !exact {
-		n.mu.Lock()
-		s, open := n.stream, n.opens > 0
-		n.mu.Unlock()
-		var err error
-		if n.message.fsys.onlyExact.Load() {
-			size, err = n.exactly(ctx)
-		} else if s != nil && open {
-			if size, err = s.size(ctx); err == nil {
-				n.setSize(size)
-			}
-		} else {
-			size, err = n.estimate(ctx)
-			size = estimated(size)
-		}
-		if err != nil {
-			return size, err
-		}
+func (n *fileNode) size(ctx context.Context, open bool) (size int64, exact bool, err error) {
+	size, exact = n.content.Exact()
+	switch {
+	case exact:
+	case n.message.fsys.onlyExact.Load() || open && n.content.IsStreamed():
+		size, err = n.content.Size(ctx)
+		exact = true
+	default:
+		size, err = n.content.Estimate(ctx)
+		size = estimated(size)
 	}
-	n.setTold(size)
-	return size, nil
-}
-
-// setTold notes the size that the kernel is told.
-func (n *fileNode) setTold(size int64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.told, n.voided = size, false
-}
-
-// setSize remembers the exact size, also for the next mount, unless a look at
-// the small message tells it then.
-func (n *fileNode) setSize(size int64) {
-	n.remember(size)
-	if attr, known := n.message.known(); n.part == nil && known && attr.Size < wholeSize {
-		return
+	if err == nil {
+		n.told.answer(size)
 	}
-	n.message.fsys.cache.Disk().Offer(n.sizeKey(), binary.BigEndian.AppendUint64(nil, uint64(size)))
-}
-
-// remember keeps the exact size: here for as long as the kernel knows the node,
-// and in FS.sizes for the next time.
-func (n *fileNode) remember(size int64) {
-	n.mu.Lock()
-	n.exact, n.length = true, size
-	n.mu.Unlock()
-	n.message.fsys.sizes.Add(n.number(), size)
+	return size, exact, err
 }
 
 var _ = (gofs.NodeGetattrer)((*fileNode)(nil))
 
 func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	fsys := n.message.fsys
-	ctx, finish := fsys.wait(ctx)
+	ctx, finish := fsys.call(ctx)
 	defer finish()
-	n.mu.Lock()
-	open := n.opens > 0
-	n.mu.Unlock()
+	open := n.told.isOpen()
 	if errno := n.message.check(); errno != 0 && !(open && errno == syscall.ENOENT) {
 		return errno
 	}
-	size, err := n.size(ctx)
+	size, exact, err := n.size(ctx, open)
 	if err == nil {
-		_, err = n.message.attr(ctx)
+		_, err = n.message.content.Attr(ctx)
 	}
 	if err != nil {
-		return fsys.errno("size of a file of "+n.message.id.String(), err)
+		return n.message.errno("size of a file of", err)
 	}
 	date, known := n.message.date()
-	fsys.fill(&out.Attr, n.number(), date, estimated(size))
-	if _, exact := n.exactSize(); exact {
-		out.Size = uint64(size)
-		if known {
-			out.SetTimeout(keep)
-		}
-	} else if known && err == nil && keepEstimates && !open {
+	fsys.fill(&out.Attr, n.number(), date, size)
+	if known && (exact || keepEstimates && !open) {
 		out.SetTimeout(keep)
 	}
 	return 0
@@ -210,37 +121,21 @@ func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint3
 		return nil, 0, syscall.EPERM
 	}
 	fsys := n.message.fsys
-	ctx, finish := fsys.wait(ctx)
+	ctx, finish := fsys.call(ctx)
 	defer finish()
 	if errno := n.message.check(); errno != 0 {
 		return nil, 0, errno
 	}
 	h := &handle{file: n}
-	size, exact := n.exactSize()
+	size, exact := n.content.Exact()
 	if !exact {
-		content, err := h.get(ctx)
-		if err != nil {
-			return nil, 0, fsys.errno("read "+n.message.id.String(), err)
+		if _, err := h.get(ctx); err != nil {
+			return nil, 0, n.message.errno("read", err)
 		}
-		if b, ok := content.(loaded); ok {
-			size, exact = int64(len(b)), true
-			n.setSize(size)
-		}
+		size, exact = n.content.Exact()
 	}
-	n.mu.Lock()
-	// Nobody knows the size yet, or the kernel was told too much and would put
-	// zeros where the file has ended: each read is answered by itself then,
-	// until the kernel has asked anew.
-	var flags uint32 = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
-	if !exact || n.told > size {
-		flags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
-	}
-	void := !n.voided && (!exact || n.told != size)
 	// Where OPEN is spared a READ opens the file, and the kernel holds the page.
-	give := exact && n.told == size && !n.voided && !n.given && !fsys.noOpen.Load()
-	n.given = n.given || give
-	n.opens++ // before the notification: no estimate is given out to keep behind it
-	n.mu.Unlock()
+	flags, void, give := n.told.open(size, exact, !fsys.noOpen.Load())
 	if give {
 		n.give(ctx, size)
 	}
@@ -250,9 +145,7 @@ func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint3
 		n.NotifyContent(-1, 0)
 		// Only now, so that whoever opens the file meanwhile does not read by
 		// the estimate that the kernel still has.
-		n.mu.Lock()
-		n.voided = true
-		n.mu.Unlock()
+		n.told.void()
 	}
 	return h, flags, 0
 }
@@ -264,12 +157,7 @@ func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint3
 // The kernel has the exact size already. It waits for a page that somebody else
 // is reading, which another request answers.
 func (n *fileNode) give(ctx context.Context, size int64) {
-	whole := n.message.fsys.smallNow(n.message.id)
-	if whole == nil {
-		return
-	}
-	if text, ok := whole.text(n.kind); ok && int64(len(text)) == size && size > 0 {
-		n.message.fsys.walks.opened(ctx, n.message.id) // as a READ would
+	if text, ok := n.content.Open(ctx); ok && int64(len(text)) == size && size > 0 {
 		n.WriteCache(0, text)
 	}
 }
@@ -278,41 +166,40 @@ func (n *fileNode) give(ctx context.Context, size int64) {
 type handle struct {
 	file *fileNode
 
-	mu      sync.Mutex // guards content
-	content content    // nil until somebody reads
+	mu    sync.Mutex    // guards bytes
+	bytes content.Bytes // nil until somebody reads
 }
 
 // get returns the content, and loads it the first time.
-func (h *handle) get(ctx context.Context) (content, error) {
+func (h *handle) get(ctx context.Context) (content.Bytes, error) {
 	h.mu.Lock()
-	c := h.content
+	b := h.bytes
 	h.mu.Unlock()
-	if c != nil {
-		return c, nil
+	if b != nil {
+		return b, nil
 	}
-	c, err := h.file.load(ctx)
+	b, err := h.file.content.Load(ctx)
 	if err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.content = c
-	return c, nil
+	h.bytes = b
+	return b, nil
 }
 
 var _ = (gofs.FileReader)((*handle)(nil))
 
 func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	fsys := h.file.message.fsys
-	ctx, finish := fsys.wait(ctx)
+	ctx, finish := h.file.message.fsys.call(ctx)
 	defer finish()
-	content, err := h.get(ctx)
+	bytes, err := h.get(ctx)
 	var b []byte
 	if err == nil {
-		b, err = content.read(ctx, dest, off)
+		b, err = bytes.Read(ctx, dest, off)
 	}
 	if err != nil {
-		return nil, fsys.errno("read "+h.file.message.id.String(), err)
+		return nil, h.file.message.errno("read", err)
 	}
 	return fuse.ReadResultData(b), 0
 }
@@ -320,8 +207,6 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 var _ = (gofs.FileReleaser)((*handle)(nil))
 
 func (h *handle) Release(context.Context) syscall.Errno {
-	h.file.mu.Lock()
-	defer h.file.mu.Unlock()
-	h.file.opens--
+	h.file.told.release()
 	return 0
 }

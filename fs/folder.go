@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"imapfs/mail"
+	"imapfs/tree"
 )
 
 // folderNode is a directory of messages and of further folders. The root is
@@ -22,12 +22,10 @@ type folderNode struct {
 	path []string // of names, from the root
 }
 
-func (n *folderNode) number() gofs.StableAttr {
-	if d := n.fsys.directory(n.path); d != nil {
-		return folderNumber(d.key)
-	}
-	return n.StableAttr()
-}
+// now returns the folder that is at the node's path now, nil if there is none.
+func (n *folderNode) now() *tree.Folder { return n.fsys.folders.At(n.path) }
+
+func (n *folderNode) messages(f *tree.Folder) view { return view{n.fsys, f.Mailbox()} }
 
 var _ = (gofs.NodeGetattrer)((*folderNode)(nil))
 
@@ -36,13 +34,13 @@ var _ = (gofs.NodeGetattrer)((*folderNode)(nil))
 // folder, which LOOKUP spares: a path leads through many folders that nobody
 // wants to know anything of.
 func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	d := n.fsys.directory(n.path)
-	if d == nil {
+	f := n.now()
+	if f == nil {
 		return syscall.ENOENT
 	}
-	date, known := n.newest(ctx, d)
-	n.fsys.fill(&out.Attr, n.number(), date, 0)
-	changed := n.fsys.changedAt(d)
+	date, known := n.newest(ctx, f)
+	n.fsys.fill(&out.Attr, folderNumber(f.Key), date, 0)
+	changed := n.fsys.changes.at(f.Mailbox(), n.fsys.start)
 	out.SetTimes(nil, nil, &changed)
 	if known {
 		out.SetTimeout(keep)
@@ -50,30 +48,16 @@ func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 	return 0
 }
 
-// changedAt returns when the messages of a directory have last changed, that of
-// the mount if they have not.
-func (fsys *FS) changedAt(d *directory) time.Time {
-	fsys.mu.Lock()
-	defer fsys.mu.Unlock()
-	if at, ok := fsys.changed[d.mailbox]; ok && d.mailbox != "" {
-		return at
-	}
-	return fsys.start
-}
-
 // newest returns the date of the newest message, that of the mount if there is
 // none. known is false if the server did not say.
-func (n *folderNode) newest(ctx context.Context, d *directory) (date time.Time, known bool) {
-	if d.mailbox == "" {
-		return n.fsys.start, true
-	}
-	ctx, finish := n.fsys.wait(ctx)
+func (n *folderNode) newest(ctx context.Context, f *tree.Folder) (date time.Time, known bool) {
+	ctx, finish := n.fsys.call(ctx)
 	defer finish()
-	l, err := n.fsys.mail.Messages(ctx, d.mailbox)
+	l, err := n.messages(f).listing(ctx)
 	if err != nil || len(l.UIDs) == 0 {
 		return n.fsys.start, err == nil
 	}
-	last := mail.ID{Folder: d.mailbox, UIDValidity: l.UIDValidity, UID: l.UIDs[len(l.UIDs)-1]}
+	last := mail.ID{Folder: f.Mailbox(), UIDValidity: l.UIDValidity, UID: l.UIDs[len(l.UIDs)-1]}
 	attr, err := n.fsys.mail.Attr(ctx, last)
 	if err != nil {
 		return n.fsys.start, false
@@ -84,13 +68,13 @@ func (n *folderNode) newest(ctx context.Context, d *directory) (date time.Time, 
 var _ = (gofs.NodeLookuper)((*folderNode)(nil))
 
 func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	d := n.fsys.directory(n.path)
-	if d == nil {
+	f := n.now()
+	if f == nil {
 		return nil, syscall.ENOENT
 	}
-	if c := d.children[name]; c != nil {
+	if c := f.Children[name]; c != nil {
 		child := &folderNode{fsys: n.fsys, path: append(slices.Clip(n.path), name)}
-		id := folderNumber(c.key)
+		id := folderNumber(c.Key)
 		n.fsys.fill(&out.Attr, id, n.fsys.start, 0)
 		out.SetEntryTimeout(keep) // and no attribute timeout: see Getattr
 		return n.NewInode(ctx, child, id), 0
@@ -101,60 +85,25 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 		out.SetEntryTimeout(keep)
 		return n.NewInode(ctx, child, child.number()), 0
 	}
-	uid, ok := parseUID(name)
-	if !ok || d.mailbox == "" {
-		return nil, syscall.ENOENT
-	}
-	ctx, finish := n.fsys.wait(ctx)
-	defer finish()
-	l, err := n.fsys.mail.Messages(ctx, d.mailbox)
-	if err == nil && !l.Has(uid) {
-		err = mail.ErrNotFound
-	}
-	if err != nil {
-		// Under a new UIDVALIDITY there may be a message of this number, and
-		// nobody would tell the kernel so.
-		out.SetEntryTimeout(onTheWay)
-		return nil, n.fsys.errno("look up "+d.mailbox+"/"+name, err)
-	}
-	id := mail.ID{Folder: d.mailbox, UIDValidity: l.UIDValidity, UID: uid}
-	child := &messageNode{fsys: n.fsys, id: id, numbers: messageNumbers(id)}
-	child.fillEntry(out, child.number(), 0, true)
-	return n.NewInode(ctx, child, child.number()), 0
-}
-
-// parseUID reads a UID as it is listed: no sign, no leading zero.
-func parseUID(name string) (uint32, bool) {
-	if len(name) == 0 || name[0] < '1' || name[0] > '9' {
-		return 0, false
-	}
-	uid, err := strconv.ParseUint(name, 10, 32)
-	return uint32(uid), err == nil
+	return n.messages(f).lookup(ctx, n.EmbeddedInode(), name, out)
 }
 
 var _ = (gofs.NodeOpendirHandler)((*folderNode)(nil))
 
 func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	d := n.fsys.directory(n.path)
-	if d == nil {
+	f := n.now()
+	if f == nil {
 		return nil, 0, syscall.ENOENT
 	}
 	l := &listing{}
-	for _, name := range d.names() {
-		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: folderNumber(d.children[name].key).Ino})
+	for _, name := range f.Names() {
+		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: folderNumber(f.Children[name].Key).Ino})
 	}
-	if d.mailbox != "" {
-		ctx, finish := n.fsys.wait(ctx)
-		defer finish()
-		messages, err := n.fsys.mail.Messages(ctx, d.mailbox)
-		if err != nil {
-			return nil, 0, n.fsys.errno("list "+d.mailbox, err)
-		}
-		l.uids = messages
-		l.numbers = messageNumbers(mail.ID{Folder: d.mailbox, UIDValidity: messages.UIDValidity})
+	if errno := n.messages(f).list(ctx, l); errno != 0 {
+		return nil, 0, errno
 	}
 	if len(l.named)+len(l.uids.UIDs) == 0 {
-		l.named = append(l.named, dot(n.number()))
+		l.named = append(l.named, dot(folderNumber(f.Key)))
 	}
 	return l, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
 }
@@ -163,11 +112,11 @@ var _ = (gofs.NodeRmdirer)((*folderNode)(nil))
 
 // Rmdir deletes a message. Folders stay.
 func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
-	d := n.fsys.directory(n.path)
+	f := n.now()
 	switch {
-	case d == nil:
+	case f == nil:
 		return syscall.ENOENT
-	case d.children[name] != nil:
+	case f.Children[name] != nil:
 		return syscall.EPERM
 	}
 	// The message that the kernel means is the one that it has looked up. Under
@@ -177,15 +126,4 @@ func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 		return syscall.ENOENT
 	}
 	return child.remove(ctx)
-}
-
-// messageIn returns the message that the kernel knows by this name in a folder,
-// nil if there is none.
-func messageIn(folder *gofs.Inode, name string) *messageNode {
-	inode := folder.GetChild(name)
-	if inode == nil {
-		return nil
-	}
-	child, _ := inode.Operations().(*messageNode) // or it is a folder
-	return child
 }

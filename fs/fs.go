@@ -5,7 +5,9 @@
 // RMDIR delete, FORGET says that the kernel has no more use for an inode. The
 // go-fuse library hands a request to the node that it is about. There is one
 // kind of node for each kind of thing in the tree, with a file each: folder,
-// message, file, attachments (root.go has the tree of folders).
+// message, file, attachments. They answer in the kernel's order and know what it
+// was told; what a file holds is the business of package content, which folders
+// there are that of package tree.
 //
 // The kernel keeps what it is told: names and attributes for as long as the
 // answer says, listings and file pages until they are declared void. Mail does
@@ -19,60 +21,40 @@
 //
 // The one thing that is not known beforehand is the size of a file which has
 // to be decoded first. Until it has been loaded its size is an estimate; opening
-// the file takes that back and loads the file (file.go, content.go), and from
-// then on the size is exact.
+// the file takes that back and loads the file (file.go, told.go), and from then on
+// the size is exact.
+//
+// Locks: each of told, handle, leaving, notifier, call and usage has one, which is
+// taken alone: under none of them is another taken, or anything asked of a disk or
+// a network. No notification is sent under one.
 package fs
 
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
-	gofs "github.com/hanwen/go-fuse/v2/fs"
-
 	"imapfs/cache"
+	"imapfs/content"
 	"imapfs/mail"
+	"imapfs/tree"
 )
 
-// Mail is what the file system asks of a mail server. Errors are those of
-// package mail, an error of ctx, or anything else for a server that cannot be
-// reached. A method whose ctx ends returns soon; the work goes on for whoever
-// asks next.
+// Mail is what the file system asks of a mail account. Errors are those of package
+// mail, an error of ctx, or anything else for a server that cannot be reached.
 type Mail interface {
-	// Folders returns the mailboxes that are known, without waiting.
-	Folders() []mail.Folder
-	// Messages returns the messages of a folder.
-	Messages(ctx context.Context, folder string) (mail.Listing, error)
-	// Known returns the attributes of a message if they are known, without
-	// asking for them. Its error is mail.ErrNotFound once the message is known
-	// to be gone, mail.ErrStale once UIDVALIDITY has changed.
-	Known(id mail.ID) (attr mail.Attr, known bool, err error)
-	// Attr is Known, but asks if need be.
-	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
-	// Describe makes the attributes of all these messages known.
-	Describe(folder string, l mail.Listing) error
-	// Structure returns the MIME tree of a message as the server tells it. If it
-	// is unsure the content has to be looked at.
-	Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
-	// Found is told of the tree that is in the content of a message.
-	Found(id mail.ID, root *mail.Part)
-	// Fetch returns up to n bytes (all if n < 0) at offset off of a section:
-	// "" for the whole message, "HEADER", or the number of a part. It returns
-	// fewer than n only at the end. Attributes that are not known yet come
-	// along with the whole message.
-	Fetch(id mail.ID, section string, off, n int64) ([]byte, error)
-	// FetchStarts fetches the first n bytes of each of these messages, and
-	// hands them to take as they come. A message that take was not called for
-	// has to be fetched by itself.
-	FetchStarts(folder string, l mail.Listing, n int64, take func(uid uint32, start []byte)) error
+	content.Server
+	Changer
 	// Usage returns how many messages are known of all folders, and the bytes of
 	// those whose size is known, without waiting.
 	Usage() (messages int, bytes int64)
-	// Delete removes a message: for good, or to where removed messages go.
+}
+
+// Changer changes what is on the server.
+type Changer interface {
+	// Delete removes a message: for good, or to where removed messages go. When ctx
+	// ends it returns soon, and the work goes on.
 	Delete(ctx context.Context, id mail.ID) error
 }
 
@@ -91,52 +73,58 @@ type Options struct {
 
 // FS is a file system of one mail account.
 type FS struct {
-	mail  Mail
-	cache *cache.Cache
-	opt   Options
-	log   *slog.Logger
-	start time.Time // of the mount: the date of what has none
+	mail    Mail
+	content *content.Store
+	folders *tree.Tree
+	opt     Options
+	log     *slog.Logger
+	start   time.Time // of the mount: the date of what has none
 
-	sizes  *lru.Cache[gofs.StableAttr, int64] // exact sizes of files loaded so far
-	smalls *lru.Cache[mail.ID, *small]
-	walks  walks
-	busy   busy
-	root   *folderNode
-	notes  notifier
+	root    *folderNode
+	leaving leaving
+	notes   notifier
+	changes changes
 
 	snapshots atomic.Uint32 // of the status, so far
 	usage     usage
 
 	onlyExact atomic.Bool // no size is an estimate any more (spare.go)
 	noOpen    atomic.Bool // and OPEN is not wanted
-
-	mu       sync.Mutex // guards what follows
-	mirror   *mirror    // nil for none
-	tree     *directory
-	changed  map[string]time.Time // when messages last came to or left a mailbox, as far as the kernel was told
-	deleting map[mail.ID]bool     // from here, at this moment
 }
-
-// sizesKept bounds the exact sizes that are remembered, some 150 bytes each.
-const sizesKept = 1 << 16
 
 // New returns the file system. It fails if Options.Folder is not there.
 func New(m Mail, c *cache.Cache, opt Options) (*FS, error) {
-	sizes, err := lru.New[gofs.StableAttr, int64](sizesKept)
+	store, err := content.New(m, c, opt.Log)
 	if err != nil {
 		return nil, err
 	}
-	smalls, err := lru.New[mail.ID, *small](smallsKept)
+	folders, err := tree.New(m.Folders(), opt.Folder)
 	if err != nil {
 		return nil, err
 	}
-	fsys := &FS{smalls: smalls, mail: m, cache: c, opt: opt, log: opt.Log, start: time.Now(), sizes: sizes, deleting: make(map[mail.ID]bool), changed: make(map[string]time.Time)}
-	fsys.tree, err = buildTree(m.Folders(), opt.Folder)
-	if err != nil {
-		return nil, err
-	}
+	fsys := &FS{mail: m, content: store, folders: folders, opt: opt, log: opt.Log, start: time.Now()}
 	fsys.root = &folderNode{fsys: fsys}
+	fsys.leaving.void = fsys.voidListings
 	fsys.notes.init()
-	fsys.walks.fsys = fsys
 	return fsys, nil
+}
+
+// Mirror keeps a complete copy in the cache on disk, of the folders that are shown
+// and wanted, until ctx ends. wants is nil for all.
+func (fsys *FS) Mirror(ctx context.Context, wants func(mail.Folder) bool) {
+	fsys.content.Mirror(ctx, func(f mail.Folder) bool {
+		_, shown := fsys.folders.Find(f.Name)
+		return shown && (wants == nil || wants(f))
+	}, func() {
+		if wants == nil {
+			fsys.spareOpen()
+		}
+	})
+}
+
+// MirrorProgress tells how far the mirror is; false if there is none.
+func (fsys *FS) MirrorProgress() (content.Progress, bool) {
+	p, ok := fsys.content.MirrorProgress()
+	p.Spared = fsys.noOpen.Load()
+	return p, ok
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"imapfs/internal/fakemail"
 	"imapfs/mail"
 )
 
@@ -16,13 +17,13 @@ import (
 func TestListingLoadsNothing(t *testing.T) {
 	raw, _ := bigMessage()
 	loads := 0
-	f := &fakeMail{validity: 1, messages: map[uint32]fakeMessage{7: {raw: raw, claimed: int64(len(raw))}}, fails: func(section string, _ int64) error {
+	f := &fakemail.Server{Validity: 1, Mail: map[uint32]fakemail.Message{7: {Raw: raw, Claimed: int64(len(raw))}}, Fails: func(section string, _ int64) error {
 		loads++
 		return errors.New("loading " + section)
 	}}
 	fsys := newFS(t, f, 0)
 	fsys.onlyExact.Store(true)
-	n := &messageNode{fsys: fsys, id: mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7}}
+	n := fsys.message(mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7})
 	for _, dir := range []struct {
 		name string
 		open func() (any, uint32, syscall.Errno)
@@ -30,7 +31,7 @@ func TestListingLoadsNothing(t *testing.T) {
 	}{
 		{"the message", func() (any, uint32, syscall.Errno) { return n.OpendirHandle(t.Context(), 0) }, 2},
 		{"attachments", func() (any, uint32, syscall.Errno) {
-			return (&attachmentsNode{message: n}).OpendirHandle(t.Context(), 0)
+			return n.newAttachments().OpendirHandle(t.Context(), 0)
 		}, 1},
 	} {
 		handle, _, errno := dir.open()

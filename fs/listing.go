@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"strconv"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
@@ -47,7 +46,7 @@ func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 		e.Off = uint64(l.next + 1)
 	case i < len(l.uids.UIDs):
 		uid := l.uids.UIDs[i]
-		e.Name = strconv.FormatUint(uint64(uid), 10)
+		e.Name = MessageName(uid)
 		e.Mode = syscall.S_IFDIR
 		e.Ino = l.numbers.of(uid, kindMessage, syscall.S_IFDIR).Ino
 		e.Off = uidOffset + uint64(uid)

@@ -82,7 +82,7 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 
 // requests returns what answers the kernel.
 func (fsys *FS) requests() *requests {
-	root := folderNumber(fsys.directory(nil).key)
+	root := folderNumber(fsys.folders.At(nil).Key)
 	absent := keep
 	return &requests{fsys: fsys, RawFileSystem: gofs.NewNodeFS(fsys.root, &gofs.Options{
 		NullPermissions: true,
@@ -103,7 +103,7 @@ func (m *Mounted) Wait() { m.server.Wait() }
 // Close ends what Mount began. It is called after Unmount or
 // Wait.
 func (m *Mounted) Close() {
-	m.fsys.walks.close()
+	m.fsys.content.Close()
 	m.fsys.notes.close()
 }
 

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"imapfs/cache"
+	"imapfs/internal/fakemail"
 	"imapfs/mail"
 )
 
@@ -48,7 +49,8 @@ var lies = []int64{0, 1 << 20, 20 << 20}
 // any length.
 func bigMessage() (raw, attachment []byte) {
 	r := rand.New(rand.NewPCG(3, 3))
-	attachment = randomBytes(r, 3<<20)
+	attachment = make([]byte, 3<<20)
+	rand.NewChaCha8([32]byte{3}).Read(attachment)
 	body := bytes.NewBufferString("Subject: big\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nHello\r\n" +
 		"--b\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n")
 	for text := base64.StdEncoding.EncodeToString(attachment); len(text) > 0; {
@@ -65,11 +67,11 @@ var smallMessage = []byte("Subject: small\r\n\r\nHello\r\n")
 // serve mounts fake mail on dir, until standard input ends. A line there makes
 // something happen.
 func serve(scenario, dir string) error {
-	f := &fakeMail{validity: 1, messages: map[uint32]fakeMessage{
-		7: {claimed: int64(len(smallMessage)), raw: smallMessage},
-		8: {claimed: int64(len(smallMessage)), raw: smallMessage},
+	f := &fakemail.Server{Validity: 1, Mail: map[uint32]fakemail.Message{
+		7: {Claimed: int64(len(smallMessage)), Raw: smallMessage},
+		8: {Claimed: int64(len(smallMessage)), Raw: smallMessage},
 	}}
-	f.folders = append([]mail.Folder{{Name: "Old", Delim: '/', Selectable: true}, {Name: "Year", Delim: '/'}, {Name: "Year/7", Delim: '/', Selectable: true}}, inbox...)
+	f.Mailboxes = append([]mail.Folder{{Name: "Old", Delim: '/', Selectable: true}, {Name: "Year", Delim: '/'}, {Name: "Year/7", Delim: '/', Selectable: true}}, fakemail.Inbox...)
 	timeout, ended := time.Minute, make(chan struct{})
 	switch scenario {
 	case "lies":
@@ -82,13 +84,13 @@ func serve(scenario, dir string) error {
 				parts[section], _ = root.Bytes(raw, section)
 			}
 			root.Children[1].Size = lie
-			f.messages[uint32(attachmentUID+i)] = fakeMessage{claimed: lie, raw: raw, root: root, parts: parts}
+			f.Mail[uint32(attachmentUID+i)] = fakemail.Message{Claimed: lie, Raw: raw, Root: root, Parts: parts}
 		}
 	case "blocked":
 		timeout = time.Second
 		fallthrough
 	case "interrupted":
-		f.fails = func(string, int64) error {
+		f.Fails = func(string, int64) error {
 			fmt.Println("fetching")
 			<-ended
 			return mail.ErrTimeout
@@ -106,38 +108,38 @@ func serve(scenario, dir string) error {
 	}
 	fmt.Println("mounted")
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		f.mu.Lock()
+		f.Lock()
 		switch in.Text() {
 		case "renew":
-			f.validity++
-			f.mu.Unlock()
+			f.Validity++
+			f.Unlock()
 			fsys.Changed(mail.Change{Folder: "INBOX", Renewed: true})
 		case "renew with 9":
-			f.validity++
-			f.messages[9] = f.messages[8]
-			f.mu.Unlock()
+			f.Validity++
+			f.Mail[9] = f.Mail[8]
+			f.Unlock()
 			fsys.Changed(mail.Change{Folder: "INBOX", Renewed: true})
 		case "renew unnoticed":
-			f.validity++
-			f.mu.Unlock()
+			f.Validity++
+			f.Unlock()
 			fmt.Println("renewed")
 		case "expunge":
-			delete(f.messages, 7)
-			f.mu.Unlock()
+			delete(f.Mail, 7)
+			f.Unlock()
 			fsys.Changed(mail.Change{Folder: "INBOX", Removed: []uint32{7}})
 		case "deliver":
-			f.messages[9] = fakeMessage{raw: smallMessage}
-			f.mu.Unlock()
-			fsys.Changed(mail.Change{Folder: "INBOX", UIDValidity: f.validity, Added: []uint32{9}})
+			f.Mail[9] = fakemail.Message{Raw: smallMessage}
+			f.Unlock()
+			fsys.Changed(mail.Change{Folder: "INBOX", UIDValidity: f.Validity, Added: []uint32{9}})
 		case "deleted":
-			fmt.Println(f.deleted)
-			f.mu.Unlock()
+			fmt.Println(f.Deleted)
+			f.Unlock()
 		case "drop":
-			f.folders = f.folders[1:]
-			f.mu.Unlock()
+			f.Mailboxes = f.Mailboxes[1:]
+			f.Unlock()
 			fsys.Changed(mail.Change{})
 		case "pages": // that the kernel has of a file
-			f.mu.Unlock()
+			f.Unlock()
 			have := make([]byte, 100)
 			n, errno := fsys.inode([]string{"INBOX", "7", bodyName}).ReadCache(0, have)
 			if errno != 0 {
@@ -145,10 +147,10 @@ func serve(scenario, dir string) error {
 			}
 			fmt.Printf("%q\n", have[:n])
 		case "select": // a folder of folders gets messages
-			for i := range f.folders {
-				f.folders[i].Selectable = true
+			for i := range f.Mailboxes {
+				f.Mailboxes[i].Selectable = true
 			}
-			f.mu.Unlock()
+			f.Unlock()
 			fsys.Changed(mail.Change{})
 			fsys.Changed(mail.Change{Folder: "Year", Removed: []uint32{7}})
 		}

@@ -25,12 +25,14 @@ func (unchangeable) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *
 // like any other, and brings the name back: it was an overwrite.
 type unchangeableDir struct {
 	unchangeable
-	hidden hidden
+	unhides interface{ unhide(name string) } // the directory, where unlink hides names; else nil
 }
 
 // refuse refuses to create name.
 func (d *unchangeableDir) refuse(name string) syscall.Errno {
-	d.hidden.show(name)
+	if d.unhides != nil {
+		d.unhides.unhide(name)
+	}
 	return syscall.EPERM
 }
 

@@ -32,9 +32,7 @@ func voidEstimates(inode *gofs.Inode) {
 	for _, child := range inode.Children() {
 		if file, ok := child.Operations().(*fileNode); ok {
 			child.NotifyContent(-1, 0)
-			file.mu.Lock()
-			file.voided = true
-			file.mu.Unlock()
+			file.told.void()
 		} else {
 			voidEstimates(child)
 		}

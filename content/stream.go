@@ -1,4 +1,4 @@
-package fs
+package content
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 // The size is known when the end was seen: the server's own number for it is
 // never believed.
 type stream struct {
-	message *messageNode
+	message *Message
 	section string
 	plain   bool  // not encoded
 	claimed int64 // octets before decoding, as the server says
@@ -35,7 +35,7 @@ type mark struct {
 	decoder mail.Decoder
 }
 
-func newStream(m *messageNode, section, encoding string, claimed int64) *stream {
+func newStream(m *Message, section, encoding string, claimed int64) *stream {
 	d := mail.NewDecoder(encoding)
 	return &stream{message: m, section: section, plain: d.Identity(), claimed: claimed, marks: []mark{{0, d}}, total: -1}
 }
@@ -55,7 +55,8 @@ func (s *stream) ahead(i int64) {
 	}
 }
 
-func (s *stream) read(ctx context.Context, dest []byte, off int64) ([]byte, error) {
+// Read implements Bytes.
+func (s *stream) Read(ctx context.Context, dest []byte, off int64) ([]byte, error) {
 	n := 0
 	for n < len(dest) {
 		b, err := s.at(ctx, off+int64(n))
@@ -113,7 +114,7 @@ func (s *stream) at(ctx context.Context, off int64) ([]byte, error) {
 			return b[off-start:], nil
 		}
 		if known {
-			return nil, fmt.Errorf("piece %d of %s[%s] has shrunk: %w", i, s.message.id, s.section, mail.ErrStale)
+			return nil, fmt.Errorf("piece %d of %s[%s] has shrunk: %w", i, s.message.ID, s.section, mail.ErrStale)
 		}
 	}
 }

@@ -1,20 +1,17 @@
-package fs
+package tree
 
 import (
-	"github.com/hanwen/go-fuse/v2/fuse"
-
 	"maps"
-	"slices"
 	"testing"
 
 	"imapfs/mail"
 )
 
 // paths returns the tree's paths with the mailbox of each.
-func paths(d *directory, prefix string) map[string]string {
+func paths(d *Folder, prefix string) map[string]string {
 	all := make(map[string]string)
-	for name, c := range d.children {
-		all[prefix+name] = c.mailbox
+	for name, c := range d.Children {
+		all[prefix+name] = c.Mailbox()
 		maps.Copy(all, paths(c, prefix+name+"/"))
 	}
 	return all
@@ -56,98 +53,21 @@ func TestTree(t *testing.T) {
 		{"not INBOX", []mail.Folder{yes("INBOXES", '/'), yes("INBOX", '/')}, "INBOXES", "INBOXES", map[string]string{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			tree, err := buildTree(test.folders, test.base)
+			tree, err := New(test.folders, test.base)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := paths(tree, ""); !maps.Equal(got, test.want) || tree.mailbox != test.top {
-				t.Errorf("got %v below %q, want %v below %q", got, tree.mailbox, test.want, test.top)
+			if got := paths(tree.At(nil), ""); !maps.Equal(got, test.want) || tree.At(nil).Mailbox() != test.top {
+				t.Errorf("got %v below %q, want %v below %q", got, tree.At(nil).Mailbox(), test.want, test.top)
 			}
 			for path, mailbox := range test.want {
-				if found, ok := tree.find(mailbox); mailbox != "" && (!ok || tree.at(found).mailbox != mailbox) {
+				if found, ok := tree.Find(mailbox); mailbox != "" && (!ok || tree.At(found).Mailbox() != mailbox) {
 					t.Errorf("%s is at %s, and found at %v", mailbox, path, found)
 				}
 			}
 		})
 	}
-	if _, err := buildTree([]mail.Folder{yes("A", '/')}, "B"); err == nil {
+	if _, err := New([]mail.Folder{yes("A", '/')}, "B"); err == nil {
 		t.Error("a folder that is not there can be mounted")
-	}
-}
-
-func TestParseUID(t *testing.T) {
-	for name, want := range map[string]uint32{
-		"1": 1, "4294967295": 4294967295, "4294967296": 0, "0": 0, "01": 0, "+1": 0, "-1": 0, "": 0, "1a": 0, " 1": 0, "1_0": 0, "١": 0,
-	} {
-		if uid, ok := parseUID(name); uid != want && ok || ok != (want != 0) {
-			t.Errorf("%q is UID %d, %v; want %d", name, uid, ok, want)
-		}
-	}
-}
-
-func TestNumbers(t *testing.T) {
-	// They have to be the same at every mount.
-	if got := folderNumber("\x00INBOX").Ino; got != 14229791374612778018 {
-		t.Errorf("INBOX has number %d now", got)
-	}
-	n := messageNumbers(mail.ID{Folder: "INBOX", UIDValidity: 7})
-	if got := n.of(483, kindBody, 0).Ino; got != 14527354988407292565 {
-		t.Errorf("body.txt of INBOX/483 has number %d now", got)
-	}
-
-	seen := make(map[uint64]bool)
-	add := func(ino uint64) {
-		if ino < 2 || ino == ^uint64(0) {
-			t.Fatalf("reserved number %d", ino)
-		}
-		if seen[ino] {
-			t.Fatalf("number %d twice", ino)
-		}
-		seen[ino] = true
-	}
-	for _, id := range []mail.ID{{Folder: "INBOX", UIDValidity: 7}, {Folder: "INBOX", UIDValidity: 8}, {Folder: "A", UIDValidity: 7}} {
-		n := messageNumbers(id)
-		for uid := range uint32(5000) {
-			for k := kindMessage; k <= kindAttachments; k++ {
-				add(n.of(uid, k, 0).Ino)
-			}
-		}
-		for _, section := range []string{"1", "2", "1.2", "12"} {
-			add(n.attachment(1, section).Ino)
-			add(n.attachment(2, section).Ino)
-		}
-	}
-}
-
-func TestListingCanComeBack(t *testing.T) {
-	from := func(off uint64, uids ...uint32) (names []string, offs []uint64) {
-		t.Helper()
-		l := &listing{named: []fuse.DirEntry{{Name: "a"}, {Name: "b"}}, uids: mail.Listing{UIDs: uids}}
-		if errno := l.Seekdir(t.Context(), off); errno != 0 {
-			t.Fatal(errno)
-		}
-		for {
-			e, _ := l.Readdirent(t.Context())
-			if e == nil {
-				return names, offs
-			}
-			names, offs = append(names, e.Name), append(offs, e.Off)
-		}
-	}
-	names, offs := from(0, 1, 5, 7)
-	if !slices.Equal(names, []string{"a", "b", "1", "5", "7"}) {
-		t.Fatalf("listing: %v", names)
-	}
-	for i, off := range offs {
-		if rest, _ := from(off, 1, 5, 7); !slices.Equal(rest, names[i+1:]) {
-			t.Errorf("behind %s: %v", names[i], rest)
-		}
-	}
-	// What has gone meanwhile moves nothing.
-	if rest, _ := from(offs[3], 7, 9); !slices.Equal(rest, []string{"7", "9"}) {
-		t.Errorf("behind a message that is gone: %v", rest)
-	}
-	if errno := (&listing{}).Seekdir(t.Context(), 1<<34); errno == 0 {
-		t.Error("an offset that was never given is taken")
 	}
 }

@@ -22,9 +22,9 @@ type call struct {
 	err      error
 }
 
-// wait bounds how long a system call can take. The caller calls finish at the
+// call bounds how long a system call can take. The caller calls finish at the
 // end.
-func (fsys *FS) wait(ctx context.Context) (c *call, finish func()) {
+func (fsys *FS) call(ctx context.Context) (c *call, finish func()) {
 	c = &call{Context: ctx, timeout: fsys.opt.Timeout}
 	return c, c.finish
 }

@@ -1,4 +1,4 @@
-package fs
+package content
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"imapfs/internal/fakemail"
 	"imapfs/mail"
 )
 
@@ -72,11 +73,11 @@ func wrap(r *rand.Rand, b []byte) []byte {
 	return out
 }
 
-func streamOf(t testing.TB, f *fakeMail, budget int64, encoding string, body []byte, claimed int64) *stream {
-	f.validity = 1
-	f.messages = map[uint32]fakeMessage{1: {parts: map[string][]byte{"1": body}}}
+func streamOf(t testing.TB, f *fakemail.Server, budget int64, encoding string, body []byte, claimed int64) *stream {
+	f.Validity = 1
+	f.Mail = map[uint32]fakemail.Message{1: {Parts: map[string][]byte{"1": body}}}
 	id := mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 1}
-	return newStream(&messageNode{fsys: newFS(t, f, budget), id: id}, "1", encoding, claimed)
+	return newStream(newStore(t, f, budget).Message(id), "1", encoding, claimed)
 }
 
 func decode(encoding string, body []byte) []byte {
@@ -85,7 +86,7 @@ func decode(encoding string, body []byte) []byte {
 }
 
 func checkRead(s *stream, whole []byte, off, n int) error {
-	got, err := s.read(context.Background(), make([]byte, n), int64(off))
+	got, err := s.Read(context.Background(), make([]byte, n), int64(off))
 	if err != nil {
 		return fmt.Errorf("read %d bytes at %d: %w", n, off, err)
 	}
@@ -108,7 +109,7 @@ func TestStreamReadsTheDecodedWhole(t *testing.T) {
 				if claimed == 5 {
 					budget = tiny
 				}
-				s := streamOf(t, &fakeMail{}, budget, e.name, body, claimed)
+				s := streamOf(t, &fakemail.Server{}, budget, e.name, body, claimed)
 				fail := func(err error) { t.Fatalf("%s (%d), %d octets, claimed %d: %v", e.name, i, size, claimed, err) }
 				sizeFirst := r.IntN(2) == 0
 				checkSize := func() {
@@ -134,7 +135,7 @@ func TestStreamConcurrentReaders(t *testing.T) {
 	for i, e := range encodings {
 		body := e.make(rand.New(rand.NewPCG(7, uint64(i))), 3*pieceSize+11)
 		whole := decode(e.name, body)
-		s := streamOf(t, &fakeMail{}, 2*pieceSize, e.name, body, int64(len(body)))
+		s := streamOf(t, &fakemail.Server{}, 2*pieceSize, e.name, body, int64(len(body)))
 		var wg sync.WaitGroup
 		for reader := range uint64(4) {
 			wg.Go(func() {
@@ -160,7 +161,7 @@ func TestStreamRecoversFromAnError(t *testing.T) {
 		whole := decode(e.name, body)
 		var mu sync.Mutex
 		broken := true
-		f := &fakeMail{fails: func(_ string, off int64) error {
+		f := &fakemail.Server{Fails: func(_ string, off int64) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if broken && off > 0 {

@@ -1,4 +1,4 @@
-package fs
+package content
 
 import (
 	"context"
@@ -38,7 +38,7 @@ const (
 
 // walks fetches ahead for those who go through folders in order.
 type walks struct {
-	fsys *FS
+	store *Store
 
 	mu     sync.Mutex // guards what follows
 	recent []*walk    // the latest first, some of each folder
@@ -52,21 +52,21 @@ const mostWalks = 16
 type walk struct {
 	folder  string
 	list    mail.Listing
-	at      int     // index of the message that was opened last
-	run     int     // messages opened in a row
-	window  int64   // how much to read ahead; 0: not recognised yet
-	first   int     // index of the first message that could be read ahead
-	asked   int     // index of the first message that was not asked for
-	flight  int64   // bytes that were asked for and have not come
-	ahead   []piece // what is here or on its way and was not opened yet, in order
-	unread  int64   // bytes of it
-	filling bool    // fill is running
-	texts   int     // index of the first message whose text was not made
-	making  bool    // makeTexts is running
+	at      int      // index of the message that was opened last
+	run     int      // messages opened in a row
+	window  int64    // how much to read ahead; 0: not recognised yet
+	first   int      // index of the first message that could be read ahead
+	asked   int      // index of the first message that was not asked for
+	flight  int64    // bytes that were asked for and have not come
+	ahead   []queued // what is here or on its way and was not opened yet, in order
+	unread  int64    // bytes of it
+	filling bool     // fill is running
+	texts   int      // index of the first message whose text was not made
+	making  bool     // makeTexts is running
 }
 
-// piece is a message ahead of the reader.
-type piece struct {
+// queued is a message ahead of the reader.
+type queued struct {
 	index int
 	size  int64
 }
@@ -78,7 +78,7 @@ func (w *walks) opened(ctx context.Context, id mail.ID) {
 		return
 	}
 	// A new reader. The listing is in memory: the message comes from it.
-	list, err := w.fsys.mail.Messages(ctx, id.Folder)
+	list, err := w.store.server.Messages(ctx, id.Folder)
 	if err != nil || list.UIDValidity != id.UIDValidity || !list.Has(id.UID) {
 		return
 	}
@@ -147,9 +147,9 @@ func (w *walks) makeTexts(r *walk) {
 		id := mail.ID{Folder: r.folder, UIDValidity: r.list.UIDValidity, UID: r.list.UIDs[r.texts]}
 		r.texts++
 		w.mu.Unlock()
-		if s := w.fsys.smallNow(id); s != nil {
-			s.headers()
-			s.body()
+		if p := w.store.parsedNow(id); p != nil {
+			p.headers()
+			p.body()
 		}
 	}
 }
@@ -174,7 +174,7 @@ func (w *walks) waits(id mail.ID) {
 
 // most is how far a window grows: a quarter of the cache. What was read while a
 // window was fetched takes as much again, and neither may push the other out.
-func (w *walks) most() int64 { return w.fsys.cache.Budget() / 4 }
+func (w *walks) most() int64 { return w.store.cache.Budget() / 4 }
 
 // aheadCost is charged for each message beside its bytes, 1 kB: for what the
 // cache takes for it, and because a server may tell sizes that are too small.
@@ -191,7 +191,7 @@ func (r *walk) passed() {
 
 // weigh sets the size of a message ahead to what the server has sent.
 func (r *walk) weigh(index int, size int64) {
-	i, found := slices.BinarySearchFunc(r.ahead, index, func(p piece, index int) int { return p.index - index })
+	i, found := slices.BinarySearchFunc(r.ahead, index, func(p queued, index int) int { return p.index - index })
 	if found {
 		r.unread += size - r.ahead[i].size
 		r.ahead[i].size = size
@@ -223,7 +223,7 @@ func (r *walk) room() bool {
 }
 
 // fill asks for batches until the window is full. It runs in a goroutine of its
-// own; the calls of fsys.mail that it waits for end when the backend closes.
+// own; the calls of the server that it waits for end when the backend closes.
 func (w *walks) fill(r *walk) {
 	for {
 		w.mu.Lock()
@@ -250,7 +250,7 @@ func (w *walks) fill(r *walk) {
 				claimed = append(claimed, m)
 			}
 			if m.index > r.at {
-				r.ahead = append(r.ahead, m.piece)
+				r.ahead = append(r.ahead, m.queued)
 				r.unread += m.size
 			}
 		}
@@ -259,7 +259,7 @@ func (w *walks) fill(r *walk) {
 		}
 		w.mu.Unlock()
 		if err != nil {
-			w.fsys.log.Info("reading ahead", "folder", r.folder, "error", err)
+			w.store.log.Info("reading ahead", "folder", r.folder, "error", err)
 		}
 		if len(claimed) > 0 {
 			go w.fetch(r, claimed)
@@ -269,7 +269,7 @@ func (w *walks) fill(r *walk) {
 
 // wanted is a message that is read ahead.
 type wanted struct {
-	piece
+	queued
 	uid   uint32
 	load  *cache.Load // of a small one; nil if it is here, or on its way
 	large bool
@@ -285,33 +285,33 @@ func (w *walks) pick(r *walk, from int, most int64) (chosen []wanted, next int, 
 	part := mail.Listing{UIDValidity: r.list.UIDValidity, UIDs: r.list.UIDs[from:to]}
 	if slices.ContainsFunc(part.UIDs[:min(len(part.UIDs), int(most/aheadCost)+1)], func(uid uint32) bool {
 		id.UID = uid
-		_, known, err := w.fsys.mail.Known(id)
+		_, known, err := w.store.server.Known(id)
 		return err == nil && !known
 	}) {
-		if err := w.fsys.mail.Describe(r.folder, part); err != nil {
+		if err := w.store.server.Describe(r.folder, part); err != nil {
 			return nil, from, err
 		}
 	}
 	var bytes int64
 	for i := from; i < to; i++ {
 		id.UID = r.list.UIDs[i]
-		attr, known, err := w.fsys.mail.Known(id)
+		attr, known, err := w.store.server.Known(id)
 		if err != nil || !known {
 			continue // gone
 		}
-		m := wanted{piece: piece{i, attr.Size + aheadCost}, uid: id.UID, large: attr.Size >= wholeSize}
+		m := wanted{queued: queued{i, attr.Size + aheadCost}, uid: id.UID, large: attr.Size >= wholeSize}
 		if m.large {
 			m.size = wholeSize // about what its text takes
 		}
 		if bytes > 0 && bytes+m.size > most {
 			return chosen, i, nil
 		}
-		if m.size > w.fsys.cache.Budget()/8 {
+		if m.size > w.store.cache.Budget()/8 {
 			continue // it would not stay
 		}
 		bytes += m.size
 		if !m.large {
-			m.load = w.fsys.cache.Claim(messageKey(id, "", 0, wholeSize))
+			m.load = w.store.cache.Claim(startKey(id))
 		}
 		chosen = append(chosen, m)
 	}
@@ -326,8 +326,8 @@ func (w *walks) fetch(r *walk, claimed []wanted) {
 		open[m.uid] = m
 		part.UIDs = append(part.UIDs, m.uid)
 	}
-	w.fsys.busy.begin()
-	err := w.fsys.mail.FetchStarts(r.folder, part, wholeSize, func(uid uint32, start []byte) {
+	w.store.busy.begin()
+	err := w.store.server.FetchStarts(r.folder, part, wholeSize, func(uid uint32, start []byte) {
 		if m, ok := open[uid]; ok {
 			delete(open, uid)
 			m.load.Keep(start)
@@ -338,9 +338,9 @@ func (w *walks) fetch(r *walk, claimed []wanted) {
 			w.mu.Unlock()
 		}
 	})
-	w.fsys.busy.end()
+	w.store.busy.end()
 	if err != nil {
-		w.fsys.log.Info("reading ahead", "folder", r.folder, "error", err)
+		w.store.log.Info("reading ahead", "folder", r.folder, "error", err)
 	}
 	w.mu.Lock()
 	for _, m := range open {
@@ -358,17 +358,17 @@ func (w *walks) fetch(r *walk, claimed []wanted) {
 
 // fetchParts fetches header and text of a large message.
 func (w *walks) fetchParts(r *walk, m wanted) {
-	n := &messageNode{fsys: w.fsys, id: mail.ID{Folder: r.folder, UIDValidity: r.list.UIDValidity, UID: m.uid}}
+	message := w.store.Message(mail.ID{Folder: r.folder, UIDValidity: r.list.UIDValidity, UID: m.uid})
 	ctx := context.Background() // what is waited for ends when the backend closes
 	// Errors come back when somebody reads.
-	n.section(ctx, "HEADER")
-	if root, err := n.structure(ctx); err == nil {
+	message.section(ctx, "HEADER")
+	if root, err := message.Structure(ctx); err == nil {
 		left := int64(wholeSize)
 		for _, p := range root.Text() {
 			if left -= p.Size; left < 0 {
 				break
 			}
-			n.section(ctx, p.Section)
+			message.section(ctx, p.Section)
 		}
 	}
 	w.mu.Lock()

@@ -1,0 +1,18 @@
+package content
+
+import (
+	"log/slog"
+	"testing"
+
+	"imapfs/cache"
+)
+
+// newStore returns the content of fake mail.
+func newStore(t testing.TB, server Server, budget int64) *Store {
+	t.Helper()
+	s, err := New(server, cache.New(budget, nil), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -1,0 +1,63 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"imapfs/mail"
+)
+
+// remove deletes the message because its directory is removed, whatever that
+// shows still. If it fails, all is there again.
+func (n *messageNode) remove(ctx context.Context) syscall.Errno {
+	ctx, finish := n.fsys.call(ctx)
+	defer finish()
+	if countsOnNotEmpty(ctx) {
+		left, err := n.shown(ctx)
+		if err != nil {
+			return n.errno("look into", err)
+		}
+		if len(left) > 0 {
+			return syscall.ENOTEMPTY
+		}
+	}
+	errno := n.fsys.delete(ctx, n.content.ID)
+	n.fsys.leaving.showAll(n.content.ID) // a success leaves nothing behind either
+	return errno
+}
+
+// delete deletes a message on the server. When ctx ends first the deletion goes
+// on, and the kernel is told when it is done.
+func (fsys *FS) delete(ctx context.Context, id mail.ID) syscall.Errno {
+	done := make(chan error, 1)
+	go func() { done <- fsys.deleteNow(id) }()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	errno := fsys.errno("delete "+id.String(), err)
+	if errno == syscall.ESTALE {
+		// The kernel would answer ESTALE by looking the path up anew, and so
+		// delete the message that has this number now.
+		return syscall.ENOENT
+	}
+	return errno
+}
+
+func (fsys *FS) deleteNow(id mail.ID) error {
+	end := fsys.leaving.delete(id)
+	err := fsys.mail.Delete(context.Background(), id)
+	end()
+	if err == nil {
+		fsys.log.Info("deleted", "folder", id.Folder, "uid", id.UID)
+	}
+	if err == nil || errors.Is(err, mail.ErrNotFound) {
+		// With ErrNotFound another client was faster, and the report of it
+		// passed unheard.
+		fsys.Changed(mail.Change{Folder: id.Folder, UIDValidity: id.UIDValidity, Removed: []uint32{id.UID}})
+	}
+	return err
+}

@@ -1,0 +1,85 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/mail"
+)
+
+// view is the messages of a mailbox as a directory shows them: each in a directory
+// of its own, with a name that tells its UID (name.go). What is read, hidden or
+// deleted of a message is kept by mail.ID, so it is the same however one has come
+// to it.
+type view struct {
+	fsys    *FS
+	mailbox string // "" for none
+}
+
+// listing returns the messages.
+func (v view) listing(ctx context.Context) (mail.Listing, error) {
+	if v.mailbox == "" {
+		return mail.Listing{}, nil
+	}
+	ctx, finish := v.fsys.call(ctx)
+	defer finish()
+	return v.fsys.mail.Messages(ctx, v.mailbox)
+}
+
+// lookup answers a LOOKUP of a message in dir.
+func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	uid, ok := ParseMessageName(name)
+	if !ok || v.mailbox == "" {
+		return nil, syscall.ENOENT
+	}
+	l, err := v.listing(ctx)
+	if err == nil && !l.Has(uid) {
+		err = mail.ErrNotFound
+	}
+	if err != nil {
+		// Under a new UIDVALIDITY there may be a message of this number, and
+		// nobody would tell the kernel so.
+		out.SetEntryTimeout(onTheWay)
+		return nil, v.fsys.errno("look up "+v.mailbox+"/"+name, err)
+	}
+	child := v.fsys.message(mail.ID{Folder: v.mailbox, UIDValidity: l.UIDValidity, UID: uid})
+	child.fillEntry(out, child.number(), 0, true)
+	return dir.NewInode(ctx, child, child.number()), 0
+}
+
+// list adds the messages to a listing.
+func (v view) list(ctx context.Context, to *listing) syscall.Errno {
+	l, err := v.listing(ctx)
+	if err != nil {
+		return v.fsys.errno("list "+v.mailbox, err)
+	}
+	to.uids = l
+	to.numbers = messageNumbers(mail.ID{Folder: v.mailbox, UIDValidity: l.UIDValidity})
+	return 0
+}
+
+// messageIn returns the message that the kernel knows by this name in a directory,
+// nil if there is none.
+func messageIn(dir *gofs.Inode, name string) *messageNode {
+	inode := dir.GetChild(name)
+	if inode == nil {
+		return nil
+	}
+	child, _ := inode.Operations().(*messageNode) // or it is a folder
+	return child
+}
+
+// nodes returns what the kernel knows of a message, wherever it is shown.
+func (fsys *FS) nodes(id mail.ID) []*messageNode {
+	folder := fsys.inodeOf(id.Folder)
+	if folder == nil {
+		return nil
+	}
+	if n := messageIn(folder, MessageName(id.UID)); n != nil && n.content.ID == id {
+		return []*messageNode{n}
+	}
+	return nil
+}

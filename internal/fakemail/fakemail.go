@@ -1,0 +1,165 @@
+// Package fakemail is a mail server whose every answer a test decides.
+package fakemail
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"imapfs/mail"
+)
+
+// Server is such a server. It implements fs.Mail.
+type Server struct {
+	Mailboxes []mail.Folder                         // nil for Inbox
+	Fails     func(section string, off int64) error // what becomes of a Fetch
+
+	sync.Mutex // guards what follows, and Mailboxes where they change
+	Validity   uint32
+	Mail       map[uint32]Message
+	Deleted    []mail.ID
+	Refuses    error // of Delete
+}
+
+// Message is a message, by its UID in each mailbox.
+type Message struct {
+	Claimed int64 // RFC822.SIZE, as the server tells it
+	Raw     []byte
+	Root    *mail.Part        // nil: that of Raw
+	Parts   map[string][]byte // of sections that are not to be found in Raw
+}
+
+// Inbox is the mailboxes of a server that has only one.
+var Inbox = []mail.Folder{{Name: "INBOX", Delim: '/', Selectable: true}}
+
+// Folders implements fs.Mail.
+func (f *Server) Folders() []mail.Folder {
+	f.Lock()
+	defer f.Unlock()
+	if f.Mailboxes == nil {
+		return Inbox
+	}
+	return slices.Clone(f.Mailboxes)
+}
+
+// Messages implements fs.Mail.
+func (f *Server) Messages(context.Context, string) (mail.Listing, error) {
+	f.Lock()
+	defer f.Unlock()
+	l := mail.Listing{UIDValidity: f.Validity}
+	for uid := range f.Mail {
+		l.UIDs = append(l.UIDs, uid)
+	}
+	slices.Sort(l.UIDs)
+	return l, nil
+}
+
+// Known implements fs.Mail.
+func (f *Server) Known(id mail.ID) (mail.Attr, bool, error) {
+	attr, err := f.Attr(context.Background(), id)
+	return attr, err == nil, err
+}
+
+// Usage implements fs.Mail.
+func (f *Server) Usage() (messages int, bytes int64) {
+	f.Lock()
+	defer f.Unlock()
+	for _, m := range f.Mail {
+		bytes += m.Claimed
+	}
+	return len(f.Mail), bytes
+}
+
+// Describe implements fs.Mail.
+func (f *Server) Describe(string, mail.Listing) error { return nil }
+
+// FetchStarts implements fs.Mail.
+func (f *Server) FetchStarts(folder string, l mail.Listing, n int64, take func(uint32, []byte)) error {
+	for _, uid := range l.UIDs {
+		b, err := f.Fetch(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "", 0, n)
+		if err != nil {
+			return err
+		}
+		take(uid, b)
+	}
+	return nil
+}
+
+func (f *Server) message(id mail.ID) (Message, error) {
+	f.Lock()
+	defer f.Unlock()
+	m, ok := f.Mail[id.UID]
+	switch {
+	case id.UIDValidity != f.Validity:
+		return m, mail.ErrStale
+	case !ok:
+		return m, mail.ErrNotFound
+	}
+	return m, nil
+}
+
+// Attr implements fs.Mail.
+func (f *Server) Attr(_ context.Context, id mail.ID) (mail.Attr, error) {
+	m, err := f.message(id)
+	return mail.Attr{Size: m.Claimed, Date: time.Unix(1e9, 0)}, err
+}
+
+// Found implements fs.Mail.
+func (f *Server) Found(mail.ID, *mail.Part) {}
+
+// Structure implements fs.Mail.
+func (f *Server) Structure(_ context.Context, id mail.ID) (*mail.Part, error) {
+	m, err := f.message(id)
+	if err != nil {
+		return nil, err
+	}
+	if m.Root != nil {
+		return m.Root, nil
+	}
+	return mail.Parse(m.Raw), nil
+}
+
+// Fetch implements fs.Mail.
+func (f *Server) Fetch(id mail.ID, section string, off, n int64) ([]byte, error) {
+	if f.Fails != nil {
+		if err := f.Fails(section, off); err != nil {
+			return nil, err
+		}
+	}
+	m, err := f.message(id)
+	if err != nil {
+		return nil, err
+	}
+	b, ok := m.Parts[section]
+	switch {
+	case ok:
+	case section == "HEADER":
+		b = mail.SplitHeader(m.Raw)
+	default:
+		if b, ok = mail.Parse(m.Raw).Bytes(m.Raw, section); !ok {
+			return nil, fmt.Errorf("no section %s", section)
+		}
+	}
+	b = b[min(off, int64(len(b))):]
+	if n >= 0 {
+		b = b[:min(n, int64(len(b)))]
+	}
+	return slices.Clone(b), nil
+}
+
+// Delete implements fs.Mail.
+func (f *Server) Delete(_ context.Context, id mail.ID) error {
+	if _, err := f.message(id); err != nil {
+		return err
+	}
+	f.Lock()
+	defer f.Unlock()
+	if f.Refuses != nil {
+		return f.Refuses
+	}
+	delete(f.Mail, id.UID)
+	f.Deleted = append(f.Deleted, id)
+	return nil
+}
