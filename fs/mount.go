@@ -17,6 +17,7 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/moby/sys/mountinfo"
 )
 
 // Mounted is a file system that the kernel uses.
@@ -204,10 +205,8 @@ func CheckMountPoint(dir string) error {
 	case err != nil:
 		return fmt.Errorf("cannot use the mount point: %v", err)
 	}
-	if mounts, err := os.ReadFile("/proc/self/mounts"); err == nil {
-		if real, err := resolved(dir); err == nil && mountedType(string(mounts), real) == "fuse.imapfs" {
-			return fmt.Errorf("a mailbox is mounted on %s already; unmount it with: %s", dir, UnmountCommand(dir, false))
-		}
+	if real, err := resolved(dir); err == nil && isMounted(real) {
+		return fmt.Errorf("a mailbox is mounted on %s already; unmount it with: %s", dir, UnmountCommand(dir, false))
 	}
 	if len(entries) > 0 {
 		return fmt.Errorf("the mount point %s is not empty; use an empty directory, what is in it would be hidden", dir)
@@ -233,15 +232,8 @@ func explainMount(dir string, err error) error {
 	return fmt.Errorf("cannot mount on %s: %v", dir, err)
 }
 
-// mountedType returns the file system type that is mounted on dir last,
-// according to the text of /proc/self/mounts (proc(5)), "" if none.
-func mountedType(mounts, dir string) string {
-	escaped := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(dir)
-	found := ""
-	for line := range strings.Lines(mounts) {
-		if f := strings.Fields(line); len(f) > 2 && f[1] == escaped {
-			found = f[2]
-		}
-	}
-	return found
+// isMounted tells whether imapfs is what was mounted on dir last.
+func isMounted(dir string) bool {
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.Mountpoint != dir, false })
+	return err == nil && len(mounts) > 0 && mounts[len(mounts)-1].FSType == "fuse.imapfs"
 }
