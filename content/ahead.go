@@ -235,19 +235,16 @@ func (w *walks) fill(r *walk) {
 		from, most := r.asked, r.batch()
 		w.mu.Unlock()
 
-		chosen, next, err := w.pick(r, from, most)
+		chosen, claimed, next, err := w.pick(r, from, most)
 
 		w.mu.Lock()
 		r.asked = max(r.asked, next)
-		var claimed []wanted
 		for _, m := range chosen {
-			switch {
-			case m.large:
-				r.flight += m.size
+			if m.large {
 				go w.fetchParts(r, m)
-			case m.load != nil:
+			}
+			if m.large || claimed[m.uid] != nil {
 				r.flight += m.size
-				claimed = append(claimed, m)
 			}
 			if m.index > r.at {
 				r.ahead = append(r.ahead, m.queued)
@@ -262,7 +259,7 @@ func (w *walks) fill(r *walk) {
 			w.store.log.Info("reading ahead", "folder", r.folder, "error", err)
 		}
 		if len(claimed) > 0 {
-			go w.fetch(r, claimed)
+			go w.fetch(r, chosen, claimed)
 		}
 	}
 }
@@ -271,13 +268,13 @@ func (w *walks) fill(r *walk) {
 type wanted struct {
 	queued
 	uid   uint32
-	load  *cache.Load // of a small one; nil if it is here, or on its way
 	large bool
 }
 
 // pick chooses the messages of the next batch, from the index from on, up to
-// most bytes. next is where to go on.
-func (w *walks) pick(r *walk, from int, most int64) (chosen []wanted, next int, err error) {
+// most bytes, and claims the small ones that are not here. next is where to go on.
+func (w *walks) pick(r *walk, from int, most int64) (chosen []wanted, claimed claims, next int, err error) {
+	claimed = make(claims)
 	id := mail.ID{Folder: r.folder, UIDValidity: r.list.UIDValidity}
 	to := min(from+aheadDescribe, len(r.list.UIDs))
 	// Nothing is claimed before this is over: who waits for a claim waits for
@@ -289,7 +286,7 @@ func (w *walks) pick(r *walk, from int, most int64) (chosen []wanted, next int, 
 		return err == nil && !known
 	}) {
 		if err := w.store.server.Describe(r.folder, part); err != nil {
-			return nil, from, err
+			return nil, nil, from, err
 		}
 	}
 	var bytes int64
@@ -304,56 +301,50 @@ func (w *walks) pick(r *walk, from int, most int64) (chosen []wanted, next int, 
 			m.size = wholeSize // about what its text takes
 		}
 		if bytes > 0 && bytes+m.size > most {
-			return chosen, i, nil
+			return chosen, claimed, i, nil
 		}
 		if m.size > w.store.cache.Budget()/8 {
 			continue // it would not stay
 		}
 		bytes += m.size
 		if !m.large {
-			m.load = w.store.cache.Claim(startKey(id))
+			claimed.claim(w.store.cache, id)
 		}
 		chosen = append(chosen, m)
 	}
-	return chosen, to, nil
+	return chosen, claimed, to, nil
 }
 
-// fetch fetches what was claimed.
-func (w *walks) fetch(r *walk, claimed []wanted) {
-	open := make(map[uint32]wanted, len(claimed))
-	part := mail.Listing{UIDValidity: r.list.UIDValidity}
-	for _, m := range claimed {
-		open[m.uid] = m
-		part.UIDs = append(part.UIDs, m.uid)
+// fetch fetches what was claimed of what was chosen.
+func (w *walks) fetch(r *walk, chosen []wanted, claimed claims) {
+	queue := make(map[uint32]queued, len(chosen))
+	for _, m := range chosen {
+		queue[m.uid] = m.queued
 	}
 	w.store.busy.begin()
-	err := w.store.server.FetchStarts(r.folder, part, wholeSize, func(uid uint32, start []byte) {
-		if m, ok := open[uid]; ok {
-			delete(open, uid)
-			m.load.Keep(start)
-			w.mu.Lock()
-			r.flight -= m.size
-			r.weigh(m.index, int64(len(start))+aheadCost)
-			w.start(r)
-			w.mu.Unlock()
-		}
+	id := mail.ID{Folder: r.folder, UIDValidity: r.list.UIDValidity}
+	err := w.store.fetch(id, claimed, func(uid uint32, load *cache.Load, start []byte) {
+		load.Keep(start)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		r.flight -= queue[uid].size
+		r.weigh(queue[uid].index, int64(len(start))+aheadCost)
+		w.start(r)
 	})
 	w.store.busy.end()
 	if err != nil {
 		w.store.log.Info("reading ahead", "folder", r.folder, "error", err)
 	}
 	w.mu.Lock()
-	for _, m := range open {
-		r.flight -= m.size
+	for uid := range claimed {
+		r.flight -= queue[uid].size
 	}
 	if err != nil {
 		r.stop()
 	}
 	w.start(r)
 	w.mu.Unlock()
-	for _, m := range open {
-		m.load.Release() // whoever waits for it asks by himself
-	}
+	claimed.release()
 }
 
 // fetchParts fetches header and text of a large message.

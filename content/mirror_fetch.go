@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -82,50 +83,29 @@ func nextBatch(todo []missing) (n int, bytes int64) {
 // batch fetches messages: small ones with one command, a large one by itself.
 func (m *mirror) batch(ctx context.Context, folder string, validity uint32, batch []missing) error {
 	id := mail.ID{Folder: folder, UIDValidity: validity}
-	open := make(map[uint32]*cache.Load, len(batch))
-	part := mail.Listing{UIDValidity: validity}
-	var alone []uint32 // large, larger than was said, or fetched just now by somebody else
+	claims := make(claims, len(batch))
+	var alone []uint32 // large, larger than was said, not come, or fetched just now by somebody else
 	for _, w := range batch {
-		id.UID = w.uid
-		if w.size >= wholeSize {
-			alone = append(alone, w.uid)
-		} else if load := m.cache.Claim(startKey(id)); load != nil {
-			open[w.uid] = load
-			part.UIDs = append(part.UIDs, w.uid)
-		} else {
+		if id.UID = w.uid; w.size >= wholeSize || !claims.claim(m.cache, id) {
 			alone = append(alone, w.uid)
 		}
 	}
-	slices.Sort(part.UIDs)
-	if len(part.UIDs) > 0 {
-		err := m.server.FetchStarts(folder, part, wholeSize, func(uid uint32, start []byte) {
-			load := open[uid]
-			if load == nil {
-				return
-			}
-			delete(open, uid)
-			load.KeepOnDisk(start)
-			if len(start) == wholeSize {
-				alone = append(alone, uid)
-			} else {
-				m.came(int64(len(start)))
-			}
-		})
-		for uid, load := range open {
-			load.Release()
+	err := m.fetch(id, claims, func(uid uint32, load *cache.Load, start []byte) {
+		load.KeepOnDisk(start)
+		if len(start) == wholeSize {
 			alone = append(alone, uid)
+		} else {
+			m.came(int64(len(start)))
 		}
-		if err != nil {
-			return err
-		}
-	}
+	})
+	alone = slices.AppendSeq(alone, maps.Keys(claims))
+	claims.release()
 	for _, uid := range alone {
-		id.UID = uid
-		if err := m.message(ctx, id); err != nil {
-			return err
+		if id.UID = uid; err == nil {
+			err = m.message(ctx, id)
 		}
 	}
-	return nil
+	return err
 }
 
 // message fetches one message, of any size, and finds out the sizes of its files.

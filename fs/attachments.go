@@ -19,6 +19,13 @@ type attachmentsNode struct {
 	message *messageNode
 }
 
+var _ interface {
+	gofs.NodeGetattrer
+	gofs.NodeLookuper
+	gofs.NodeOpendirHandler
+	gofs.NodeUnlinker
+} = (*attachmentsNode)(nil)
+
 func (n *messageNode) newAttachments() *attachmentsNode {
 	a := &attachmentsNode{message: n}
 	a.unhides = a
@@ -28,8 +35,6 @@ func (n *messageNode) newAttachments() *attachmentsNode {
 func (n *attachmentsNode) number() gofs.StableAttr {
 	return n.message.numberOf(kindAttachments, syscall.S_IFDIR)
 }
-
-var _ = (gofs.NodeGetattrer)((*attachmentsNode)(nil))
 
 func (n *attachmentsNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	return n.message.getattr(ctx, n.number(), out)
@@ -59,8 +64,6 @@ func (n *attachmentsNode) find(ctx context.Context, name string) (*content.File,
 	return n.message.content.File(content.Attachment, shown[i].Part), nil
 }
 
-var _ = (gofs.NodeLookuper)((*attachmentsNode)(nil))
-
 func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	ctx, finish := n.message.fsys.call(ctx)
 	defer finish()
@@ -73,8 +76,6 @@ func (n *attachmentsNode) Lookup(ctx context.Context, name string, out *fuse.Ent
 	}
 	return n.message.lookupFile(ctx, n.EmbeddedInode(), name, file, out, asked)
 }
-
-var _ = (gofs.NodeOpendirHandler)((*attachmentsNode)(nil))
 
 func (n *attachmentsNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	ctx, finish := n.message.fsys.call(ctx)
@@ -100,8 +101,6 @@ func (n *attachmentsNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.Fil
 	}
 	return l, 0, 0
 }
-
-var _ = (gofs.NodeUnlinker)((*attachmentsNode)(nil))
 
 // Unlink hides an attachment for a while, as in the message's own directory. A
 // mv out of the mount ends with it.

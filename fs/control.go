@@ -28,18 +28,20 @@ type controlNode struct {
 	fsys *FS
 }
 
+var _ interface {
+	gofs.NodeGetattrer
+	gofs.NodeLookuper
+	gofs.NodeOpendirHandler
+} = (*controlNode)(nil)
+
 func (n *controlNode) number() gofs.StableAttr {
 	return numbersOf("control", 0).of(0, kindMessage, syscall.S_IFDIR)
 }
-
-var _ = (gofs.NodeGetattrer)((*controlNode)(nil))
 
 func (n *controlNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	n.fsys.fill(&out.Attr, n.number(), n.fsys.start, 0)
 	return 0
 }
-
-var _ = (gofs.NodeLookuper)((*controlNode)(nil))
 
 // Lookup makes a new file each time, with what is so at this moment: the kernel
 // can keep it like any other file, and nobody reads half of the old one.
@@ -52,8 +54,6 @@ func (n *controlNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 	n.fsys.fill(&out.Attr, id, file.at, int64(len(file.text)))
 	return n.NewInode(ctx, file, id), 0
 }
-
-var _ = (gofs.NodeOpendirHandler)((*controlNode)(nil))
 
 func (n *controlNode) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	return &listing{named: []fuse.DirEntry{{Name: statusName, Mode: syscall.S_IFREG}}}, 0, 0
@@ -68,14 +68,15 @@ type statusNode struct {
 	at   time.Time
 }
 
-var _ = (gofs.NodeGetattrer)((*statusNode)(nil))
+var _ interface {
+	gofs.NodeGetattrer
+	gofs.NodeOpener
+} = (*statusNode)(nil)
 
 func (n *statusNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	n.fsys.fill(&out.Attr, n.StableAttr(), n.at, int64(len(n.text)))
 	return 0
 }
-
-var _ = (gofs.NodeOpener)((*statusNode)(nil))
 
 func (n *statusNode) Open(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	return &statusHandle{n.text}, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
@@ -83,7 +84,7 @@ func (n *statusNode) Open(context.Context, uint32) (gofs.FileHandle, uint32, sys
 
 type statusHandle struct{ text content.Loaded }
 
-var _ = (gofs.FileReader)((*statusHandle)(nil))
+var _ gofs.FileReader = (*statusHandle)(nil)
 
 func (h *statusHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	b, _ := h.text.Read(ctx, dest, off)

@@ -21,6 +21,12 @@ type fileNode struct {
 	told    told
 }
 
+var _ interface {
+	gofs.NodeGetattrer
+	gofs.NodeSetattrer
+	gofs.NodeOpener
+} = (*fileNode)(nil)
+
 func (n *fileNode) number() gofs.StableAttr {
 	if n.content.Kind == content.Attachment {
 		return n.message.numbers.attachment(n.message.content.ID.UID, n.content.Part.Section)
@@ -86,8 +92,6 @@ func (n *fileNode) size(ctx context.Context, open bool) (size int64, exact bool,
 	return size, exact, err
 }
 
-var _ = (gofs.NodeGetattrer)((*fileNode)(nil))
-
 func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	fsys := n.message.fsys
 	ctx, finish := fsys.call(ctx)
@@ -110,8 +114,6 @@ func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 	}
 	return 0
 }
-
-var _ = (gofs.NodeOpener)((*fileNode)(nil))
 
 // Open loads the file, or begins to where it is large: from then on its size is
 // exact. If that is known already, nothing is loaded until somebody reads, and
@@ -170,6 +172,11 @@ type handle struct {
 	bytes content.Bytes // nil until somebody reads
 }
 
+var _ interface {
+	gofs.FileReader
+	gofs.FileReleaser
+} = (*handle)(nil)
+
 // get returns the content, and loads it the first time.
 func (h *handle) get(ctx context.Context) (content.Bytes, error) {
 	h.mu.Lock()
@@ -188,8 +195,6 @@ func (h *handle) get(ctx context.Context) (content.Bytes, error) {
 	return b, nil
 }
 
-var _ = (gofs.FileReader)((*handle)(nil))
-
 func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	ctx, finish := h.file.message.fsys.call(ctx)
 	defer finish()
@@ -203,8 +208,6 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 	}
 	return fuse.ReadResultData(b), 0
 }
-
-var _ = (gofs.FileReleaser)((*handle)(nil))
 
 func (h *handle) Release(context.Context) syscall.Errno {
 	h.file.told.release()

@@ -22,12 +22,17 @@ type folderNode struct {
 	path []string // of names, from the root
 }
 
+var _ interface {
+	gofs.NodeGetattrer
+	gofs.NodeLookuper
+	gofs.NodeOpendirHandler
+	gofs.NodeRmdirer
+} = (*folderNode)(nil)
+
 // now returns the folder that is at the node's path now, nil if there is none.
 func (n *folderNode) now() *tree.Folder { return n.fsys.folders.At(n.path) }
 
 func (n *folderNode) messages(f *tree.Folder) view { return view{n.fsys, f.Mailbox()} }
-
-var _ = (gofs.NodeGetattrer)((*folderNode)(nil))
 
 // Getattr gives a folder the date of its newest message, and as ctime that of
 // its last change since the mount began. The former takes a look into the
@@ -65,8 +70,6 @@ func (n *folderNode) newest(ctx context.Context, f *tree.Folder) (date time.Time
 	return attr.Date, true
 }
 
-var _ = (gofs.NodeLookuper)((*folderNode)(nil))
-
 func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	f := n.now()
 	if f == nil {
@@ -88,8 +91,6 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	return n.messages(f).lookup(ctx, n.EmbeddedInode(), name, out)
 }
 
-var _ = (gofs.NodeOpendirHandler)((*folderNode)(nil))
-
 func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	f := n.now()
 	if f == nil {
@@ -107,8 +108,6 @@ func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHand
 	}
 	return l, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
 }
-
-var _ = (gofs.NodeRmdirer)((*folderNode)(nil))
 
 // Rmdir deletes a message. Folders stay.
 func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {

@@ -26,6 +26,12 @@ type listing struct {
 	next int // index into named, and on into uids
 }
 
+var _ interface {
+	gofs.FileReaddirenter
+	gofs.FileSeekdirer
+	gofs.FileLookuper
+} = (*listing)(nil)
+
 // An empty listing has no page that could be declared void, so the kernel would
 // keep it for ever. One that may not stay empty has this entry, which programs
 // expect anyway and skip.
@@ -35,8 +41,6 @@ func dot(id gofs.StableAttr) fuse.DirEntry {
 
 // uidOffset is the offset behind the last named entry.
 const uidOffset = 1 << 32
-
-var _ = (gofs.FileReaddirenter)((*listing)(nil))
 
 func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 	var e fuse.DirEntry
@@ -57,8 +61,6 @@ func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 	return &e, 0
 }
 
-var _ = (gofs.FileSeekdirer)((*listing)(nil))
-
 func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	switch {
 	case off >= uidOffset+1<<32:
@@ -70,8 +72,6 @@ func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	}
 	return 0
 }
-
-var _ = (gofs.FileLookuper)((*listing)(nil))
 
 func (l *listing) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if l.lookup == nil {

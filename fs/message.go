@@ -31,6 +31,14 @@ type messageNode struct {
 	numbers numbers
 }
 
+var _ interface {
+	gofs.NodeGetattrer
+	gofs.NodeLookuper
+	gofs.NodeOpendirHandler
+	gofs.NodeUnlinker
+	gofs.NodeRmdirer
+} = (*messageNode)(nil)
+
 func (fsys *FS) message(id mail.ID) *messageNode {
 	n := &messageNode{fsys: fsys, content: fsys.content.Message(id), numbers: messageNumbers(id)}
 	n.unhides = n
@@ -92,13 +100,9 @@ func (n *messageNode) getattr(ctx context.Context, id gofs.StableAttr, out *fuse
 	return 0
 }
 
-var _ = (gofs.NodeGetattrer)((*messageNode)(nil))
-
 func (n *messageNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	return n.getattr(ctx, n.number(), out)
 }
-
-var _ = (gofs.NodeLookuper)((*messageNode)(nil))
 
 func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	return n.lookup(ctx, name, out, asked)
@@ -149,8 +153,6 @@ func (n *messageNode) lookup(ctx context.Context, name string, out *fuse.EntryOu
 // kinds has the files of a message by their names.
 var kinds = map[string]content.Kind{headersName: content.Headers, bodyName: content.Body, rawName: content.Raw, htmlName: content.HTML}
 
-var _ = (gofs.NodeOpendirHandler)((*messageNode)(nil))
-
 func (n *messageNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	ctx, finish := n.fsys.call(ctx)
 	defer finish()
@@ -196,8 +198,6 @@ func (n *messageNode) shown(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(names, n.hides), nil
 }
 
-var _ = (gofs.NodeUnlinker)((*messageNode)(nil))
-
 // Unlink hides a file for a while and leaves the message alone. It is what rm -r
 // does on its way to the directory, but also programs that overwrite.
 func (n *messageNode) Unlink(_ context.Context, name string) syscall.Errno {
@@ -210,8 +210,6 @@ func (n *messageNode) Unlink(_ context.Context, name string) syscall.Errno {
 	n.fsys.leaving.hide(n.inMessage(name))
 	return 0
 }
-
-var _ = (gofs.NodeRmdirer)((*messageNode)(nil))
 
 // Rmdir hides the attachments directory, once all in it is hidden.
 func (n *messageNode) Rmdir(ctx context.Context, name string) syscall.Errno {
