@@ -169,7 +169,7 @@ func (f *File) Estimate(ctx context.Context) (int64, error) {
 // the small message tells it then.
 func (f *File) setSize(size int64) {
 	f.remember(size)
-	if attr, known := f.message.Known(); f.Part == nil && known && attr.Size < wholeSize {
+	if _, small := f.now(); small {
 		return
 	}
 	f.message.store.cache.Disk().Offer(f.key().size(), binary.BigEndian.AppendUint64(nil, uint64(size)))
