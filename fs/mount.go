@@ -30,31 +30,7 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount point %s: %v", dir, err)
 	}
-	library := slog.NewLogLogger(fsys.log.Handler(), slog.LevelDebug)
-	if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "allow_") }) {
-		// Others can get here: the kernel has to check the modes. That makes
-		// it ask for the attributes of each directory on a path.
-		options = append(slices.Clip(options), "default_permissions")
-	}
-	server, err := fuse.NewServer(fsys.requests(), dir, &fuse.MountOptions{
-		FsName:  source,
-		Name:    "imapfs",
-		Options: options,
-		// Root needs no helper.
-		DirectMount: os.Geteuid() == 0,
-		// One answer of ENOSYS spares a request for each file that ls -l
-		// would ask for security labels.
-		DisableXAttrs: true,
-		// READDIRPLUS at the beginning of a directory, which is all of a
-		// message's; and mmap of files that are read past the page cache
-		// (see Open; Linux 6.6).
-		ExtraCapabilities: fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | noOpendir,
-		// Pages stay until they are declared void. Left to itself the
-		// kernel asks for attributes before each read, and for a size
-		// that is still being found out the reader would have to wait.
-		ExplicitDataCacheControl: true,
-		Logger:                   library,
-	})
+	server, err := fuse.NewServer(fsys.requests(), dir, fsys.mountOptions(source, options))
 	if err == nil {
 		go server.Serve()
 		// On Linux it is mounted by now. WaitMount opens a file of the mount
@@ -72,6 +48,33 @@ func (fsys *FS) Mount(source, dir string, options []string) (*Mounted, error) {
 	log.SetOutput(slog.NewLogLogger(fsys.log.Handler(), slog.LevelWarn).Writer())
 	go fsys.notes.run()
 	return &Mounted{fsys: fsys, dir: dir, server: server}, nil
+}
+
+func (fsys *FS) mountOptions(source string, options []string) *fuse.MountOptions {
+	if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "allow_") }) {
+		// Others can get here: the kernel has to check the modes. That makes
+		// it ask for the attributes of each directory on a path.
+		options = append(slices.Clip(options), "default_permissions")
+	}
+	return &fuse.MountOptions{
+		FsName:  source,
+		Name:    "imapfs",
+		Options: options,
+		// Root needs no helper.
+		DirectMount: os.Geteuid() == 0,
+		// One answer of ENOSYS spares a request for each file that ls -l
+		// would ask for security labels.
+		DisableXAttrs: true,
+		// READDIRPLUS at the beginning of a directory, which is all of a
+		// message's; and mmap of files that are read past the page cache
+		// (see Open; Linux 6.6).
+		ExtraCapabilities: fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | noOpendir,
+		// Pages stay until they are declared void. Left to itself the
+		// kernel asks for attributes before each read, and for a size
+		// that is still being found out the reader would have to wait.
+		ExplicitDataCacheControl: true,
+		Logger:                   slog.NewLogLogger(fsys.log.Handler(), slog.LevelDebug),
+	}
 }
 
 // requests returns what answers the kernel.
