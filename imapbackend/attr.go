@@ -318,8 +318,7 @@ func (f *folder) fetchEach(validity uint32, uids []uint32, options *imap.FetchOp
 		section, most = headerFields, mostHeaderFields
 	}
 	gone = make(map[uint32]bool)
-	n := need{folder: f.name, messages: true, validity: validity}
-	failed, err = f.divide(n, uids, func(l *lease, uids []uint32, came map[uint32]bool) error {
+	failed, err = f.divide(messagesOf(f.name, validity), uids, func(l *lease, uids []uint32, came map[uint32]bool) error {
 		lost, err := l.fetchAndLook("describe messages of "+f.name, newAsking(f.name, uids, options, section, most), uids, func(m *wire.Message) {
 			if take(m) {
 				came[m.UID] = true

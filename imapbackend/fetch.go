@@ -165,7 +165,8 @@ func (b *Backend) FetchStarts(folder string, l mail.Listing, n int64, take func(
 	f := b.folder(folder)
 	item := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: n}}
 	options := &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{item}}
-	need := need{folder: folder, messages: true, validity: l.UIDValidity, ahead: true}
+	need := messagesOf(folder, l.UIDValidity)
+	need.ahead = true
 	uids := slices.DeleteFunc(slices.Clone(l.UIDs), func(uid uint32) bool {
 		return f.trouble(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "") != nil
 	})

@@ -72,7 +72,7 @@ func (p *piece) isShort(size int64) bool {
 // check returns an error if the folder has the message no more, also if the
 // connection was not told of that yet.
 func (p *piece) check() error {
-	return p.b.pool.with(need{folder: p.id.Folder, messages: true, validity: p.id.UIDValidity}, func(l *lease) error {
+	return p.b.pool.with(messagesOf(p.id.Folder, p.id.UIDValidity), func(l *lease) error {
 		if err := l.command("NOOP", func() error { return l.client.Noop().Wait() }); err != nil {
 			return err
 		}

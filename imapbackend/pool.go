@@ -65,6 +65,11 @@ type need struct {
 	watch    bool   // to hear of news only: takes what nobody else has used for a while
 }
 
+// messagesOf is the need of who asks about messages of a folder.
+func messagesOf(folder string, validity uint32) need {
+	return need{folder: folder, messages: true, validity: validity}
+}
+
 var errClosed = errors.New("imapfs is ending")
 
 func newPool(b *Backend) *pool {

@@ -252,6 +252,18 @@ func (s *session) settle(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
+// isBroken tells whether err is that the connection went under a command, and is
+// not known to have done it.
+func isBroken(err error) bool {
+	return errors.Is(err, errBroken) || errors.Is(err, errTimeout) || errors.Is(err, errMalformed)
+}
+
+// isStatus tells whether err is a NO or BAD of the server.
+func isStatus(err error) bool {
+	_, ok := errors.AsType[*imap.Error](err)
+	return ok
+}
+
 // refusal is a NO or BAD.
 type refusal struct {
 	what   string

@@ -152,7 +152,7 @@ func (f *folder) divide(n need, uids []uint32, ask func(l *lease, uids []uint32,
 
 // mayGoOn tells whether err is that a connection broke, which another one may not do.
 func (p *pool) mayGoOn(err error) bool {
-	if (errors.Is(err, errBroken) || errors.Is(err, errTimeout) || errors.Is(err, errMalformed)) && !errors.Is(err, errAway) && p.b.ctx.Err() == nil {
+	if isBroken(err) && !errors.Is(err, errAway) && p.b.ctx.Err() == nil {
 		if errors.Is(err, errTimeout) {
 			p.suspect(!errors.Is(err, errLost))
 		}
