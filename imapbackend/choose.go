@@ -26,20 +26,59 @@ func (p *pool) mustWait(n need, self *waiter) bool {
 	return slices.ContainsFunc(p.waiting, func(w *waiter) bool {
 		return w != self && w.folder != n.folder && (n.ahead || time.Since(w.since) > patience) &&
 			(self == nil || w.since.Before(self.since)) &&
-			!slices.ContainsFunc(p.sessions, func(s *session) bool { return s.selected(w.folder) })
+			!slices.ContainsFunc(p.sessions, func(s *session) bool { return s.place.has(w.folder) })
 	})
 }
-
-// busyFor is how long a folder keeps its connection after the last request,
-// as long as others can be opened.
-const busyFor = 10 * time.Second
 
 // choose picks the session that serves n soonest: one that has the folder and
 // moves no bulk, then an idle one, then a new one, then any that has the
 // folder. self is n's own place among those who wait.
 func (p *pool) choose(n need, self *waiter) (*session, verdict) {
-	// A server that restarts ends all connections at once; the next request
-	// would run into one after the other.
+	p.sweep()
+	full := len(p.sessions)+p.dialing >= p.most || p.slow || len(p.sessions) > 0 && time.Now().Before(p.notBefore)
+	mustWait := n.folder != "" && full && p.mustWait(n, self)
+	if n.ahead && !mustWait {
+		for _, s := range p.sessions {
+			if s.place.readsAhead(n) {
+				return s, use
+			}
+		}
+	}
+	var idle, shared *session
+	returns := false
+	for _, s := range p.sessions {
+		offer := s.place.offer(n, full, s.conn.Stalled())
+		switch {
+		case offer == comes: // rather than select the folder twice
+			return nil, wait
+		case offer >= crowded && mustWait:
+			return nil, wait
+		case offer == ready:
+			return s, use
+		case offer == crowded && (shared == nil || s.place.fewer(&shared.place)):
+			shared = s
+		case offer == vacant && (idle == nil || p.better(s, idle)):
+			idle = s
+		case offer == soonVacant:
+			returns = true
+		}
+	}
+	switch {
+	case idle != nil:
+		return idle, move
+	case returns:
+		return nil, wait // rather than connect
+	case !full && p.dialing == 0:
+		return nil, dial
+	case shared != nil:
+		return shared, use
+	}
+	return nil, wait
+}
+
+// sweep lets go of sessions that have ended. A server that restarts ends all
+// connections at once; the next request would run into one after the other.
+func (p *pool) sweep() {
 	before := len(p.sessions)
 	p.sessions = slices.DeleteFunc(p.sessions, func(s *session) bool {
 		if s.ended() {
@@ -50,59 +89,13 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 	if len(p.sessions) < before {
 		p.signal()
 	}
-	full := len(p.sessions)+p.dialing >= p.most || p.slow || len(p.sessions) > 0 && time.Now().Before(p.notBefore)
-	mustWait := n.folder != "" && full && p.mustWait(n, self)
-	if n.ahead {
-		for _, s := range p.sessions {
-			if s.ahead > 0 && s.fits(n) && !mustWait {
-				return s, use
-			}
-		}
-	}
-	var idle, shared *session
-	soon := false
-	for _, s := range p.sessions {
-		switch {
-		case s.moving || s.beginning:
-			if s.selected(n.folder) {
-				return nil, wait // rather than select the folder twice
-			}
-			soon = soon || s.beginning && (n.folder == "" || time.Since(s.used) > busyFor)
-		case s.fits(n):
-			if mustWait {
-				return nil, wait
-			}
-			if s.users == 0 || s.bulk == 0 && !n.bulk && !s.conn.Stalled() {
-				return s, use
-			}
-			if shared == nil || s.users < shared.users {
-				shared = s
-			}
-		case s.users > 0:
-		case s.sel == nil || s.sel.failed || full && !n.watch || time.Since(s.used) > busyFor:
-			if idle == nil || p.better(s, idle) {
-				idle = s
-			}
-		}
-	}
-	switch {
-	case idle != nil:
-		return idle, move
-	case soon:
-		return nil, wait // rather than connect
-	case !full && p.dialing == 0:
-		return nil, dial
-	case shared != nil:
-		return shared, use
-	}
-	return nil, wait
 }
 
 // better tells whether s should get another folder rather than t: the watched
 // folder keeps its session, and then whatever was used last.
 func (p *pool) better(s, t *session) bool {
-	if a, b := s.selected(p.watched), t.selected(p.watched); a != b {
+	if a, b := s.place.has(p.watched), t.place.has(p.watched); a != b {
 		return b
 	}
-	return s.used.Before(t.used)
+	return s.place.olderThan(&t.place)
 }

@@ -35,21 +35,13 @@ const (
 // rest has IDLE begin when nobody has used the session for a while. It is
 // called with pool.mu held.
 func (s *session) rest() {
-	after := max(idleAfter-time.Since(s.used), restAfter)
+	after, ok := s.place.restFor()
 	switch {
-	case s.sel == nil || s.cannotIdle || !s.can(imap.CapIdle):
+	case !ok || !s.can(imap.CapIdle):
 	case s.resting == nil:
 		s.resting = time.AfterFunc(after, func() { s.b.start(s.idle) })
 	default:
 		s.resting.Reset(after)
-	}
-}
-
-// endIdle has IDLE end, if there is one. It is called with pool.mu held.
-func (s *session) endIdle() {
-	if s.idling != nil {
-		close(s.idling)
-		s.idling = nil
 	}
 }
 
@@ -59,18 +51,19 @@ func (s *session) endIdle() {
 // the connection at the latest.
 func (s *session) idle() {
 	for again := true; again; {
-		end := s.beginIdle()
+		end := s.listen()
 		if end == nil {
 			return
 		}
-		began, begun := time.Now(), false
+		sent := time.Now()
 		var cmd *imapclient.IdleCommand
 		err := s.command("IDLE", func() (err error) {
 			cmd, err = s.client.Idle() // waits until the server listens
 			return err
 		})
-		s.idleBegun(err)
-		if begun = err == nil; begun {
+		s.listens(err)
+		listened := err == nil
+		if listened {
 			select {
 			case <-end:
 				again = false
@@ -78,9 +71,7 @@ func (s *session) idle() {
 			case <-time.After(min(s.b.cfg.Poll, mostIdle)):
 			}
 			s.b.pool.mu.Lock()
-			if s.idling == end { // not that of a later IDLE
-				s.endIdle()
-			}
+			s.place.endThis(end)
 			s.b.pool.mu.Unlock()
 			err = s.command("end IDLE", func() error {
 				if err := cmd.Close(); err != nil {
@@ -89,53 +80,49 @@ func (s *session) idle() {
 				return cmd.Wait()
 			})
 		}
-		if s.idleEnded(err, begun, time.Since(began)); err != nil {
+		if s.learn(err, listened, time.Since(sent)); err != nil {
 			return
 		}
 	}
 }
 
-// beginIdle returns what will be closed when IDLE has to end, or nil if it must
-// not begin.
-func (s *session) beginIdle() chan struct{} {
+// listen returns what will be closed when IDLE has to end, or nil if it must not
+// begin.
+func (s *session) listen() chan struct{} {
 	p := s.b.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.idleFails >= idleTries || s.cannotIdle || s.users > 0 || s.moving || s.beginning || s.idling != nil ||
-		s.sel == nil || s.sel.failed || s.ended() {
+	if p.closed || p.idleFails >= idleTries || s.ended() {
 		return nil
 	}
-	s.idling, s.beginning = make(chan struct{}), true
-	return s.idling
+	return s.place.listen()
 }
 
-// idleBegun notes that the server listens, or does not.
-func (s *session) idleBegun(err error) {
+// listens notes that the server listens, or does not.
+func (s *session) listens(err error) {
 	p := s.b.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.beginning = false
-	if err != nil {
-		s.endIdle()
-	}
+	s.place.begun(err == nil)
 	p.wake.Broadcast()
 }
 
-// idleEnded draws the lesson from an IDLE.
-func (s *session) idleEnded(err error, begun bool, lasted time.Duration) {
+// learn draws the lesson from an IDLE.
+func (s *session) learn(err error, listened bool, lasted time.Duration) {
 	p := s.b.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, refused := errors.AsType[*refusal](err)
 	switch {
 	case err == nil:
-		s.idled, p.idleFails = true, 0
+		s.place.learn(idlesWell)
+		p.idleFails = 0
 		return
 	case p.closed:
 		return
 	case refused:
-		s.cannotIdle = true // the poll asks with NOOP
-	case !s.idled && (!begun || lasted < shortIdle && !errors.Is(err, errTimeout)):
+		s.place.learn(idlesRefused) // the poll asks with NOOP
+	case s.place.learn(idlesMaybe) == idlesMaybe && (!listened || lasted < shortIdle && !errors.Is(err, errTimeout)):
 		p.idleFails++
 	}
 	s.b.log.Info("IDLE has failed", "error", err)
@@ -180,7 +167,7 @@ func (b *Backend) watch() {
 func (p *pool) watch() error {
 	p.mu.Lock()
 	for _, s := range p.sessions {
-		if s.selected(p.watched) && !s.ended() {
+		if s.place.has(p.watched) && !s.ended() {
 			p.mu.Unlock()
 			return nil
 		}

@@ -256,7 +256,7 @@ func (p *pool) unused() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, s := range p.sessions {
-		s.used = time.Now().Add(time.Duration(i)*time.Second - 2*busyFor)
+		s.place.used = time.Now().Add(time.Duration(i)*time.Second - 2*busyFor)
 	}
 }
 

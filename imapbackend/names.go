@@ -32,10 +32,13 @@ func folderNames(listed []wire.Mailbox) (folders []mail.Folder, wires map[string
 		all = append(all, named{m, name, isOdd})
 	}
 	slices.SortFunc(all, func(a, b named) int {
-		if a.isOdd != b.isOdd {
-			return count(a.isOdd) - count(b.isOdd)
+		switch {
+		case a.isOdd == b.isOdd:
+			return cmp.Compare(a.Name, b.Name)
+		case a.isOdd:
+			return 1
 		}
-		return cmp.Compare(a.Name, b.Name)
+		return -1
 	})
 	wires = make(map[string]string)
 	taken := make(map[string]bool, len(all))

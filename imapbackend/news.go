@@ -101,8 +101,8 @@ func (p *pool) noop() {
 	p.mu.Lock()
 	var silent []*session
 	for _, s := range p.sessions {
-		if s.idling == nil && !s.moving && time.Since(s.opened) > p.b.cfg.Poll/2 {
-			s.users++ // so that IDLE does not begin
+		if s.place.isDeaf() && time.Since(s.opened) > p.b.cfg.Poll/2 {
+			s.place.take(need{}) // so that IDLE does not begin
 			silent = append(silent, s)
 		}
 	}

@@ -140,9 +140,7 @@ func (p *pool) forgetSelection(folder string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.sessions {
-		if s.selected(folder) {
-			s.sel.failed = true
-		}
+		s.place.forget(folder)
 	}
 }
 
@@ -182,13 +180,13 @@ func (p *pool) acquire(n need) (*lease, error) {
 		s, verdict := p.choose(n, w)
 		switch verdict {
 		case use:
-			return s.lease(n, s.sel), nil
+			return s.lease(n), nil
 		case move:
 			// Taken before the lock is let go, and with its own selection:
 			// SELECT may have failed by the time that it is back.
-			sel := &selection{folder: n.folder, done: make(chan struct{})}
-			l := s.lease(n, sel)
-			p.move(s, sel)
+			s.place.change(&selection{folder: n.folder, done: make(chan struct{})})
+			l := s.lease(n)
+			p.move(l)
 			return l, nil
 		case dial:
 			open := p.dial // the first one: whoever wants it has to wait
@@ -214,48 +212,19 @@ func (p *pool) acquire(n need) (*lease, error) {
 }
 
 // lease counts another user of the session. It is called with pool.mu held.
-func (s *session) lease(n need, sel *selection) *lease {
-	s.users++
-	s.bulk += count(n.bulk || n.ahead)
-	s.ahead += count(n.ahead)
-	s.touch(n)
-	s.endIdle()
-	return &lease{session: s, need: n, sel: sel}
+func (s *session) lease(n need) *lease {
+	s.place.take(n)
+	return &lease{session: s, need: n, sel: s.place.sel}
 }
 
-// touch notes that somebody uses the folder. It is called with pool.mu held.
-func (s *session) touch(n need) {
-	if n.folder != "" && !n.watch {
-		s.used = time.Now()
-	}
-}
-
-// selected tells whether the session has the folder selected, or will have.
-func (s *session) selected(folder string) bool {
-	return s.sel != nil && !s.sel.failed && s.sel.folder == folder
-}
-
-func (s *session) fits(n need) bool { return n.folder == "" || s.selected(n.folder) }
-
-func count(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// move selects another folder on a session that nobody else uses. It is called
+// move selects the folder of l on a session that nobody else uses. It is called
 // with p.mu held and lets go of it while the command is written, so that no
 // other command comes before it.
-func (p *pool) move(s *session, sel *selection) {
-	if s.sel != nil {
-		sel.before = s.sel.folder
-	}
-	s.sel, s.moving = sel, true
+func (p *pool) move(l *lease) {
 	p.mu.Unlock()
-	s.selectFolder(sel)
+	l.selectFolder(l.sel)
 	p.mu.Lock()
-	s.moving = false
+	l.place.changed()
 	p.signal()
 	p.wake.Broadcast()
 }
@@ -333,11 +302,7 @@ func (p *pool) dial() error {
 func (p *pool) release(s *session, n need) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.users--
-	s.bulk -= count(n.bulk || n.ahead)
-	s.ahead -= count(n.ahead)
-	s.touch(n)
-	if s.users == 0 {
+	if s.place.leave(n) {
 		s.rest()
 	}
 	p.wake.Broadcast()
@@ -363,14 +328,10 @@ func (p *pool) drop(s *session) {
 // changed marks the folder that s has selected as changed on the server.
 func (p *pool) changed(s *session) {
 	p.mu.Lock()
-	sel := s.sel
+	folders := s.place.concerned()
 	p.mu.Unlock()
-	if sel == nil {
-		return
-	}
-	p.b.refreshSoon(sel.folder)
-	if sel.before != "" && !sel.answered() {
-		p.b.refreshSoon(sel.before) // it may be about that one still
+	for _, folder := range folders {
+		p.b.refreshSoon(folder)
 	}
 }
 
@@ -380,8 +341,8 @@ func (p *pool) selectedBy() map[string]*session {
 	defer p.mu.Unlock()
 	all := make(map[string]*session)
 	for _, s := range p.sessions {
-		if s.sel != nil && !s.sel.failed {
-			all[s.sel.folder] = s
+		if folder := s.place.folder(); folder != "" {
+			all[folder] = s
 		}
 	}
 	return all
@@ -397,7 +358,7 @@ func (p *pool) close() {
 	sessions := p.sessions
 	p.sessions = nil
 	for _, s := range sessions {
-		s.endIdle()
+		s.place.endIdle()
 	}
 	p.wake.Broadcast()
 	p.mu.Unlock()

@@ -50,19 +50,8 @@ type session struct {
 	isPlain   bool         // it is asked only for what is needed
 	succeeded atomic.Int32 // commands that went well
 
-	// Guarded by pool.mu:
-	sel    *selection // the folder that is selected, or on the way to be; nil for none
-	users  int
-	bulk   int       // users that move much data
-	ahead  int       // users that read ahead; they count as bulk too
-	used   time.Time // when a request for the folder came or ended
-	moving bool      // SELECT is being sent
-
-	resting    *time.Timer   // begins IDLE
-	idling     chan struct{} // closed to end IDLE; nil if there is none
-	beginning  bool          // IDLE is sent, and no other command may be before the server listens
-	idled      bool          // an IDLE has ended well
-	cannotIdle bool          // the server has refused it
+	place   place       // guarded by pool.mu
+	resting *time.Timer // begins IDLE; guarded by pool.mu
 }
 
 // doing is the commands that wait for their answers.
@@ -75,35 +64,6 @@ func (d *doing) list() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]string{}, d.commands...)
-}
-
-// selection is one SELECT or EXAMINE. Commands on the folder are sent behind it
-// without waiting for its answer; what they bring may be believed only once it
-// is there.
-type selection struct {
-	folder string
-	before string        // the folder that was selected before, "" for none
-	failed bool          // guarded by pool.mu; no folder is selected then (RFC 9051 §6.3.2)
-	done   chan struct{} // closed when the answer has come
-
-	at atomic.Int64 // when its UIDVALIDITY was told last, in Unix nanoseconds
-
-	// Set before done is closed:
-	data mailbox
-	err  error
-}
-
-func (sel *selection) confirm()             { sel.at.Store(time.Now().UnixNano()) }
-func (sel *selection) confirmed() time.Time { return time.Unix(0, sel.at.Load()) }
-
-// answered tells whether the answer has come.
-func (sel *selection) answered() bool {
-	select {
-	case <-sel.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // errNoFolder says that the folder cannot be selected.

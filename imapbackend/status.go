@@ -66,11 +66,9 @@ func (b *Backend) Status() Status {
 		s.Away = p.away.err.Error()
 	}
 	for _, session := range p.sessions {
-		c := Connection{Doing: session.doing.list(), Quiet: session.conn.SilentFor().Seconds()}
-		if session.sel != nil && !session.sel.failed {
-			c.Folder = session.sel.folder
-		}
-		s.Connections = append(s.Connections, c)
+		s.Connections = append(s.Connections, Connection{
+			Folder: session.place.folder(), Doing: session.doing.list(), Quiet: session.conn.SilentFor().Seconds(),
+		})
 		s.RoundTrip = float64(session.conn.RoundTrip) / float64(time.Millisecond)
 		s.Capabilities = []string{}
 		for c := range session.caps {

@@ -1,0 +1,226 @@
+package imapbackend
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// place is what the pool knows of a session: which folder it has, who uses it, and
+// whether it hears of news by IDLE. pool.mu is held by whoever calls a method, and
+// nothing but these touches the fields.
+type place struct {
+	sel    *selection // of the folder that is selected, or on the way to be; nil for none
+	moving bool       // SELECT is being sent
+
+	users int
+	bulk  int       // of these, who move much data
+	ahead int       // of these, who read ahead; they count as bulk too
+	used  time.Time // when a request for the folder came or ended
+
+	listening chan struct{} // closed to end IDLE; nil if there is none
+	beginning bool          // IDLE is sent, and no other command may be before the server listens
+	idles     idles
+}
+
+// idles is what is known of IDLE on a connection.
+type idles int
+
+const (
+	idlesMaybe   idles = iota
+	idlesWell          // one has ended well
+	idlesRefused       // by the server
+)
+
+// selection is one SELECT or EXAMINE. Commands on the folder are sent behind it
+// without waiting for its answer; what they bring may be believed only once it
+// is there.
+type selection struct {
+	folder string
+	before string        // the folder that was selected before, "" for none
+	failed bool          // guarded by pool.mu; no folder is selected then (RFC 9051 §6.3.2)
+	done   chan struct{} // closed when the answer has come
+
+	at atomic.Int64 // when its UIDVALIDITY was told last, in Unix nanoseconds
+
+	// Set before done is closed:
+	data mailbox
+	err  error
+}
+
+func (sel *selection) confirm()             { sel.at.Store(time.Now().UnixNano()) }
+func (sel *selection) confirmed() time.Time { return time.Unix(0, sel.at.Load()) }
+
+// answered tells whether the answer has come.
+func (sel *selection) answered() bool {
+	select {
+	case <-sel.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// folder is the one that the session has selected, or will have; "" for none.
+func (p *place) folder() string {
+	if p.sel == nil || p.sel.failed {
+		return ""
+	}
+	return p.sel.folder
+}
+
+func (p *place) has(folder string) bool { return folder != "" && p.folder() == folder }
+
+func (p *place) fits(n need) bool { return n.folder == "" || p.has(n.folder) }
+
+// forget has the folder selected anew.
+func (p *place) forget(folder string) {
+	if p.has(folder) {
+		p.sel.failed = true
+	}
+}
+
+// change begins to select another folder, for which nobody may use the session
+// before changed.
+func (p *place) change(sel *selection) {
+	if p.sel != nil {
+		sel.before = p.sel.folder
+	}
+	p.sel, p.moving = sel, true
+}
+
+func (p *place) changed() { p.moving = false }
+
+// concerned returns the folders that what comes now may be about.
+func (p *place) concerned() (folders []string) {
+	if p.sel == nil {
+		return nil
+	}
+	if p.sel.before != "" && !p.sel.answered() {
+		folders = append(folders, p.sel.before)
+	}
+	return append(folders, p.sel.folder)
+}
+
+// take counts another user, for whom IDLE ends.
+func (p *place) take(n need) {
+	p.count(n, 1)
+	p.endIdle()
+}
+
+// leave counts one less, and tells whether nobody is left.
+func (p *place) leave(n need) bool {
+	p.count(n, -1)
+	return p.users == 0
+}
+
+func (p *place) count(n need, by int) {
+	p.users += by
+	if n.bulk || n.ahead {
+		p.bulk += by
+	}
+	if n.ahead {
+		p.ahead += by
+	}
+	if n.folder != "" && !n.watch {
+		p.used = time.Now()
+	}
+}
+
+// busyFor is how long a folder keeps its connection after the last request,
+// as long as others can be opened.
+const busyFor = 10 * time.Second
+
+// offer is what a session can do for a request.
+type offer int
+
+const (
+	nothing    offer = iota // others have it
+	comes                   // the folder, as soon as it is selected
+	soonVacant              // can have another folder as soon as IDLE has begun
+	vacant                  // can have another folder
+	crowded                 // has the folder, and others whose answers come first
+	ready                   // has the folder
+)
+
+// offer tells what the session can do for n. full says that no further one can be
+// opened, stalled that what is sent now may get no answer.
+func (p *place) offer(n need, full, stalled bool) offer {
+	unused := time.Since(p.used) > busyFor
+	switch {
+	case p.isBusy() && p.has(n.folder):
+		return comes
+	case p.beginning && (n.folder == "" || unused):
+		return soonVacant
+	case p.isBusy():
+		return nothing
+	case p.fits(n) && (p.users == 0 || p.bulk == 0 && !n.bulk && !stalled):
+		return ready
+	case p.fits(n):
+		return crowded
+	case p.users == 0 && (p.folder() == "" || full && !n.watch || unused):
+		return vacant
+	}
+	return nothing
+}
+
+// readsAhead tells whether somebody reads ahead in the folder.
+func (p *place) readsAhead(n need) bool { return p.ahead > 0 && p.fits(n) }
+
+// isBusy tells whether no command may be sent now.
+func (p *place) isBusy() bool { return p.moving || p.beginning }
+
+// isMoving tells whether SELECT is being sent.
+func (p *place) isMoving() bool { return p.moving }
+
+// fewer tells whether it has fewer users than q, and olderThan whether it was used
+// before q.
+func (p *place) fewer(q *place) bool     { return p.users < q.users }
+func (p *place) olderThan(q *place) bool { return p.used.Before(q.used) }
+
+// isDeaf tells whether the session hears of no news by itself.
+func (p *place) isDeaf() bool { return p.listening == nil && !p.moving }
+
+// restFor is how long the session has to rest before IDLE begins; ok is false if it
+// does not.
+func (p *place) restFor() (after time.Duration, ok bool) {
+	return max(idleAfter-time.Since(p.used), restAfter), p.sel != nil && p.idles != idlesRefused
+}
+
+// listen begins IDLE, and returns what will be closed when it has to end; nil if it
+// must not begin.
+func (p *place) listen() chan struct{} {
+	if p.idles == idlesRefused || p.users > 0 || p.isBusy() || p.listening != nil || p.folder() == "" {
+		return nil
+	}
+	p.listening, p.beginning = make(chan struct{}), true
+	return p.listening
+}
+
+// begun notes that the server listens, or does not.
+func (p *place) begun(listens bool) {
+	if p.beginning = false; !listens {
+		p.endIdle()
+	}
+}
+
+// learn notes how the server does IDLE, and returns what was known of that.
+func (p *place) learn(how idles) (before idles) {
+	before = p.idles
+	p.idles = max(before, how)
+	return before
+}
+
+// endIdle has IDLE end, if there is one.
+func (p *place) endIdle() {
+	if p.listening != nil {
+		close(p.listening)
+		p.listening = nil
+	}
+}
+
+// endThis is endIdle, but does not end a later IDLE.
+func (p *place) endThis(listening chan struct{}) {
+	if p.listening == listening {
+		p.endIdle()
+	}
+}
