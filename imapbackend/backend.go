@@ -65,22 +65,12 @@ type Backend struct {
 
 	credentials *credentials
 	secrets     *secrets
-	noScram     atomic.Bool // PLAIN worked where SCRAM-SHA-256 did not
 	reached     atomic.Bool // there was a connection, if only of TCP
 
-	// What the server offers, and cannot do:
-	noCompress atomic.Bool // COMPRESS broke the connection
-	plainList  atomic.Bool // LIST with RETURN was refused
-	noStatus   atomic.Bool // STATUS broke the connection, or brought nothing
-	noPartial  atomic.Bool // part of a section brought who knows which
-	sizesLie   atomic.Bool // RFC822.SIZE is not the size of what it sends
-
-	searchWay    atomic.Int32 // byESearch, bySearch or byFetch
-	searchBreaks atomic.Int32
-	plainUntil   atomic.Int64 // nothing that is not needed is asked before, in Unix seconds
+	quirks quirks
 
 	wholeMu sync.Mutex // guards what follows
-	whole   []byte     // a section that is read in pieces where noPartial is true
+	whole   []byte     // a section that is read in pieces where quirks.noPartial is true
 	wholeOf piece
 
 	structures *structures

@@ -39,7 +39,7 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 	mustWait := n.folder != "" && full && p.mustWait(n, self)
 	if n.ahead && !mustWait {
 		for _, s := range p.sessions {
-			if s.place.readsAhead(n) {
+			if s.place.ahead > 0 && s.place.fits(n) {
 				return s, use
 			}
 		}
@@ -55,7 +55,7 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 			return nil, wait
 		case offer == ready:
 			return s, use
-		case offer == crowded && (shared == nil || s.place.fewer(&shared.place)):
+		case offer == crowded && (shared == nil || s.place.users < shared.place.users):
 			shared = s
 		case offer == vacant && (idle == nil || p.better(s, idle)):
 			idle = s
@@ -97,5 +97,5 @@ func (p *pool) better(s, t *session) bool {
 	if a, b := s.place.has(p.watched), t.place.has(p.watched); a != b {
 		return b
 	}
-	return s.place.olderThan(&t.place)
+	return s.place.used.Before(t.place.used)
 }

@@ -56,7 +56,7 @@ func (b *Backend) open(credential string) (*session, error) {
 		return nil, explainDial(u, err)
 	}
 	b.reached.Store(true)
-	s := &session{b: b, conn: conn, opened: time.Now(), isPlain: time.Now().Unix() < b.plainUntil.Load()}
+	s := &session{b: b, conn: conn, opened: time.Now(), isPlain: b.quirks.isPlain()}
 	s.ear = &ear{s: s}
 	conn.Expect(1) // the greeting, and all until the login is done
 	defer conn.Expect(-1)
@@ -145,7 +145,7 @@ func (s *session) startTLS(ctx context.Context, config *tls.Config, isIn bool) e
 // refuses is talked to without. One that breaks off, or sends what cannot be
 // unpacked, is not asked again.
 func (s *session) compress() error {
-	if s.b.noCompress.Load() || !s.can(wire.CapCompress) {
+	if s.b.quirks.noCompress.Load() || !s.can(wire.CapCompress) {
 		return nil
 	}
 	err := s.conn.Compress()
@@ -154,7 +154,7 @@ func (s *session) compress() error {
 		return nil
 	}
 	if err != nil {
-		s.b.noCompress.Store(true)
+		s.b.quirks.noCompress.Store(true)
 		return fmt.Errorf("%s broke off when it was asked to compress", s.b.cfg.URL.Host)
 	}
 	return nil

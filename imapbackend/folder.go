@@ -277,7 +277,7 @@ func (b *Backend) listFolders(ctx context.Context, statuses map[string]wire.Stat
 // mailboxes apart. If it fails there is nothing that it leads to.
 func (l *lease) listAll(withState bool) (all []wire.Mailbox, states map[string]wire.State, partial bool, err error) {
 	options := &imap.ListOptions{}
-	if !l.b.plainList.Load() {
+	if !l.b.quirks.plainList.Load() {
 		options.ReturnSpecialUse = l.can(imap.CapSpecialUse) && l.can(imap.CapListExtended)
 		if withState && l.can(imap.CapListStatus) {
 			options.ReturnStatus = statusItems
@@ -306,7 +306,7 @@ func (l *lease) listAll(withState bool) (all []wire.Mailbox, states map[string]w
 	})
 	if isStatus(listed) && (options.ReturnSpecialUse || options.ReturnStatus != nil) {
 		// What it offers it may not be able to do; or one folder is enough for a NO.
-		l.b.plainList.Store(true)
+		l.b.quirks.plainList.Store(true)
 		return l.listAll(false)
 	}
 	if partial = isStatus(listed) && len(all) > 0; partial {

@@ -35,9 +35,9 @@ const (
 // rest has IDLE begin when nobody has used the session for a while. It is
 // called with pool.mu held.
 func (s *session) rest() {
-	after, ok := s.place.restFor()
+	after := max(idleAfter-time.Since(s.place.used), restAfter)
 	switch {
-	case !ok || !s.can(imap.CapIdle):
+	case s.place.sel == nil || s.place.refused || !s.can(imap.CapIdle):
 	case s.resting == nil:
 		s.resting = time.AfterFunc(after, func() { s.b.start(s.idle) })
 	default:
@@ -113,16 +113,14 @@ func (s *session) learn(err error, listened bool, lasted time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, refused := errors.AsType[*refusal](err)
+	s.place.idle(err == nil, refused && !p.closed) // the poll asks with NOOP then
 	switch {
 	case err == nil:
-		s.place.learn(idlesWell)
 		p.idleFails = 0
 		return
 	case p.closed:
 		return
-	case refused:
-		s.place.learn(idlesRefused) // the poll asks with NOOP
-	case s.place.learn(idlesMaybe) == idlesMaybe && (!listened || lasted < shortIdle && !errors.Is(err, errTimeout)):
+	case !refused && !s.place.idled && (!listened || lasted < shortIdle && !errors.Is(err, errTimeout)):
 		p.idleFails++
 	}
 	s.b.log.Info("IDLE has failed", "error", err)

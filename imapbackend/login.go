@@ -75,7 +75,7 @@ func (s *session) passwordLogin(caps imap.CapSet, password string) error {
 	u := s.b.cfg.URL
 	var err error
 	switch {
-	case s.offers(caps, scramSHA256) && !s.b.noScram.Load():
+	case s.offers(caps, scramSHA256) && !s.b.quirks.noScram.Load():
 		asked, err := s.scramLogin()
 		_, refused := errors.AsType[*LoginError](err)
 		if !refused || !s.offers(caps, sasl.Plain) {
@@ -86,7 +86,7 @@ func (s *session) passwordLogin(caps imap.CapSet, password string) error {
 		}
 		s.b.log.Info("the server cannot use SCRAM-SHA-256 for this user, trying PLAIN")
 		err = s.explainLogin("password", s.authenticate(sasl.NewPlainClient("", u.User, password)))
-		s.b.noScram.Store(err == nil)
+		s.b.quirks.noScram.Store(err == nil)
 		return err
 	case s.offers(caps, sasl.Plain):
 		err = s.authenticate(sasl.NewPlainClient("", u.User, password))

@@ -76,11 +76,11 @@ func (b *Backend) askForNews() error {
 	// Not too many at once: others may wait for the connection.
 	for some := range slices.Chunk(others, statusesAtOnce) {
 		err := errNoStatus
-		if !b.noStatus.Load() {
+		if !b.quirks.noStatus.Load() {
 			err = b.status(some)
 		}
 		if isUnreached(err) && !errors.Is(err, errAway) || errors.Is(err, errCutOff) {
-			b.noStatus.Store(true) // it has been asked more than once
+			b.quirks.noStatus.Store(true) // it has been asked more than once
 			err = errNoStatus
 		}
 		if errors.Is(err, errNoStatus) {
@@ -101,7 +101,7 @@ func (p *pool) noop() {
 	p.mu.Lock()
 	var silent []*session
 	for _, s := range p.sessions {
-		if s.place.isDeaf() && time.Since(s.opened) > p.b.cfg.Poll/2 {
+		if s.place.listening == nil && !s.place.moving && time.Since(s.opened) > p.b.cfg.Poll/2 {
 			s.place.take(need{}) // so that IDLE does not begin
 			silent = append(silent, s)
 		}

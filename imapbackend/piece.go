@@ -31,7 +31,7 @@ func (p *piece) read(off, n int64) ([]byte, error) {
 		return p.readWhole(off, mostLiteral, p.b.pool.with)
 	}
 	var err error
-	if !p.b.noPartial.Load() {
+	if !p.b.quirks.noPartial.Load() {
 		var content []byte
 		content, err = p.readPart(off, n)
 		if err != nil && !isTheirs(err) || err == nil && (int64(len(content)) == n || p.isWhole(off+int64(len(content)))) {
@@ -52,7 +52,7 @@ func (p *piece) read(off, n int64) ([]byte, error) {
 	whole, werr := p.readWhole(off, n, open)
 	if werr == nil && err != nil {
 		p.b.log.Info("the server does not give parts of a message as it is asked for; messages are fetched whole", "error", err)
-		p.b.noPartial.Store(true)
+		p.b.quirks.noPartial.Store(true)
 	}
 	return whole, werr
 }
@@ -114,7 +114,7 @@ func (p *piece) readPart(off, n int64) ([]byte, error) {
 func (p *piece) endsAt(off int64) bool {
 	if p.section == "" {
 		attr, known, err := p.b.Known(p.id)
-		return err != nil || known && (attr.Size > 0 && off >= attr.Size || p.b.sizesLie.Load())
+		return err != nil || known && (attr.Size > 0 && off >= attr.Size || p.b.quirks.sizesLie.Load())
 	}
 	root, ok := p.b.structures.Get(p.id)
 	if !ok {
@@ -128,7 +128,7 @@ func (p *piece) endsAt(off int64) bool {
 // as the server has told its size. Of a part the size is not known as well.
 func (p *piece) isWhole(size int64) bool {
 	attr, known, err := p.b.Known(p.id)
-	return p.section != "" || err != nil || !known || attr.Size == 0 || size == attr.Size || p.b.sizesLie.Load()
+	return p.section != "" || err != nil || !known || attr.Size == 0 || size == attr.Size || p.b.quirks.sizesLie.Load()
 }
 
 // readWhole is read that asks for all of the section.
@@ -177,7 +177,7 @@ func (p *piece) fetchWhole(open opener) ([]byte, error) {
 	case len(whole) == 0:
 		return nil, errNotGiven // not even a header
 	case !p.isWhole(int64(len(whole))):
-		p.b.sizesLie.Store(true)
+		p.b.quirks.sizesLie.Store(true)
 	}
 	return whole, nil
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // place is what the pool knows of a session: which folder it has, who uses it, and
-// whether it hears of news by IDLE. pool.mu is held by whoever calls a method, and
-// nothing but these touches the fields.
+// whether it hears of news by IDLE. Only its methods change it. Whoever calls one, or
+// reads a field, holds pool.mu.
 type place struct {
 	sel    *selection // of the folder that is selected, or on the way to be; nil for none
 	moving bool       // SELECT is being sent
@@ -19,17 +19,9 @@ type place struct {
 
 	listening chan struct{} // closed to end IDLE; nil if there is none
 	beginning bool          // IDLE is sent, and no other command may be before the server listens
-	idles     idles
+	idled     bool          // an IDLE has ended well
+	refused   bool          // the server does not do IDLE
 }
-
-// idles is what is known of IDLE on a connection.
-type idles int
-
-const (
-	idlesMaybe   idles = iota
-	idlesWell          // one has ended well
-	idlesRefused       // by the server
-)
 
 // selection is one SELECT or EXAMINE. Commands on the folder are sent behind it
 // without waiting for its answer; what they bring may be believed only once it
@@ -107,12 +99,6 @@ func (p *place) take(n need) {
 	p.endIdle()
 }
 
-// leave counts one less, and tells whether nobody is left.
-func (p *place) leave(n need) bool {
-	p.count(n, -1)
-	return p.users == 0
-}
-
 func (p *place) count(n need, by int) {
 	p.users += by
 	if n.bulk || n.ahead {
@@ -145,13 +131,13 @@ const (
 // offer tells what the session can do for n. full says that no further one can be
 // opened, stalled that what is sent now may get no answer.
 func (p *place) offer(n need, full, stalled bool) offer {
-	unused := time.Since(p.used) > busyFor
+	busy, unused := p.moving || p.beginning, time.Since(p.used) > busyFor // no command may be sent while it is busy
 	switch {
-	case p.isBusy() && p.has(n.folder):
+	case busy && p.has(n.folder):
 		return comes
 	case p.beginning && (n.folder == "" || unused):
 		return soonVacant
-	case p.isBusy():
+	case busy:
 		return nothing
 	case p.fits(n) && (p.users == 0 || p.bulk == 0 && !n.bulk && !stalled):
 		return ready
@@ -163,33 +149,10 @@ func (p *place) offer(n need, full, stalled bool) offer {
 	return nothing
 }
 
-// readsAhead tells whether somebody reads ahead in the folder.
-func (p *place) readsAhead(n need) bool { return p.ahead > 0 && p.fits(n) }
-
-// isBusy tells whether no command may be sent now.
-func (p *place) isBusy() bool { return p.moving || p.beginning }
-
-// isMoving tells whether SELECT is being sent.
-func (p *place) isMoving() bool { return p.moving }
-
-// fewer tells whether it has fewer users than q, and olderThan whether it was used
-// before q.
-func (p *place) fewer(q *place) bool     { return p.users < q.users }
-func (p *place) olderThan(q *place) bool { return p.used.Before(q.used) }
-
-// isDeaf tells whether the session hears of no news by itself.
-func (p *place) isDeaf() bool { return p.listening == nil && !p.moving }
-
-// restFor is how long the session has to rest before IDLE begins; ok is false if it
-// does not.
-func (p *place) restFor() (after time.Duration, ok bool) {
-	return max(idleAfter-time.Since(p.used), restAfter), p.sel != nil && p.idles != idlesRefused
-}
-
 // listen begins IDLE, and returns what will be closed when it has to end; nil if it
 // must not begin.
 func (p *place) listen() chan struct{} {
-	if p.idles == idlesRefused || p.users > 0 || p.isBusy() || p.listening != nil || p.folder() == "" {
+	if p.refused || p.users > 0 || p.moving || p.beginning || p.listening != nil || p.folder() == "" {
 		return nil
 	}
 	p.listening, p.beginning = make(chan struct{}), true
@@ -203,11 +166,9 @@ func (p *place) begun(listens bool) {
 	}
 }
 
-// learn notes how the server does IDLE, and returns what was known of that.
-func (p *place) learn(how idles) (before idles) {
-	before = p.idles
-	p.idles = max(before, how)
-	return before
+// idle notes what became of an IDLE.
+func (p *place) idle(well, refused bool) {
+	p.idled, p.refused = p.idled || well, p.refused || refused
 }
 
 // endIdle has IDLE end, if there is one.

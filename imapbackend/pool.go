@@ -302,7 +302,7 @@ func (p *pool) dial() error {
 func (p *pool) release(s *session, n need) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.place.leave(n) {
+	if s.place.count(n, -1); s.place.users == 0 {
 		s.rest()
 	}
 	p.wake.Broadcast()

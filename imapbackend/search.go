@@ -18,7 +18,7 @@ import (
 func (l *lease) search(what string, criteria *imap.SearchCriteria) ([]wire.Range, error) {
 	l.searching.Lock()
 	defer l.searching.Unlock()
-	way := &l.b.searchWay
+	way := &l.b.quirks.searchWay
 	if l.can(imap.CapESearch) && way.Load() < bySearch {
 		found, err := l.searchOnce(what, criteria, true)
 		_, refused := errors.AsType[*refusal](err)
@@ -38,14 +38,6 @@ func (l *lease) search(what string, criteria *imap.SearchCriteria) ([]wire.Range
 	return found, err
 }
 
-// The ways to list messages. The next one is taken when the server refuses one, or
-// breaks off or says nothing twice.
-const (
-	byESearch = iota
-	bySearch
-	byFetch
-)
-
 // isOdd tells whether err is about the command, which the server may not be able
 // to do.
 func (l *lease) isOdd(err error) bool {
@@ -53,7 +45,7 @@ func (l *lease) isOdd(err error) bool {
 		return true
 	}
 	if (errors.Is(err, errBroken) || errors.Is(err, errTimeout)) && l.confirm() == nil {
-		return l.b.searchBreaks.Add(1)%2 == 0
+		return l.b.quirks.searchBreaks.Add(1)%2 == 0
 	}
 	return false
 }
@@ -107,7 +99,7 @@ func (all *found) add(f wire.Found) {
 func (l *lease) searchAll() ([]uint32, error) {
 	var ranges []wire.Range
 	var err error
-	if l.b.searchWay.Load() < byFetch {
+	if l.b.quirks.searchWay.Load() < byFetch {
 		ranges, err = l.search("list messages", &imap.SearchCriteria{})
 	} else {
 		err = errNoUIDs

@@ -199,7 +199,7 @@ func (s *session) settle(what string, err error) error {
 	case s.conn.TimedOut():
 		err = errTimeout
 	case s.conn.Corrupt():
-		s.b.noCompress.Store(true)
+		s.b.quirks.noCompress.Store(true)
 		s.b.log.Warn("the server's compression is broken, going on without", "command", what)
 		err = errBroken
 	default:

@@ -9,10 +9,6 @@ const (
 	usefulFor      = 30 * time.Second
 )
 
-// plainFor is how long a server on which nothing has worked is asked for no more
-// than what is needed.
-const plainFor = 15 * time.Minute
-
 // setback is told that a session has ended. One that was of no use is a reason
 // to wait before the next one is opened, longer each time: a server that lets
 // somebody in and throws him out again is not to be stormed. Sessions that end
@@ -27,12 +23,7 @@ func (p *pool) setback(s *session) {
 	}
 	p.setbackAt = time.Now()
 	if s.succeeded.Load() == 0 {
-		// It may be something that the server offers and cannot do. If it is not
-		// that, the next one is as usual.
-		p.b.plainUntil.Store(0)
-		if !s.isPlain {
-			p.b.plainUntil.Store(p.setbackAt.Add(plainFor).Unix())
-		}
+		p.b.quirks.failed(s.isPlain)
 	}
 	p.notBefore = p.setbackAt.Add(p.setbacks.NextBackOff())
 }
