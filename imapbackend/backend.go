@@ -53,6 +53,22 @@ type Config struct {
 	Trace       io.Writer // what is said with the server, without mail and credentials; nil for none
 }
 
+// The locks of this package. What is held when another one is taken stands above it
+// here, and never in the same row:
+//
+//	Backend.polling
+//	session.content, then session.searching, then ear.sending
+//	pool.mu, folder.mu, credentials.mu
+//	Backend.mu
+//	ear.mu, and in package wire Trace.mu
+//	doing.mu, secrets.mu, structures.mu, Backend.wholeMu, and all else in package wire
+//
+// Those of the first two rows are queues for the server, and are held while it is
+// asked; so is credentials.mu while a command looks for a password, which nobody waits
+// for but who opens a connection. Under all others neither the network is used nor the
+// disk, but for a line of the log or the trace, and nobody waits for the library, whose
+// reader takes them.
+
 // Backend is a mail account on an IMAP server. It is safe for concurrent use.
 // A method whose ctx ends returns at once; the command that it started goes on,
 // so that whoever asks next finds the answer.

@@ -24,6 +24,8 @@ type folder struct {
 	b    *Backend
 	name string
 
+	recalled sync.Once // recall
+
 	mu         sync.Mutex                  // guards what follows
 	source     source                      // of uids
 	validity   uint32                      // UIDVALIDITY
@@ -40,7 +42,6 @@ type folder struct {
 	renewals   int                         // how often the server has numbered the messages anew
 	reported   uint32                      // UIDNEXT as reported last; the listing may be older
 	searches   int                         // that fill the listing
-	recalled   bool                        // the store was asked
 	dirty      bool                        // the listing has to be stored
 	dirtyAttrs map[uint32]bool             // and these chunks of attributes
 }
@@ -125,8 +126,8 @@ func (f *folder) check(id mail.ID) (int, error) {
 // §6.3.11). The count and UIDNEXT together show every change of the set of
 // messages: what came raises UIDNEXT, what only went lowers the count.
 func (f *folder) selected(validity, uidNext, count uint32) {
+	f.recalled.Do(f.recall)
 	f.mu.Lock()
-	f.recall()
 	was := f.validity
 	renewed := f.source != fromNowhere && was != validity
 	changed := f.source != fromNowhere && (int(count) != len(f.uids) || uidNext > f.uidNext || uidNext == 0)

@@ -13,9 +13,9 @@ import (
 // those of the last time.
 func (b *Backend) Messages(ctx context.Context, name string) (mail.Listing, error) {
 	f := b.folder(name)
+	f.recalled.Do(f.recall)
 	for {
 		f.mu.Lock()
-		f.recall()
 		l, source := mail.Listing{UIDValidity: f.validity, UIDs: f.uids}, f.source
 		f.mu.Unlock()
 		if source == fromServer {

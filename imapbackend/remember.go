@@ -15,9 +15,9 @@ import (
 // time, and never returns a wrong one. It is safe for concurrent use.
 type Store interface {
 	Get(key string) ([]byte, bool)
-	// Put returns before the value is safe.
+	// Put returns before the value is safe, but may wait for others.
 	Put(key string, value []byte)
-	// Delete forgets all keys that begin with prefix.
+	// Delete forgets all keys that begin with prefix. It waits for nothing.
 	Delete(prefix string)
 }
 
@@ -89,30 +89,30 @@ func (b *Backend) recallStructure(id mail.ID) bool {
 	return true
 }
 
-// recall takes what was known of the folder when imapfs ran last from the
-// store, once. It is called with f.mu held.
+// recall takes what was known of the folder when imapfs ran last from the store. It
+// is run once, without f.mu: the disk may be slow.
 func (f *folder) recall() {
-	if f.recalled {
-		return
-	}
-	f.recalled = true
 	raw, ok := f.b.store.Get(listingKey(f.name))
-	if !ok || f.source != fromNowhere {
+	if !ok {
 		return
 	}
 	validity, uidNext, uids, err := decodeListing(raw)
 	if err != nil {
 		return
 	}
-	f.source, f.validity, f.uidNext, f.uids = fromStore, validity, uidNext, uids
-	f.known = make([]known, len(uids))
+	all := make([]known, len(uids))
 	for i := 0; i < len(uids); {
 		chunk := uids[i] / attrsChunk
 		end := i + after(uids[i:], chunk)
 		if raw, ok := f.b.store.Get(attrsKey(f.name, validity, chunk)); ok {
-			decodeAttrs(raw, uids[i:end], f.known[i:end])
+			decodeAttrs(raw, uids[i:end], all[i:end])
 		}
 		i = end
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.source == fromNowhere {
+		f.source, f.validity, f.uidNext, f.uids, f.known = fromStore, validity, uidNext, uids, all
 	}
 }
 
