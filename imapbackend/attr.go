@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -205,145 +204,36 @@ func (f *folder) setAttrs(validity uint32, m *wire.Message) {
 	}
 }
 
-// Structure returns the MIME tree of a message, from BODYSTRUCTURE (RFC 9051
-// §7.5.2). If it is unsure, or could not be had, the message itself has to be
-// looked at.
-func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error) {
-	f := b.folder(id.Folder)
-	for range 3 {
-		if root, ok := b.structures.Get(id); ok {
-			return root, nil
-		}
-		if b.recallStructure(id) {
-			continue
-		}
-		asked, err := b.doFor(ctx, "structures "+id.Folder, func() error { return f.loadStructures(id) })
-		if err != nil && asked {
-			return nil, err
-		}
-	}
-	// Others pushed it out again and again: ask for it alone.
-	var root *mail.Part
-	err := b.do(ctx, "structure "+id.String(), func() error {
-		if err := f.loadStructures(id); err != nil {
-			return err
-		}
-		root, _ = b.structures.Get(id)
-		return nil
-	})
-	if err == nil && root == nil {
-		err = fmt.Errorf("structure of %s: %w", id, mail.ErrNotFound)
-	}
-	return root, err
+// known is what the server has told of a message. Its zero value, nothing, is
+// that of fresh memory: a large folder has 16 bytes for each message, of which
+// most are not touched before somebody asks.
+type known struct {
+	beyond int64 // RFC822.SIZE + 1; 0: not asked yet
+	date   int64 // INTERNALDATE, seconds since 1970
 }
 
-func (f *folder) loadStructures(id mail.ID) error {
-	if err := f.trouble(id, structuring); err != nil {
-		f.b.structures.Add(id, &mail.Part{Section: "1", Unsure: true})
-		return nil
-	}
-	uids, err := f.batch(id, &f.structures, mostStructures, func(i int) bool {
-		return !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: f.uids[i]})
-	})
-	if err != nil || len(uids) == 0 {
-		return err
-	}
-	options := &imap.FetchOptions{}
-	askForStructure(options)
-	gone, failed, err := f.fetchEach(id.UIDValidity, uids, options, func(m *wire.Message) bool {
-		f.setStructure(id.UIDValidity, m)
-		return true
-	})
-	f.settleTroubles(id.UIDValidity, structuring, uids, failed)
-	for uid, why := range failed {
-		f.b.log.Info("the server does not tell the parts of a message", "folder", f.name, "uid", uid, "error", why)
-		f.b.structures.Add(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: uid}, &mail.Part{Section: "1", Unsure: true})
-	}
-	if gone[id.UID] {
-		return fmt.Errorf("%s: %w", id, mail.ErrNotFound)
-	}
-	if failed[id.UID] != nil {
-		return nil
-	}
-	return err
+// knownAs believes no size that cannot be counted on.
+func knownAs(size, date int64) known { return known{min(size, 1<<62) + 1, date} }
+
+func (k known) isKnown() bool { return k.beyond > 0 }
+
+func (k known) size() int64 { return k.beyond - 1 }
+
+func (k known) attr() mail.Attr { return mail.Attr{Size: k.size(), Date: time.Unix(k.date, 0)} }
+
+// window guesses how many messages in a row will be asked for: one at first,
+// more for as long as the requests follow each other.
+type window struct {
+	first uint32 // UID of the last batch's first message
+	next  uint32 // the UID after the last batch; 0: it has reached the end
+	size  int
 }
 
-// askForStructure has a FETCH ask for the MIME tree, and for those fields of the
-// header that show whether it can be believed.
-func askForStructure(options *imap.FetchOptions) {
-	options.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
-	options.BodySection = []*imap.FetchItemBodySection{{
-		Specifier: imap.PartSpecifierHeader, Peek: true,
-		HeaderFields: []string{"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID"},
-	}}
-}
-
-// mostHeaderFields is how many bytes of these fields are read.
-const mostHeaderFields = 64 << 10
-
-// setStructure takes in the MIME tree of a message. Servers read MIME in their own
-// ways; one tree is true, which is that of mail.Parse. So the server's is believed
-// only if the header, read here, says the same of the message as a whole.
-func (f *folder) setStructure(validity uint32, m *wire.Message) {
-	root := m.Structure
-	if root == nil {
-		root = &mail.Part{Section: "1"}
+func (w *window) grow(uid uint32, most int) int {
+	if uid == w.next && w.size > 0 {
+		w.size = min(w.size*16, most)
+	} else {
+		w.size = 1
 	}
-	i := slices.IndexFunc(m.Sections, func(s wire.Section) bool { return strings.HasPrefix(s.Name, headerFields) })
-	root.Unsure = root.Unsure || m.Structure == nil || i < 0 || m.Sections[i].Content == nil || root.IsDoubtful(m.Sections[i].Content)
-	f.b.setStructure(mail.ID{Folder: f.name, UIDValidity: validity, UID: m.UID}, root)
-}
-
-// setStructure keeps the MIME tree of a message.
-func (b *Backend) setStructure(id mail.ID, root *mail.Part) {
-	b.structures.Add(id, root)
-	b.store.Put(structureKey(id), encode(root))
-}
-
-// Found is told of the tree that is in the content of a message. If the server has
-// told another one, that is forgotten: the tree stays the same after a restart.
-func (b *Backend) Found(id mail.ID, root *mail.Part) {
-	if told, ok := b.structures.Get(id); ok && (told.Unsure || !told.Same(root)) {
-		b.log.Debug("a message is not what the server says that it is", "folder", id.Folder, "uid", id.UID)
-		b.setStructure(id, root)
-	}
-}
-
-// fetchEach fetches options of the messages and hands each to take, which tells
-// whether enough was there. It returns those that are gone, and those which the
-// server does not give.
-func (f *folder) fetchEach(validity uint32, uids []uint32, options *imap.FetchOptions, take func(*wire.Message) bool) (gone map[uint32]bool, failed map[uint32]error, err error) {
-	section, most := "", int64(0)
-	if len(options.BodySection) > 0 {
-		section, most = headerFields, mostHeaderFields
-	}
-	gone = make(map[uint32]bool)
-	failed, err = f.divide(messagesOf(f.name, validity), uids, func(l *lease, uids []uint32, came map[uint32]bool) error {
-		lost, err := l.fetchAndLook("describe messages of "+f.name, newAsking(f.name, uids, options, section, most), uids, func(m *wire.Message) {
-			if take(m) {
-				came[m.UID] = true
-			}
-		})
-		for uid := range lost {
-			gone[uid], came[uid] = true, true
-		}
-		return err
-	})
-	if len(gone) > 0 {
-		f.b.refreshSoon(f.name)
-	}
-	return gone, failed, err
-}
-
-// settleTroubles is settleTrouble for many messages.
-func (f *folder) settleTroubles(validity uint32, what string, uids []uint32, failed map[uint32]error) {
-	f.mu.Lock()
-	none := len(f.troubles) == 0 && len(failed) == 0
-	f.mu.Unlock()
-	if none {
-		return
-	}
-	for _, uid := range uids {
-		f.settleTrouble(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}, what, failed[uid])
-	}
+	return w.size
 }

@@ -1,21 +1,13 @@
 package imapbackend
 
 import (
-	"errors"
-	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
 	"imapfs/imapbackend/wire"
-	"imapfs/mail"
 )
-
-// mostLiteral is the largest piece of a message that is taken into memory,
-// 64 MiB. Larger ones are asked for in pieces.
-const mostLiteral = 64 << 20
-
-var errTooLarge = errors.New("the server sends more than it was asked for")
 
 // fetch is one UID FETCH. take is called for each message of which something has
 // come, once the folder is known to be the right one: with all that was asked for,
@@ -128,67 +120,114 @@ func (e *ear) end(a *asking) {
 	}
 }
 
-// bulkSize is where a fetch counts as a large transfer, 256 kB.
-const bulkSize = 256 << 10
-
-// Fetch returns n bytes from offset off of a section of a message, fewer at
-// its end, all from off if n is negative. The section is "" for the whole
-// message, "HEADER", or a part's number (RFC 9051 §6.4.5). The message is not
-// marked as read. Attributes that are not known yet come along with the whole
-// message. Fetch ends when the server has answered or has been silent for
-// Config.Timeout. What the server did not give is not asked for again for a
-// while, which grows.
-func (b *Backend) Fetch(id mail.ID, section string, off, n int64) ([]byte, error) {
-	f := b.folder(id.Folder)
-	p := piece{b: b, id: id, section: section, what: fmt.Sprintf("fetch %s[%s]", id, section)}
-	if err := f.trouble(id, section); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.what, err)
+// fetchEach fetches options of the messages and hands each to take, which tells
+// whether enough was there. It returns those that are gone, and those which the
+// server does not give.
+func (f *folder) fetchEach(validity uint32, uids []uint32, options *imap.FetchOptions, take func(*wire.Message) bool) (gone map[uint32]bool, failed map[uint32]error, err error) {
+	section, most := "", int64(0)
+	if len(options.BodySection) > 0 {
+		section, most = headerFields, mostHeaderFields
 	}
-	content, err := p.read(off, n)
-	if errors.Is(err, mail.ErrNotFound) {
-		b.refreshSoon(id.Folder)
-	}
-	if isTheirs(err) && !errors.Is(err, mail.ErrRefused) {
-		err = fmt.Errorf("%w (%w)", err, mail.ErrRefused)
-	}
-	f.settleTrouble(id, section, err)
-	return content, err
-}
-
-// FetchStarts fetches the first n bytes of each message in l with one command,
-// and hands them to take as they come, in any order. A message that take was
-// not called for has to be fetched by itself. All calls for a folder that
-// overlap go through one connection, behind each other. Where the command fails
-// the messages are divided until it is known which of them are to blame; these
-// are left out for a while, which grows.
-func (b *Backend) FetchStarts(folder string, l mail.Listing, n int64, take func(uid uint32, start []byte)) error {
-	f := b.folder(folder)
-	item := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: n}}
-	options := &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{item}}
-	need := messagesOf(folder, l.UIDValidity)
-	need.ahead = true
-	uids := slices.DeleteFunc(slices.Clone(l.UIDs), func(uid uint32) bool {
-		return f.trouble(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "") != nil
-	})
-	failed, err := f.divide(need, uids, func(lease *lease, uids []uint32, came map[uint32]bool) error {
-		defer lease.content.lock(uids...)()
-		err := lease.fetch("fetch messages of "+folder, newAsking(folder, uids, options, "", n), func(m *wire.Message) {
-			p := piece{b: b, id: mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: m.UID}}
-			start, err := p.choose(m, "", item.Partial)
-			came[m.UID] = true
-			if err == nil && (int64(len(start)) == n || p.isWhole(int64(len(start)))) {
-				take(m.UID, start) // what is in doubt is asked for by itself
+	gone = make(map[uint32]bool)
+	failed, err = f.divide(messagesOf(f.name, validity), uids, func(l *lease, uids []uint32, came map[uint32]bool) error {
+		lost, err := l.fetchAndLook("describe messages of "+f.name, newAsking(f.name, uids, options, section, most), uids, func(m *wire.Message) {
+			if take(m) {
+				came[m.UID] = true
 			}
 		})
-		if err == nil {
-			for _, uid := range uids { // what did not come is asked for by itself
-				came[uid] = true
-			}
+		for uid := range lost {
+			gone[uid], came[uid] = true, true
 		}
 		return err
 	})
-	for uid, why := range failed {
-		f.settleTrouble(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "", why)
+	if len(gone) > 0 {
+		f.b.refreshSoon(f.name)
 	}
-	return err
+	return gone, failed, err
+}
+
+// asking is one UID FETCH under way.
+type asking struct {
+	folder  string
+	uids    imap.UIDSet
+	one     uint32 // the only one of them; 0: there are more
+	options *imap.FetchOptions
+	section string // of BodySection, as wire.Section has it
+	most    int64  // content, in bytes
+	came    chan wire.Message
+
+	// Guarded by ear.mu:
+	tag   string // once it is sent
+	ended bool   // the server has said so
+}
+
+// newAsking prepares a FETCH. section is "" for the whole message; it counts
+// where options have a BodySection.
+func newAsking(folder string, uids []uint32, options *imap.FetchOptions, section string, most int64) *asking {
+	a := &asking{folder: folder, options: options, section: section, most: most, came: make(chan wire.Message, 16)}
+	for _, uid := range uids {
+		a.uids.AddNum(imap.UID(uid))
+	}
+	if len(uids) == 1 {
+		a.one = uids[0]
+	}
+	return a
+}
+
+// fits tells how much of what was asked for the answer has, 0 for nothing.
+func (a *asking) fits(m *wire.Message) int {
+	if m.UID == 0 && a.one == 0 || m.UID != 0 && !a.uids.Contains(imap.UID(m.UID)) {
+		return 0
+	}
+	n := 0
+	if len(a.options.BodySection) > 0 {
+		if slices.ContainsFunc(m.Sections, a.isOurs) {
+			n += 4
+		}
+	}
+	if a.options.BodyStructure != nil && (m.Structure != nil || slices.Contains(m.Odd, "BODYSTRUCTURE")) {
+		n += 2
+	}
+	if a.options.RFC822Size && m.Size >= 0 || a.options.InternalDate && !m.Date.IsZero() {
+		n++
+	}
+	if n == 0 && m.Broken && m.UID != 0 {
+		return 1
+	}
+	return n
+}
+
+// isOurs tells whether it is the section that was asked for. Which fields of a
+// header there are each server writes in its own way.
+func (a *asking) isOurs(s wire.Section) bool {
+	if strings.HasPrefix(a.section, headerFields) {
+		return strings.HasPrefix(s.Name, headerFields)
+	}
+	return s.Name == a.section
+}
+
+const headerFields = "HEADER.FIELDS"
+
+// isComplete tells whether the answer has all that was asked for.
+func (a *asking) isComplete(m *wire.Message) bool {
+	o := a.options
+	return (!o.RFC822Size || m.Size >= 0) && (!o.InternalDate || !m.Date.IsZero()) &&
+		(o.BodyStructure == nil || m.Structure != nil) &&
+		(len(o.BodySection) == 0 || slices.ContainsFunc(m.Sections, a.isOurs))
+}
+
+// merge adds what a further answer says of the same message.
+func merge(m *wire.Message, more wire.Message) {
+	if m.Size < 0 {
+		m.Size = more.Size
+	}
+	if m.Date.IsZero() {
+		m.Date = more.Date
+	}
+	if m.Structure == nil {
+		m.Structure = more.Structure
+	}
+	m.Sections = append(m.Sections, more.Sections...)
+	m.Odd = append(m.Odd, more.Odd...)
+	m.Broken = m.Broken || more.Broken
 }

@@ -1,7 +1,6 @@
 package imapbackend
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -250,90 +249,4 @@ func (e *ear) Message(m wire.Message) {
 		}
 	}
 	best.came <- m // whoever has asked takes it until the command has ended
-}
-
-// asking is one UID FETCH under way.
-type asking struct {
-	folder  string
-	uids    imap.UIDSet
-	one     uint32 // the only one of them; 0: there are more
-	options *imap.FetchOptions
-	section string // of BodySection, as wire.Section has it
-	most    int64  // content, in bytes
-	came    chan wire.Message
-
-	// Guarded by ear.mu:
-	tag   string // once it is sent
-	ended bool   // the server has said so
-}
-
-// newAsking prepares a FETCH. section is "" for the whole message; it counts
-// where options have a BodySection.
-func newAsking(folder string, uids []uint32, options *imap.FetchOptions, section string, most int64) *asking {
-	a := &asking{folder: folder, options: options, section: section, most: most, came: make(chan wire.Message, 16)}
-	for _, uid := range uids {
-		a.uids.AddNum(imap.UID(uid))
-	}
-	if len(uids) == 1 {
-		a.one = uids[0]
-	}
-	return a
-}
-
-// fits tells how much of what was asked for the answer has, 0 for nothing.
-func (a *asking) fits(m *wire.Message) int {
-	if m.UID == 0 && a.one == 0 || m.UID != 0 && !a.uids.Contains(imap.UID(m.UID)) {
-		return 0
-	}
-	n := 0
-	if len(a.options.BodySection) > 0 {
-		if slices.ContainsFunc(m.Sections, a.isOurs) {
-			n += 4
-		}
-	}
-	if a.options.BodyStructure != nil && (m.Structure != nil || slices.Contains(m.Odd, "BODYSTRUCTURE")) {
-		n += 2
-	}
-	if a.options.RFC822Size && m.Size >= 0 || a.options.InternalDate && !m.Date.IsZero() {
-		n++
-	}
-	if n == 0 && m.Broken && m.UID != 0 {
-		return 1
-	}
-	return n
-}
-
-// isOurs tells whether it is the section that was asked for. Which fields of a
-// header there are each server writes in its own way.
-func (a *asking) isOurs(s wire.Section) bool {
-	if strings.HasPrefix(a.section, headerFields) {
-		return strings.HasPrefix(s.Name, headerFields)
-	}
-	return s.Name == a.section
-}
-
-const headerFields = "HEADER.FIELDS"
-
-// isComplete tells whether the answer has all that was asked for.
-func (a *asking) isComplete(m *wire.Message) bool {
-	o := a.options
-	return (!o.RFC822Size || m.Size >= 0) && (!o.InternalDate || !m.Date.IsZero()) &&
-		(o.BodyStructure == nil || m.Structure != nil) &&
-		(len(o.BodySection) == 0 || slices.ContainsFunc(m.Sections, a.isOurs))
-}
-
-// merge adds what a further answer says of the same message.
-func merge(m *wire.Message, more wire.Message) {
-	if m.Size < 0 {
-		m.Size = more.Size
-	}
-	if m.Date.IsZero() {
-		m.Date = more.Date
-	}
-	if m.Structure == nil {
-		m.Structure = more.Structure
-	}
-	m.Sections = append(m.Sections, more.Sections...)
-	m.Odd = append(m.Odd, more.Odd...)
-	m.Broken = m.Broken || more.Broken
 }

@@ -2,7 +2,6 @@ package imapbackend
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"imapfs/mail"
@@ -28,12 +27,6 @@ func (b *Backend) Messages(ctx context.Context, name string) (mail.Listing, erro
 			return l, err
 		}
 	}
-}
-
-// isUnreached tells whether err says nothing of what was asked for, but that
-// the server could not be asked.
-func isUnreached(err error) bool {
-	return errors.Is(err, errAway) || errors.Is(err, errBroken) || errors.Is(err, errTimeout)
 }
 
 // search asks for all UIDs of the folder, to fill it, or to find out what has

@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/emersion/go-imap/v2"
 )
 
 // pool shares out a few connections. A request names the folder that it needs
@@ -78,86 +76,6 @@ func newPool(b *Backend) *pool {
 	p.watched = cmp.Or(b.cfg.URL.Folder, "INBOX")
 	p.wake = sync.NewCond(&p.mu)
 	return p
-}
-
-// mostAttempts is how often a request is sent at most. One whose connections
-// break each time is to blame for that itself.
-const mostAttempts = 3
-
-// with runs f on a session that fits n. The folder may be still on the way to
-// be selected: f can send commands at once, but believes their answers only
-// after lease.confirm. When the connection breaks under f, it is run again on
-// another one, for as long as a server can take to restart: f must be such that
-// this does no harm.
-func (p *pool) with(n need, f func(*lease) error) error {
-	begun, pauses := time.Now(), newBackOff()
-	for attempt := 1; ; attempt++ {
-		err := p.onceOpen(n, f)
-		switch {
-		case errors.Is(err, errBroken) && !errors.Is(err, errAway):
-			if attempt == mostAttempts {
-				return fmt.Errorf("%w (%w)", errCutOff, err)
-			}
-			if time.Since(begun) >= p.grace {
-				return err
-			}
-		case errors.Is(err, errTimeout) || errors.Is(err, errMalformed):
-			// Once more: an unreadable answer may have been one to another
-			// command, and a silent connection may have been the only one.
-			if attempt > 1 || errors.Is(err, errAway) {
-				return err
-			}
-		default:
-			return err
-		}
-		p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
-		if errors.Is(err, errTimeout) {
-			p.suspect(!errors.Is(err, errLost))
-		}
-		if attempt > 1 {
-			select {
-			case <-time.After(pauses.NextBackOff()):
-			case <-p.b.ctx.Done():
-				return err
-			}
-		}
-	}
-}
-
-// onceOpen is once, and again if the server says BAD, as some do when they have
-// forgotten which folder is selected.
-func (p *pool) onceOpen(n need, f func(*lease) error) error {
-	err := p.once(n, f)
-	if refused, ok := errors.AsType[*refusal](err); !ok || n.folder == "" || refused.status.Type != imap.StatusResponseTypeBad || errors.Is(err, errNoFolder) {
-		return err
-	}
-	p.forgetSelection(n.folder)
-	return p.once(n, f)
-}
-
-// forgetSelection has the folder selected anew.
-func (p *pool) forgetSelection(folder string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.sessions {
-		s.place.forget(folder)
-	}
-}
-
-// once is with, but runs f once only.
-func (p *pool) once(n need, f func(*lease) error) error {
-	l, err := p.acquire(n)
-	if err != nil {
-		return err
-	}
-	defer p.release(l.session, n)
-	err = f(l)
-	// Without its folder a command fails for that reason only, and means
-	// nothing if it does not.
-	if serr := l.confirm(); serr != nil {
-		return serr
-	}
-	return err
 }
 
 func (p *pool) acquire(n need) (*lease, error) {

@@ -78,17 +78,6 @@ func (b *Backend) recallFolders() bool {
 	return true
 }
 
-// recallStructure takes a MIME tree from the store.
-func (b *Backend) recallStructure(id mail.ID) bool {
-	root := new(mail.Part)
-	raw, ok := b.store.Get(structureKey(id))
-	if !ok || !decode(raw, root) {
-		return false
-	}
-	b.structures.Add(id, root)
-	return true
-}
-
 // recall takes what was known of the folder when imapfs ran last from the store. It
 // is run once, without f.mu: the disk may be slow.
 func (f *folder) recall() {

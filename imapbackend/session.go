@@ -15,18 +15,6 @@ import (
 	"imapfs/mail"
 )
 
-var errTimeout = mail.ErrTimeout
-
-// errLost says that the network has not taken in what was sent.
-var errLost = fmt.Errorf("the connection is dead: %w", errTimeout)
-
-// errBroken says that the connection ended under a command. What was asked is
-// not known to have happened.
-var errBroken = errors.New("the connection to the server broke")
-
-// errMalformed says that an answer could not be read.
-var errMalformed = wire.ErrMalformed
-
 // session is one connection to the server. Which folder it has selected and
 // who uses it is the pool's business.
 type session struct {
@@ -65,9 +53,6 @@ func (d *doing) list() []string {
 	defer d.mu.Unlock()
 	return append([]string{}, d.commands...)
 }
-
-// errNoFolder says that the folder cannot be selected.
-var errNoFolder = errors.New("the folder cannot be opened")
 
 // lease is a session in use, and the folder that it has selected for this use.
 type lease struct {
@@ -210,42 +195,6 @@ func (s *session) settle(what string, err error) error {
 	}
 	s.b.pool.drop(s)
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-// isBroken tells whether err is that the connection went under a command, and is
-// not known to have done it.
-func isBroken(err error) bool {
-	return errors.Is(err, errBroken) || errors.Is(err, errTimeout) || errors.Is(err, errMalformed)
-}
-
-// isStatus tells whether err is a NO or BAD of the server.
-func isStatus(err error) bool {
-	_, ok := errors.AsType[*imap.Error](err)
-	return ok
-}
-
-// refusal is a NO or BAD.
-type refusal struct {
-	what   string
-	status *imap.Error
-}
-
-func (r *refusal) Error() string {
-	return fmt.Sprintf("%s: the server says %s: %s", r.what, r.status.Type, plain(r.status.Text))
-}
-
-// expungeIssued says that another client has expunged what was asked for
-// (RFC 5530 §3).
-const expungeIssued = imap.ResponseCode("EXPUNGEISSUED")
-
-func (r *refusal) Unwrap() error {
-	switch r.status.Code {
-	case imap.ResponseCodeNonExistent, expungeIssued:
-		return mail.ErrNotFound
-	case imap.ResponseCodeNoPerm:
-		return mail.ErrReadOnly
-	}
-	return mail.ErrRefused
 }
 
 // selectFolder sends SELECT, or EXAMINE on a mount that only reads, and returns

@@ -83,17 +83,6 @@ func (f *folder) settleTrouble(id mail.ID, section string, err error) {
 	f.b.log.Info("the server does not give a message, or what it gives cannot be read", "folder", f.name, "uid", id.UID, "again in", time.Until(t.until).Round(time.Second), "error", err)
 }
 
-// isTheirs tells whether err is about what was asked for: not about the network,
-// the folder or the login.
-func isTheirs(err error) bool {
-	return (errors.Is(err, mail.ErrRefused) || errors.Is(err, errMalformed) || errors.Is(err, errTooLarge)) &&
-		!errors.Is(err, errNoFolder) && !errors.Is(err, errAway)
-}
-
-// errCutOff says that a connection ends, or is silent, each time that a message
-// is asked for.
-var errCutOff = fmt.Errorf("the server breaks off each time: %w", mail.ErrRefused)
-
 // mostFailures is how many messages in a row may fail, each alone, before the
 // others are left alone too.
 const mostFailures = 16
@@ -150,27 +139,15 @@ func (f *folder) divide(n need, uids []uint32, ask func(l *lease, uids []uint32,
 	return failed, nil
 }
 
-// mayGoOn tells whether err is that a connection broke, which another one may not do.
-func (p *pool) mayGoOn(err error) bool {
-	if isBroken(err) && !errors.Is(err, errAway) && p.b.ctx.Err() == nil {
-		if errors.Is(err, errTimeout) {
-			p.suspect(!errors.Is(err, errLost))
-		}
-		return true
+// settleTroubles is settleTrouble for many messages.
+func (f *folder) settleTroubles(validity uint32, what string, uids []uint32, failed map[uint32]error) {
+	f.mu.Lock()
+	none := len(f.troubles) == 0 && len(failed) == 0
+	f.mu.Unlock()
+	if none {
+		return
 	}
-	return false
-}
-
-// twice is once, but tries again on another connection if the first one breaks.
-// If the second does so too, that is because of what is asked for.
-func (p *pool) twice(n need, f func(*lease) error) error {
-	err := p.onceOpen(n, f)
-	if err == nil || !p.mayGoOn(err) {
-		return err
+	for _, uid := range uids {
+		f.settleTrouble(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}, what, failed[uid])
 	}
-	p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
-	if err = p.onceOpen(n, f); err != nil && p.mayGoOn(err) {
-		return fmt.Errorf("%w (%w)", errCutOff, err)
-	}
-	return err
 }
