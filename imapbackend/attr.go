@@ -33,10 +33,10 @@ func (b *Backend) Known(id mail.ID) (attr mail.Attr, isKnown bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.check(id)
-	if err != nil || !f.known[i].isKnown() {
+	if err != nil || !f.attrs[i].isKnown() {
 		return mail.Attr{}, false, err
 	}
-	if w := &f.attrs; w.size >= aheadFrom && id.UID >= w.first && id.UID < w.next {
+	if w := &f.attrWindow; w.size >= aheadFrom && id.UID >= w.first && id.UID < w.next {
 		w.first = w.next // once
 		next := mail.ID{Folder: f.name, UIDValidity: f.validity, UID: w.next}
 		b.start(func() {
@@ -44,7 +44,7 @@ func (b *Backend) Known(id mail.ID) (attr mail.Attr, isKnown bool, err error) {
 			b.do(b.ctx, "attrs "+id.Folder, func() error { return f.loadAttrs(next) })
 		})
 	}
-	return f.known[i].attr(), true, nil
+	return f.attrs[i].mail(), true, nil
 }
 
 // Attr returns what is known of a message without its content, from memory
@@ -85,7 +85,7 @@ func (b *Backend) Describe(folder string, l mail.Listing) error {
 		f.mu.Lock()
 		for _, uid := range uids {
 			i, err := f.check(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid})
-			if t := f.troubles[troubleOf{uid, describing}]; err == nil && !f.known[i].isKnown() && (t == nil || time.Now().After(t.until)) {
+			if t := f.troubles[troubleOf{uid, describing}]; err == nil && !f.attrs[i].isKnown() && (t == nil || time.Now().After(t.until)) {
 				unknown = append(unknown, uid)
 			}
 		}
@@ -126,7 +126,7 @@ func (f *folder) loadAttrs(id mail.ID) error {
 	if err := f.trouble(id, describing); err != nil {
 		return err
 	}
-	uids, err := f.batch(id, &f.attrs, mostAttrs, func(i int) bool { return !f.known[i].isKnown() })
+	uids, err := f.batch(id, &f.attrWindow, mostAttrs, func(i int) bool { return !f.attrs[i].isKnown() })
 	if err != nil {
 		return err
 	}
@@ -198,28 +198,28 @@ func (f *folder) setAttrs(validity uint32, m *wire.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i, err := f.check(mail.ID{Folder: f.name, UIDValidity: validity, UID: m.UID})
-	if err == nil && !f.known[i].isKnown() {
-		f.known[i] = knownAs(max(m.Size, 0), date.Unix())
+	if err == nil && !f.attrs[i].isKnown() {
+		f.attrs[i] = newAttr(max(m.Size, 0), date.Unix())
 		f.changedAttr(m.UID)
 	}
 }
 
-// known is what the server has told of a message. Its zero value, nothing, is
+// attr is what the server has told of a message. Its zero value, nothing, is
 // that of fresh memory: a large folder has 16 bytes for each message, of which
 // most are not touched before somebody asks.
-type known struct {
+type attr struct {
 	beyond int64 // RFC822.SIZE + 1; 0: not asked yet
 	date   int64 // INTERNALDATE, seconds since 1970
 }
 
-// knownAs believes no size that cannot be counted on.
-func knownAs(size, date int64) known { return known{min(size, 1<<62) + 1, date} }
+// newAttr believes no size that cannot be counted on.
+func newAttr(size, date int64) attr { return attr{min(size, 1<<62) + 1, date} }
 
-func (k known) isKnown() bool { return k.beyond > 0 }
+func (a attr) isKnown() bool { return a.beyond > 0 }
 
-func (k known) size() int64 { return k.beyond - 1 }
+func (a attr) size() int64 { return a.beyond - 1 }
 
-func (k known) attr() mail.Attr { return mail.Attr{Size: k.size(), Date: time.Unix(k.date, 0)} }
+func (a attr) mail() mail.Attr { return mail.Attr{Size: a.size(), Date: time.Unix(a.date, 0)} }
 
 // window guesses how many messages in a row will be asked for: one at first,
 // more for as long as the requests follow each other.

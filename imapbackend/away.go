@@ -89,10 +89,10 @@ func (p *pool) goAway() error {
 	return nil
 }
 
-// begin opens the first connection. If the server cannot be reached it is away
+// dialFirst opens the first connection. If the server cannot be reached it is away
 // from the start; the error says why. patience is for the connection: who has
 // that waits for what the server says to the login.
-func (p *pool) begin(ctx context.Context, patience time.Duration) error {
+func (p *pool) dialFirst(ctx context.Context, patience time.Duration) error {
 	dialed := make(chan error, 1)
 	if !p.b.start(func() {
 		p.mu.Lock()

@@ -87,7 +87,7 @@ type Backend struct {
 
 	wholeMu sync.Mutex // guards what follows
 	whole   []byte     // a section that is read in pieces where quirks.noPartial is true
-	wholeOf piece
+	wholeOf section
 
 	structures *structures
 	store      Store
@@ -132,7 +132,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.pool = newPool(b)
-	err := b.begin(ctx)
+	err := b.listFirst(ctx)
 	if err == nil {
 		_, err = b.trashFolder()
 	}
@@ -154,8 +154,8 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 // to the login.
 const offlineAfter = 3 * time.Second
 
-// begin opens the first connection and asks for the folders.
-func (b *Backend) begin(ctx context.Context) error {
+// listFirst opens the first connection and asks for the folders.
+func (b *Backend) listFirst(ctx context.Context) error {
 	waiting := time.AfterFunc(offlineAfter, func() {
 		b.log.Warn("waiting for the server", "server", b.cfg.URL.Addr())
 	})
@@ -163,7 +163,7 @@ func (b *Backend) begin(ctx context.Context) error {
 	if !b.recallFolders() {
 		return b.reach(ctx)
 	}
-	err := b.pool.begin(ctx, offlineAfter)
+	err := b.pool.dialFirst(ctx, offlineAfter)
 	if err == nil {
 		err = b.listFolders(ctx, nil)
 	}

@@ -21,7 +21,7 @@ func (l *lease) fetch(what string, ask *asking, take func(*wire.Message)) error 
 // gone. Some servers send a message behind the end of the command: so nobody is
 // given up before there is another answer.
 func (l *lease) fetchAndLook(what string, ask *asking, uids []uint32, take func(*wire.Message)) (gone map[uint32]bool, err error) {
-	defer l.ear.end(ask)
+	defer l.ear.unask(ask)
 	came := make(map[uint32]bool)
 	parts := make(map[uint32]*wire.Message) // of which more may come
 	var early []*wire.Message
@@ -68,7 +68,7 @@ func (l *lease) fetchAndLook(what string, ask *asking, uids []uint32, take func(
 	}
 	err = l.command(what, func() error {
 		l.ear.sending.Lock()
-		l.ear.begin(ask)
+		l.ear.ask(ask)
 		cmd := l.client.Fetch(ask.uids, ask.options)
 		l.ear.sending.Unlock()
 		return while(cmd.Close)
@@ -100,14 +100,14 @@ func (l *lease) hand(messages []*wire.Message, take func(*wire.Message)) {
 	}
 }
 
-// begin has the answers to a FETCH given to whoever asks, until end.
-func (e *ear) begin(a *asking) {
+// ask has the answers to a FETCH given to whoever asks, until unask.
+func (e *ear) ask(a *asking) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.asked = append(e.asked, a)
 }
 
-func (e *ear) end(a *asking) {
+func (e *ear) unask(a *asking) {
 	e.mu.Lock()
 	e.asked = slices.DeleteFunc(e.asked, func(other *asking) bool { return other == a })
 	e.mu.Unlock()

@@ -18,24 +18,24 @@ type folder struct {
 
 	recalled sync.Once // recall
 
-	mu         sync.Mutex                  // guards what follows
-	source     source                      // of uids
-	validity   uint32                      // UIDVALIDITY
-	uidNext    uint32                      // no message with a UID from here on has been there; 0: not known
-	uids       []uint32                    // ascending; handed out in listings, so never changed in place
-	known      []known                     // of the message with the UID at the same index
-	troubles   map[troubleOf]*trouble      // what the server did not give
-	attrs      window                      // reading ahead of attributes
-	structures window                      // and of BODYSTRUCTUREs
-	refreshing bool                        // a refresh is running
-	again      bool                        // and has to run once more
-	looks      *backoff.ExponentialBackOff // pauses between its looks
-	lookAt     time.Time                   // when the next one may be
-	renewals   int                         // how often the server has numbered the messages anew
-	reported   uint32                      // UIDNEXT as reported last; the listing may be older
-	searches   int                         // that fill the listing
-	dirty      bool                        // the listing has to be stored
-	dirtyAttrs map[uint32]bool             // and these chunks of attributes
+	mu              sync.Mutex                  // guards what follows
+	source          source                      // of uids
+	validity        uint32                      // UIDVALIDITY
+	uidNext         uint32                      // no message with a UID from here on has been there; 0: not known
+	uids            []uint32                    // ascending; handed out in listings, so never changed in place
+	attrs           []attr                      // of the message with the UID at the same index
+	troubles        map[troubleOf]*trouble      // what the server did not give
+	attrWindow      window                      // reading ahead of attributes
+	structureWindow window                      // and of BODYSTRUCTUREs
+	refreshing      bool                        // a refresh is running
+	again           bool                        // and has to run once more
+	looks           *backoff.ExponentialBackOff // pauses between its looks
+	lookAt          time.Time                   // when the next one may be
+	renewals        int                         // how often the server has numbered the messages anew
+	reported        uint32                      // UIDNEXT as reported last; the listing may be older
+	searches        int                         // that fill the listing
+	dirty           bool                        // the listing has to be stored
+	dirtyAttrs      map[uint32]bool             // and these chunks of attributes
 }
 
 // source is where a folder's listing comes from.
@@ -114,8 +114,8 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 
 // forget drops all that is known of the messages. It is called with f.mu held.
 func (f *folder) forget() {
-	f.source, f.uids, f.known, f.troubles, f.validity, f.uidNext, f.reported = fromNowhere, nil, nil, nil, 0, 0, 0
-	f.attrs, f.structures = window{}, window{}
+	f.source, f.uids, f.attrs, f.troubles, f.validity, f.uidNext, f.reported = fromNowhere, nil, nil, nil, 0, 0, 0
+	f.attrWindow, f.structureWindow = window{}, window{}
 	f.dirty, f.dirtyAttrs = false, nil
 	f.forgetStored()
 }
@@ -126,7 +126,7 @@ func (f *folder) remove(id mail.ID) {
 	defer f.mu.Unlock()
 	if i, err := f.check(id); err == nil {
 		f.uids = slices.Concat(f.uids[:i], f.uids[i+1:])
-		f.known = slices.Delete(f.known, i, i+1)
+		f.attrs = slices.Delete(f.attrs, i, i+1)
 		f.changed()
 	}
 }
@@ -134,9 +134,9 @@ func (f *folder) remove(id mail.ID) {
 // update makes uids, in ascending order, the folder's messages, and returns
 // what came and went. It is called with f.mu held.
 func (f *folder) update(uids []uint32) (added, removed []uint32) {
-	old, oldKnown := f.uids, f.known
+	old, oldAttrs := f.uids, f.attrs
 	f.uids = uids
-	f.known = make([]known, len(uids))
+	f.attrs = make([]attr, len(uids))
 	j := 0
 	for i, uid := range uids {
 		for j < len(old) && old[j] < uid {
@@ -144,7 +144,7 @@ func (f *folder) update(uids []uint32) (added, removed []uint32) {
 			j++
 		}
 		if j < len(old) && old[j] == uid {
-			f.known[i] = oldKnown[j]
+			f.attrs[i] = oldAttrs[j]
 			j++
 			continue
 		}

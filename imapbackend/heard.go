@@ -15,7 +15,7 @@ import (
 type ear struct {
 	s *session
 
-	sending sync.Mutex // held from begin to when a FETCH is sent
+	sending sync.Mutex // held from ask to when a FETCH is sent
 
 	mu       sync.Mutex // guards what follows
 	mailbox  mailbox
@@ -45,7 +45,7 @@ func (e *ear) selecting() {
 	e.mailbox, e.selects = mailbox{}, true
 }
 
-// Sent gives the tag of a FETCH to whoever is about to send it (see begin).
+// Sent gives the tag of a FETCH to whoever is about to send it (see ask).
 func (e *ear) Sent(tag, command string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -275,14 +276,10 @@ func (s *secrets) add(secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	secret = strings.ToLower(secret)
-	for _, known := range s.list {
-		if known == secret {
-			return
-		}
+	if secret == "" || slices.Contains(s.list, secret) {
+		return
 	}
-	if secret != "" {
-		s.list = append(s.list, secret)
-	}
+	s.list = append(s.list, secret)
 	if len(s.list) > secretsKept {
 		s.list = s.list[1:]
 	}

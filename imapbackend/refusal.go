@@ -64,7 +64,7 @@ var wordings = []struct {
 // judge finds out what a status response at login means.
 // sure tells that it says so, and does not only say no.
 func judge(status *imap.Error) (v verdictOnLogin, sure bool) {
-	if v, known := codes[imap.ResponseCode(strings.ToUpper(string(status.Code)))]; known {
+	if v, ok := codes[imap.ResponseCode(strings.ToUpper(string(status.Code)))]; ok {
 		return v, true
 	}
 	for _, w := range wordings {
@@ -81,8 +81,7 @@ const mostAlerts = 20
 // alert tells the user what the server wants him to see (RFC 9051 §7.1), once.
 func (b *Backend) alert(text string) {
 	b.mu.Lock()
-	_, known := b.alerts[text]
-	isNew := !known && len(b.alerts) < mostAlerts
+	isNew := !b.alerts[text] && len(b.alerts) < mostAlerts
 	if isNew {
 		b.alerts[text] = true
 	}

@@ -89,7 +89,7 @@ func (f *folder) recall() {
 	if err != nil {
 		return
 	}
-	all := make([]known, len(uids))
+	all := make([]attr, len(uids))
 	for i := 0; i < len(uids); {
 		chunk := uids[i] / attrsChunk
 		end := i + after(uids[i:], chunk)
@@ -101,7 +101,7 @@ func (f *folder) recall() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.source == fromNowhere {
-		f.source, f.validity, f.uidNext, f.uids, f.known = fromStore, validity, uidNext, uids, all
+		f.source, f.validity, f.uidNext, f.uids, f.attrs = fromStore, validity, uidNext, uids, all
 	}
 }
 
@@ -178,7 +178,7 @@ func (f *folder) save() {
 				i = after(f.uids, chunk-1)
 			}
 			end := after(f.uids, chunk)
-			entries = append(entries, entry{attrsKey(f.name, f.validity, chunk), encodeAttrs(f.uids[i:end], f.known[i:end])})
+			entries = append(entries, entry{attrsKey(f.name, f.validity, chunk), encodeAttrs(f.uids[i:end], f.attrs[i:end])})
 		}
 		if f.dirty {
 			entries = append(entries, entry{listingKey(f.name), encodeListing(f.validity, f.uidNext, f.uids)})
@@ -243,7 +243,7 @@ const attrsChunk = 1024
 
 // encodeAttrs writes what is known of messages: UID and date as difference to
 // the one before, size in bytes.
-func encodeAttrs(uids []uint32, all []known) []byte {
+func encodeAttrs(uids []uint32, all []attr) []byte {
 	var b []byte
 	var uid uint32
 	var date int64
@@ -260,7 +260,7 @@ func encodeAttrs(uids []uint32, all []known) []byte {
 }
 
 // decodeAttrs fills in what is known of the messages with these UIDs.
-func decodeAttrs(b []byte, uids []uint32, all []known) {
+func decodeAttrs(b []byte, uids []uint32, all []attr) {
 	var uid, date int64
 	for len(b) > 0 {
 		gap, i := binary.Uvarint(b)
@@ -272,7 +272,7 @@ func decodeAttrs(b []byte, uids []uint32, all []known) {
 		b = b[i+j+k:]
 		uid, date = uid+int64(gap), date+later
 		if at, found := slices.BinarySearchFunc(uids, uid, func(a uint32, uid int64) int { return int(int64(a) - uid) }); found {
-			all[at] = knownAs(int64(size), date)
+			all[at] = newAttr(int64(size), date)
 		}
 	}
 }

@@ -231,12 +231,12 @@ func TestStoredForms(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		var uids []uint32
-		var all []known
+		var all []attr
 		for uid := uint32(rnd.IntN(5)); len(uids) < rnd.IntN(3000); uid += 1 + uint32(rnd.IntN(3))*uint32(rnd.IntN(1000)) {
 			uids = append(uids, uid)
-			k := knownAs(rnd.Int64N(1e9)-1, rnd.Int64N(1e10)-1e9)
+			k := newAttr(rnd.Int64N(1e9)-1, rnd.Int64N(1e10)-1e9)
 			if rnd.IntN(3) == 0 {
-				k = known{}
+				k = attr{}
 			}
 			all = append(all, k)
 		}
@@ -245,7 +245,7 @@ func TestStoredForms(t *testing.T) {
 		if err != nil || validity != 7 || uidNext != 9 || len(got) != len(uids) || len(uids) > 0 && !reflect.DeepEqual(got, uids) {
 			t.Fatalf("%v became %v, %v", uids, got, err)
 		}
-		back := make([]known, len(uids))
+		back := make([]attr, len(uids))
 		attrs := encodeAttrs(uids, all)
 		decodeAttrs(attrs, uids, back)
 		for i := range all {

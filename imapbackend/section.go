@@ -15,71 +15,71 @@ import (
 	"imapfs/mail"
 )
 
-// piece reads a section of a message.
-type piece struct {
-	b       *Backend
-	id      mail.ID
-	section string
-	what    string // for errors
+// section is one section of a message (RFC 9051 §6.4.5).
+type section struct {
+	b    *Backend
+	id   mail.ID
+	name string
+	what string // for errors
 }
 
 // read returns n bytes from off, all if n is negative. Servers differ in what a
 // partial FETCH brings: all of the section, another part of it, less than is there,
 // or a refusal. None of this may look like the end. So in doubt the section is
 // fetched whole.
-func (p *piece) read(off, n int64) ([]byte, error) {
+func (sec *section) read(off, n int64) ([]byte, error) {
 	if n < 0 {
-		return p.readWhole(off, mostLiteral, p.b.pool.with)
+		return sec.readWhole(off, mostLiteral, sec.b.pool.with)
 	}
 	var err error
-	if !p.b.quirks.noPartial.Load() {
+	if !sec.b.quirks.noPartial.Load() {
 		var content []byte
-		content, err = p.readPart(off, n)
-		if err != nil && !isTheirs(err) || err == nil && (int64(len(content)) == n || p.isWhole(off+int64(len(content)))) {
-			if err == nil && int64(len(content)) < n && p.section != "" && !p.endsAt(off+int64(len(content))) {
+		content, err = sec.readPart(off, n)
+		if err != nil && !isTheirs(err) || err == nil && (int64(len(content)) == n || sec.isWhole(off+int64(len(content)))) {
+			if err == nil && int64(len(content)) < n && sec.name != "" && !sec.endsAt(off+int64(len(content))) {
 				// It ends before the server has said. Courier goes on with an empty
 				// one when the message or its folder has gone.
-				if err = p.check(); err == nil && p.isShort(off+int64(len(content))) {
-					err = fmt.Errorf("%s: it ends before the server has said: %w", p.what, errNotGiven)
+				if err = sec.check(); err == nil && sec.isShort(off+int64(len(content))) {
+					err = fmt.Errorf("%s: it ends before the server has said: %w", sec.what, errNotGiven)
 				}
 			}
 			return content, err
 		}
 	}
-	open := p.b.pool.with
+	open := sec.b.pool.with
 	if errors.Is(err, errCutOff) {
-		open = p.b.pool.twice // that was not cheap
+		open = sec.b.pool.twice // that was not cheap
 	}
-	whole, werr := p.readWhole(off, n, open)
+	whole, werr := sec.readWhole(off, n, open)
 	if werr == nil && err != nil {
-		p.b.log.Info("the server does not give parts of a message as it is asked for; messages are fetched whole", "error", err)
-		p.b.quirks.noPartial.Store(true)
+		sec.b.log.Info("the server does not give parts of a message as it is asked for; messages are fetched whole", "error", err)
+		sec.b.quirks.noPartial.Store(true)
 	}
 	return whole, werr
 }
 
 // isShort tells whether a part that ends at size is much shorter than the server has
 // said: by more than line ends can make.
-func (p *piece) isShort(size int64) bool {
-	root, ok := p.b.structures.Get(p.id)
+func (sec *section) isShort(size int64) bool {
+	root, ok := sec.b.structures.Get(sec.id)
 	if !ok {
 		return false
 	}
-	part := root.Find(p.section)
-	attr, known, _ := p.b.Known(p.id)
-	return part != nil && part.Size-size > part.Size/8+1024 && (!known || part.Size <= attr.Size) // else it is nonsense
+	part := root.Find(sec.name)
+	attr, isKnown, _ := sec.b.Known(sec.id)
+	return part != nil && part.Size-size > part.Size/8+1024 && (!isKnown || part.Size <= attr.Size) // else it is nonsense
 }
 
 // check returns an error if the folder has the message no more, also if the
 // connection was not told of that yet.
-func (p *piece) check() error {
-	return p.b.pool.with(messagesOf(p.id.Folder, p.id.UIDValidity), func(l *lease) error {
+func (sec *section) check() error {
+	return sec.b.pool.with(messagesOf(sec.id.Folder, sec.id.UIDValidity), func(l *lease) error {
 		if err := l.command("NOOP", func() error { return l.client.Noop().Wait() }); err != nil {
 			return err
 		}
-		there, err := l.holds(p.id)
+		there, err := l.holds(sec.id)
 		if err == nil && !there {
-			err = fmt.Errorf("%s: %w", p.what, mail.ErrNotFound)
+			err = fmt.Errorf("%s: %w", sec.what, mail.ErrNotFound)
 		}
 		return err
 	})
@@ -89,13 +89,13 @@ func (p *piece) check() error {
 const mostParts = 64
 
 // readPart is read by partial FETCH, one or more.
-func (p *piece) readPart(off, n int64) ([]byte, error) {
+func (sec *section) readPart(off, n int64) ([]byte, error) {
 	var all []byte
 	for i := 0; n > 0; i++ {
 		if i == mostParts {
 			return nil, errOtherPart
 		}
-		more, err := p.fetch(p.section, &imap.SectionPartial{Offset: off, Size: n}, p.b.pool.with)
+		more, err := sec.fetch(sec.name, &imap.SectionPartial{Offset: off, Size: n}, sec.b.pool.with)
 		if errors.Is(err, errNotGiven) && len(all) > 0 {
 			err = nil // NIL is all that is behind the end
 		}
@@ -104,7 +104,7 @@ func (p *piece) readPart(off, n int64) ([]byte, error) {
 		}
 		all = append(all, more...)
 		off, n = off+int64(len(more)), n-int64(len(more))
-		if len(more) == 0 || p.endsAt(off) {
+		if len(more) == 0 || sec.endsAt(off) {
 			break
 		}
 	}
@@ -112,35 +112,35 @@ func (p *piece) readPart(off, n int64) ([]byte, error) {
 }
 
 // endsAt tells whether off is known to be the end of the section, or beyond it.
-func (p *piece) endsAt(off int64) bool {
-	if p.section == "" {
-		attr, known, err := p.b.Known(p.id)
-		return err != nil || known && (attr.Size > 0 && off >= attr.Size || p.b.quirks.sizesLie.Load())
+func (sec *section) endsAt(off int64) bool {
+	if sec.name == "" {
+		attr, isKnown, err := sec.b.Known(sec.id)
+		return err != nil || isKnown && (attr.Size > 0 && off >= attr.Size || sec.b.quirks.sizesLie.Load())
 	}
-	root, ok := p.b.structures.Get(p.id)
+	root, ok := sec.b.structures.Get(sec.id)
 	if !ok {
 		return false
 	}
-	part := root.Find(p.section)
+	part := root.Find(sec.name)
 	return part != nil && off >= part.Size
 }
 
 // isWhole tells whether a message of which so many bytes came is all there, as far
 // as the server has told its size. Of a part the size is not known as well.
-func (p *piece) isWhole(size int64) bool {
-	attr, known, err := p.b.Known(p.id)
-	return p.section != "" || err != nil || !known || attr.Size == 0 || size == attr.Size || p.b.quirks.sizesLie.Load()
+func (sec *section) isWhole(size int64) bool {
+	attr, isKnown, err := sec.b.Known(sec.id)
+	return sec.name != "" || err != nil || !isKnown || attr.Size == 0 || size == attr.Size || sec.b.quirks.sizesLie.Load()
 }
 
 // readWhole is read that asks for all of the section.
-func (p *piece) readWhole(off, n int64, open opener) ([]byte, error) {
-	b := p.b
+func (sec *section) readWhole(off, n int64, open opener) ([]byte, error) {
+	b := sec.b
 	b.wholeMu.Lock()
-	whole, here := b.whole, b.wholeOf == *p
+	whole, here := b.whole, b.wholeOf == *sec
 	b.wholeMu.Unlock()
 	if !here {
 		var err error
-		if whole, err = p.fetchWhole(open); err != nil {
+		if whole, err = sec.fetchWhole(open); err != nil {
 			return nil, err
 		}
 	}
@@ -148,8 +148,8 @@ func (p *piece) readWhole(off, n int64, open opener) ([]byte, error) {
 	to := min(from+n, int64(len(whole)))
 	// Whoever reads it in pieces comes for the next one.
 	b.wholeMu.Lock()
-	if b.wholeOf, b.whole = *p, whole; to == int64(len(whole)) {
-		b.wholeOf, b.whole = piece{}, nil
+	if b.wholeOf, b.whole = *sec, whole; to == int64(len(whole)) {
+		b.wholeOf, b.whole = section{}, nil
 	}
 	b.wholeMu.Unlock()
 	return whole[from:to], nil
@@ -158,16 +158,16 @@ func (p *piece) readWhole(off, n int64, open opener) ([]byte, error) {
 // fetchWhole fetches all of the section; a message that does not come, or less of
 // it than the server has told, as header and text too. If these are no more, its
 // sizes are not to be counted on.
-func (p *piece) fetchWhole(open opener) ([]byte, error) {
-	whole, err := p.fetch(p.section, nil, open)
-	if p.section != "" || err != nil && (!isTheirs(err) || errors.Is(err, errCutOff)) || err == nil && p.isWhole(int64(len(whole))) {
+func (sec *section) fetchWhole(open opener) ([]byte, error) {
+	whole, err := sec.fetch(sec.name, nil, open)
+	if sec.name != "" || err != nil && (!isTheirs(err) || errors.Is(err, errCutOff)) || err == nil && sec.isWhole(int64(len(whole))) {
 		return whole, err
 	}
-	header, herr := p.fetch("HEADER", nil, open)
+	header, herr := sec.fetch("HEADER", nil, open)
 	if herr != nil {
 		return whole, cmp.Or(err, herr)
 	}
-	text, terr := p.fetch("TEXT", nil, open)
+	text, terr := sec.fetch("TEXT", nil, open)
 	if terr != nil {
 		return whole, cmp.Or(err, terr)
 	}
@@ -177,8 +177,8 @@ func (p *piece) fetchWhole(open opener) ([]byte, error) {
 	switch {
 	case len(whole) == 0:
 		return nil, errNotGiven // not even a header
-	case !p.isWhole(int64(len(whole))):
-		p.b.quirks.sizesLie.Store(true)
+	case !sec.isWhole(int64(len(whole))):
+		sec.b.quirks.sizesLie.Store(true)
 	}
 	return whole, nil
 }
@@ -198,10 +198,10 @@ const mostUnasked = 1 << 20
 type opener func(need, func(*lease) error) error
 
 // fetch asks for all of a section, or for part of it.
-func (p *piece) fetch(section string, part *imap.SectionPartial, open opener) ([]byte, error) {
-	item, err := bodySection(section)
+func (sec *section) fetch(name string, part *imap.SectionPartial, open opener) ([]byte, error) {
+	item, err := bodySection(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.what, err)
+		return nil, fmt.Errorf("%s: %w", sec.what, err)
 	}
 	item.Partial = part
 	most := int64(mostLiteral)
@@ -209,13 +209,13 @@ func (p *piece) fetch(section string, part *imap.SectionPartial, open opener) ([
 		most = max(part.Size, mostUnasked)
 	}
 	options := &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{item}}
-	attr, isKnown, err := p.b.Known(p.id)
+	attr, isKnown, err := sec.b.Known(sec.id)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.what, err)
+		return nil, fmt.Errorf("%s: %w", sec.what, err)
 	}
 	if isKnown {
 		options.RFC822Size = true // see below
-	} else if p.section == "" {
+	} else if sec.name == "" {
 		options.RFC822Size, options.InternalDate = true, true
 	}
 	var content []byte
@@ -223,9 +223,9 @@ func (p *piece) fetch(section string, part *imap.SectionPartial, open opener) ([
 	var found, given error
 	var answer *wire.Message
 	another := false
-	uids := []uint32{p.id.UID}
+	uids := []uint32{sec.id.UID}
 	take := func(m *wire.Message) {
-		more, why := p.choose(m, section, part)
+		more, why := sec.choose(m, name, part)
 		if found == nil && given == nil && (why != nil || len(more) <= len(content)) {
 			return // there was a better answer before
 		}
@@ -233,10 +233,10 @@ func (p *piece) fetch(section string, part *imap.SectionPartial, open opener) ([
 		found, another = nil, isKnown && m.Size >= 0 && m.Size != attr.Size || !isKnown && time.Since(m.Date) < time.Minute
 		answer = m
 	}
-	err = open(need{folder: p.id.Folder, messages: true, validity: p.id.UIDValidity, bulk: part == nil || part.Size >= bulkSize}, func(l *lease) (err error) {
-		defer l.content.lock(p.id.UID)()
+	err = open(need{folder: sec.id.Folder, messages: true, validity: sec.id.UIDValidity, bulk: part == nil || part.Size >= bulkSize}, func(l *lease) (err error) {
+		defer l.content.lock(sec.id.UID)()
 		content, found, given, another, answer = nil, errNotGiven, nil, false, nil
-		gone, err = l.fetchAndLook(p.what, newAsking(p.id.Folder, uids, options, section, most), uids, take)
+		gone, err = l.fetchAndLook(sec.what, newAsking(sec.id.Folder, uids, options, name, most), uids, take)
 		if err == nil && another {
 			// Courier makes up a message, of now, in the place of one that another
 			// client has expunged, until the connection has been told of that.
@@ -248,40 +248,40 @@ func (p *piece) fetch(section string, part *imap.SectionPartial, open opener) ([
 		return err
 	})
 	if _, refused := errors.AsType[*refusal](err); refused && found == nil && given == nil {
-		p.b.log.Info("the server sends a message, and says that it cannot", "error", err)
+		sec.b.log.Info("the server sends a message, and says that it cannot", "error", err)
 		err = nil
 	}
-	if err == nil && answer != nil && !gone[p.id.UID] {
-		p.b.folder(p.id.Folder).setAttrs(p.id.UIDValidity, answer)
+	if err == nil && answer != nil && !gone[sec.id.UID] {
+		sec.b.folder(sec.id.Folder).setAttrs(sec.id.UIDValidity, answer)
 	}
 	switch {
 	case err != nil:
 		return nil, err
-	case gone[p.id.UID]:
-		return nil, fmt.Errorf("%s: %w", p.what, mail.ErrNotFound)
+	case gone[sec.id.UID]:
+		return nil, fmt.Errorf("%s: %w", sec.what, mail.ErrNotFound)
 	case found != nil:
-		return nil, fmt.Errorf("%s: %w", p.what, found)
-	case errors.Is(given, errNotGiven) && !p.isThere():
+		return nil, fmt.Errorf("%s: %w", sec.what, found)
+	case errors.Is(given, errNotGiven) && !sec.isThere():
 		// Dovecot says NIL, and makes up the rest, of a message that another
 		// client has just expunged, or whose file it does not find just now.
-		return nil, fmt.Errorf("%s: %w", p.what, mail.ErrNotFound)
+		return nil, fmt.Errorf("%s: %w", sec.what, mail.ErrNotFound)
 	case given != nil:
-		return nil, fmt.Errorf("%s: %w", p.what, given)
+		return nil, fmt.Errorf("%s: %w", sec.what, given)
 	}
 	return content, nil
 }
 
 // isThere asks whether the folder has the message; true if nobody knows.
-func (p *piece) isThere() bool {
-	there, err := p.b.exists(p.id)
+func (sec *section) isThere() bool {
+	there, err := sec.b.exists(sec.id)
 	return there || err != nil
 }
 
 // choose finds in an answer what was asked for.
-func (p *piece) choose(m *wire.Message, section string, part *imap.SectionPartial) ([]byte, error) {
+func (sec *section) choose(m *wire.Message, name string, part *imap.SectionPartial) ([]byte, error) {
 	var ours, exact []wire.Section
 	for _, s := range m.Sections {
-		if s.Name != section || part == nil && s.Origin > 0 { // a piece, for somebody else
+		if s.Name != name || part == nil && s.Origin > 0 { // a piece, for somebody else
 			continue
 		}
 		ours = append(ours, s)
@@ -311,15 +311,15 @@ func (p *piece) choose(m *wire.Message, section string, part *imap.SectionPartia
 	case part == nil:
 		return s.Content, nil
 	}
-	return p.cut(s, part)
+	return sec.cut(s, part)
 }
 
 // cut takes what was asked for out of what came.
-func (p *piece) cut(s wire.Section, part *imap.SectionPartial) ([]byte, error) {
+func (sec *section) cut(s wire.Section, part *imap.SectionPartial) ([]byte, error) {
 	origin := s.Origin
 	if origin < 0 {
-		attr, known, _ := p.b.Known(p.id)
-		if part.Offset > 0 && s.Size <= part.Size && !(p.section == "" && known && attr.Size == s.Size) {
+		attr, isKnown, _ := sec.b.Known(sec.id)
+		if part.Offset > 0 && s.Size <= part.Size && !(sec.name == "" && isKnown && attr.Size == s.Size) {
 			return nil, errOtherPart // the piece, or all of it?
 		}
 		origin = 0
@@ -356,26 +356,26 @@ func bodySection(section string) (*imap.FetchItemBodySection, error) {
 const bulkSize = 256 << 10
 
 // Fetch returns n bytes from offset off of a section of a message, fewer at
-// its end, all from off if n is negative. The section is "" for the whole
+// its end, all from off if n is negative. Its name is "" for the whole
 // message, "HEADER", or a part's number (RFC 9051 §6.4.5). The message is not
 // marked as read. Attributes that are not known yet come along with the whole
 // message. Fetch ends when the server has answered or has been silent for
 // Config.Timeout. What the server did not give is not asked for again for a
 // while, which grows.
-func (b *Backend) Fetch(id mail.ID, section string, off, n int64) ([]byte, error) {
+func (b *Backend) Fetch(id mail.ID, name string, off, n int64) ([]byte, error) {
 	f := b.folder(id.Folder)
-	p := piece{b: b, id: id, section: section, what: fmt.Sprintf("fetch %s[%s]", id, section)}
-	if err := f.trouble(id, section); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.what, err)
+	sec := section{b: b, id: id, name: name, what: fmt.Sprintf("fetch %s[%s]", id, name)}
+	if err := f.trouble(id, name); err != nil {
+		return nil, fmt.Errorf("%s: %w", sec.what, err)
 	}
-	content, err := p.read(off, n)
+	content, err := sec.read(off, n)
 	if errors.Is(err, mail.ErrNotFound) {
 		b.refreshSoon(id.Folder)
 	}
 	if isTheirs(err) && !errors.Is(err, mail.ErrRefused) {
 		err = fmt.Errorf("%w (%w)", err, mail.ErrRefused)
 	}
-	f.settleTrouble(id, section, err)
+	f.settleTrouble(id, name, err)
 	return content, err
 }
 
@@ -397,10 +397,10 @@ func (b *Backend) FetchStarts(folder string, l mail.Listing, n int64, take func(
 	failed, err := f.divide(need, uids, func(lease *lease, uids []uint32, came map[uint32]bool) error {
 		defer lease.content.lock(uids...)()
 		err := lease.fetch("fetch messages of "+folder, newAsking(folder, uids, options, "", n), func(m *wire.Message) {
-			p := piece{b: b, id: mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: m.UID}}
-			start, err := p.choose(m, "", item.Partial)
+			sec := section{b: b, id: mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: m.UID}}
+			start, err := sec.choose(m, "", item.Partial)
 			came[m.UID] = true
-			if err == nil && (int64(len(start)) == n || p.isWhole(int64(len(start)))) {
+			if err == nil && (int64(len(start)) == n || sec.isWhole(int64(len(start)))) {
 				take(m.UID, start) // what is in doubt is asked for by itself
 			}
 		})

@@ -144,19 +144,19 @@ func (s *session) close() {
 // command runs f, which sends a command and waits for its answer, under the
 // connection's watch, and turns its error into one of this package's.
 func (s *session) command(what string, f func() error) error {
-	s.begin(what)
+	s.expect(what)
 	return s.settle(what, f())
 }
 
-// begin notes that a command is under way.
-func (s *session) begin(what string) {
+// expect notes that a command is under way.
+func (s *session) expect(what string) {
 	s.conn.Expect(1)
 	s.doing.mu.Lock()
 	defer s.doing.mu.Unlock()
 	s.doing.commands = append(s.doing.commands, what)
 }
 
-// settle ends what begin has begun.
+// settle ends what expect has begun.
 func (s *session) settle(what string, err error) error {
 	s.conn.Expect(-1)
 	s.doing.mu.Lock()
@@ -203,7 +203,7 @@ func (s *session) settle(what string, err error) error {
 // pool.close waits for.
 func (s *session) selectFolder(sel *selection) {
 	what := "open folder " + sel.folder
-	s.begin(what)
+	s.expect(what)
 	s.ear.selecting()
 	cmd := s.client.Select(s.b.onWire(sel.folder), &imap.SelectOptions{ReadOnly: s.b.cfg.ReadOnly})
 	s.b.pool.selecting.Go(func() {

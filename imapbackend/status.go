@@ -44,7 +44,7 @@ func (b *Backend) Usage() (messages int, bytes int64) {
 	for _, f := range folders {
 		f.mu.Lock()
 		messages += len(f.uids)
-		for _, k := range f.known {
+		for _, k := range f.attrs {
 			if k.isKnown() {
 				bytes = min(bytes+k.size(), 1<<61) // or a server lies
 			}

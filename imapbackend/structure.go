@@ -120,7 +120,7 @@ func (f *folder) loadStructures(id mail.ID) error {
 		f.b.structures.Add(id, &mail.Part{Section: "1", Unsure: true})
 		return nil
 	}
-	uids, err := f.batch(id, &f.structures, mostStructures, func(i int) bool {
+	uids, err := f.batch(id, &f.structureWindow, mostStructures, func(i int) bool {
 		return !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: f.uids[i]})
 	})
 	if err != nil || len(uids) == 0 {

@@ -120,7 +120,7 @@ func (a *answers) sent(p []byte) {
 
 // response reads one response.
 func (a *answers) response() error {
-	a.begin()
+	a.reset()
 	if a.atEnd() && a.err == nil {
 		return a.finish() // an empty line
 	}

@@ -67,7 +67,7 @@ func hear(stream string, size int) *Conn {
 	if size > 0 {
 		r = &pieces{r, size}
 	}
-	line := &watched{Conn: said{Reader: r}, timeout: time.Minute}
+	line := &timedConn{Conn: said{Reader: r}, timeout: time.Minute}
 	return &Conn{line: line, plain: line, in: bufio.NewReader(line)}
 }
 

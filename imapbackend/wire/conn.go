@@ -49,7 +49,7 @@ var ErrMalformed = errors.New("the server sent what is not IMAP")
 // any more, and writes fail. For the same reason everybody else calls End, and
 // never Close here or of the library.
 type Conn struct {
-	line    *watched
+	line    *timedConn
 	plain   net.Conn // the line, or TLS on it
 	trace   *connTrace
 	in      *bufio.Reader // what comes, unpacked
@@ -81,7 +81,7 @@ func Dial(ctx context.Context, addr string, timeout time.Duration, trace *Trace,
 	}
 	// Without it dead connections are noticed later.
 	noticeLoss(raw, timeout)
-	line := &watched{Conn: raw, timeout: timeout}
+	line := &timedConn{Conn: raw, timeout: timeout}
 	return &Conn{line: line, plain: line, trace: trace.conn(), alert: alert, in: bufio.NewReader(line), RoundTrip: time.Since(begun)}, nil
 }
 
@@ -197,7 +197,7 @@ func (l *libraryConn) Close() error {
 	return l.c.plain.Close()
 }
 
-// The deadlines are watched's: the library clears all that are set.
+// The deadlines are timedConn's: the library clears all that are set.
 func (l *libraryConn) SetDeadline(t time.Time) error      { return l.c.plain.SetWriteDeadline(t) }
 func (l *libraryConn) SetReadDeadline(time.Time) error    { return nil }
 func (l *libraryConn) SetWriteDeadline(t time.Time) error { return l.c.plain.SetWriteDeadline(t) }

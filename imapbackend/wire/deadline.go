@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// watched is a connection that fails when the server is silent for too long
+// timedConn is a connection that fails when the server is silent for too long
 // while an answer is owed. The library has no limit for a whole command, so the
 // rule lives here.
-type watched struct {
+type timedConn struct {
 	net.Conn
 	timeout time.Duration
 
@@ -32,7 +32,7 @@ const (
 
 // expect notes that one more (or, with -1, one less) command waits for an
 // answer.
-func (c *watched) expect(n int) {
+func (c *timedConn) expect(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.owed += n
@@ -44,12 +44,12 @@ func (c *watched) expect(n int) {
 }
 
 // arm begins the server's time anew.
-func (c *watched) arm() {
+func (c *timedConn) arm() {
 	c.came, c.since = 0, time.Now()
 	c.extend()
 }
 
-func (c *watched) extend() {
+func (c *timedConn) extend() {
 	var deadline time.Time
 	if c.owed > 0 {
 		deadline = time.Now().Add(c.timeout)
@@ -58,7 +58,7 @@ func (c *watched) extend() {
 }
 
 // progress notes that an answer has come to its end.
-func (c *watched) progress() {
+func (c *timedConn) progress() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.arm()
@@ -66,7 +66,7 @@ func (c *watched) progress() {
 
 // Read reads from the server; what arrives gives it new time. After an error there
 // is no other try: the library makes some, and each would wait anew.
-func (c *watched) Read(p []byte) (int, error) {
+func (c *timedConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	if c.failed != nil {
 		defer c.mu.Unlock()
@@ -93,27 +93,27 @@ func (c *watched) Read(p []byte) (int, error) {
 
 // stalled tells whether an answer is owed, and nothing has come of it for a third of
 // the timeout.
-func (c *watched) stalled() bool {
+func (c *timedConn) stalled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.owed > 0 && time.Since(c.since) > c.timeout/3
 }
 
 // silentFor is how long nothing has come.
-func (c *watched) silentFor() time.Duration {
+func (c *timedConn) silentFor() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return time.Since(c.last)
 }
 
 // readError is what the network reported, nil if it is not to blame.
-func (c *watched) readError() error {
+func (c *timedConn) readError() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.failed
 }
 
 // timedOut tells whether the connection was given up because of silence.
-func (c *watched) timedOut() bool {
+func (c *timedConn) timedOut() bool {
 	return os.IsTimeout(c.readError())
 }

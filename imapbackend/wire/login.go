@@ -34,8 +34,8 @@ const lastWords = time.Second
 func (c *Conn) readLine() (string, error) {
 	var line []byte
 	for {
-		piece, err := c.in.ReadSlice('\n')
-		line = append(line, piece...)
+		chunk, err := c.in.ReadSlice('\n')
+		line = append(line, chunk...)
 		switch {
 		case err == nil:
 			c.trace.received(line)

@@ -20,6 +20,6 @@ func noticeLoss(conn net.Conn, timeout time.Duration) error {
 }
 
 // lost tells whether the connection was given up because of that.
-func (c *watched) lost() bool {
+func (c *timedConn) lost() bool {
 	return errors.Is(c.readError(), syscall.ETIMEDOUT)
 }

@@ -48,8 +48,8 @@ type scanner struct {
 	ended         bool  // the end of the line has been read
 }
 
-// begin prepares for another response.
-func (s *scanner) begin() {
+// reset prepares for another response.
+func (s *scanner) reset() {
 	s.line, s.most, s.err, s.open, s.ended, s.literals = 0, mostResponse, nil, false, false, 0
 }
 
@@ -135,9 +135,9 @@ func (s *scanner) word() string {
 func (s *scanner) rest(most int) string {
 	var line []byte
 	for s.err == nil {
-		piece, err := s.r.ReadSlice('\n')
-		s.count(int64(len(piece)))
-		line = append(line, piece[:min(len(piece), max(most-len(line), 0))]...)
+		chunk, err := s.r.ReadSlice('\n')
+		s.count(int64(len(chunk)))
+		line = append(line, chunk[:min(len(chunk), max(most-len(line), 0))]...)
 		if err == nil {
 			s.ended = true
 			break
@@ -163,9 +163,9 @@ func (s *scanner) finish() error {
 		}
 		var tail []byte // the end of the line
 		for {
-			piece, err := s.r.ReadSlice('\n')
-			s.count(int64(len(piece)))
-			tail = append(tail, piece[max(0, len(piece)-longestSize):]...)
+			chunk, err := s.r.ReadSlice('\n')
+			s.count(int64(len(chunk)))
+			tail = append(tail, chunk[max(0, len(chunk)-longestSize):]...)
 			tail = tail[max(0, len(tail)-longestSize):]
 			if err == nil {
 				break

@@ -148,8 +148,8 @@ func (f *filter) feed(p []byte) {
 			p = p[n:]
 			continue
 		}
-		piece, rest, ended := bytes.Cut(p, []byte("\n"))
-		f.raw = append(f.raw, piece...)
+		chunk, rest, ended := bytes.Cut(p, []byte("\n"))
+		f.raw = append(f.raw, chunk...)
 		if n := len(f.raw) - longestLine; n > 0 {
 			// The end of the line can announce a literal.
 			const end = 64
