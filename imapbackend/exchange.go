@@ -117,13 +117,13 @@ func (l *lease) stillTheSame(id mail.ID) error {
 	if l.caps.Has(imap.CapCondStore) || time.Since(l.sel.confirmed()) < confirmedFor {
 		return nil
 	}
-	states, end := l.ear.tell()
-	defer end()
+	heard, end := l.ear.gather()
 	err := l.command("ask for the state of a folder", func() error {
 		_, err := l.client.Status(l.b.onWire(id.Folder), &imap.StatusOptions{UIDValidity: true}).Wait()
 		return err
 	})
-	state, told := states[l.b.wireName(id.Folder)]
+	end()
+	state, told := heard.states[l.b.wireName(id.Folder)]
 	switch {
 	case err != nil && !errors.Is(err, mail.ErrRefused):
 		return err
@@ -152,13 +152,12 @@ func (l *lease) sendAndLook(x *exchange, send func() (wait func() error)) (there
 		for range 3 {
 			l.client.Noop()
 		}
-		end := l.ear.searching()
+		heard, end := l.ear.gather()
 		look := l.client.UIDSearch(theMessage(x.id), nil)
 		sent = wait()
 		_, looked = look.Wait()
-		found, unread := end(false)
-		if looked == nil && unread == nil {
-			there = has(found, x.id.UID)
+		if end(); looked == nil && !heard.isOdd {
+			there = has(heard.found, x.id.UID)
 		}
 		return cmp.Or(sent, looked)
 	})

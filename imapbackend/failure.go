@@ -49,14 +49,15 @@ func (r *refusal) Error() string {
 // (RFC 5530 §3).
 const expungeIssued = imap.ResponseCode("EXPUNGEISSUED")
 
-func (r *refusal) Unwrap() error {
+func (r *refusal) Unwrap() []error {
+	kind := mail.ErrRefused
 	switch r.status.Code {
 	case imap.ResponseCodeNonExistent, expungeIssued:
-		return mail.ErrNotFound
+		kind = mail.ErrNotFound
 	case imap.ResponseCodeNoPerm:
-		return mail.ErrReadOnly
+		kind = mail.ErrReadOnly
 	}
-	return mail.ErrRefused
+	return []error{kind, r.status}
 }
 
 // errNoFolder says that the folder cannot be selected.

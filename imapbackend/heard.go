@@ -1,6 +1,7 @@
 package imapbackend
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,18 +18,15 @@ type ear struct {
 
 	sending sync.Mutex // held from ask to when a FETCH is sent
 
-	mu       sync.Mutex // guards what follows
-	mailbox  mailbox
-	selects  bool                     // SELECT is under way: what comes may be about the mailbox before
-	asked    []*asking                // FETCH that are under way, in the order in which they were sent
-	found    *found                   // by the SEARCH under way; nil: there is none
-	listed   *[]wire.Mailbox          // nil: nobody has asked
-	told     []*map[string]wire.State // of those who ask for the state of folders: by name on the wire
-	prefixes []string                 // of NAMESPACE
-	deleting bool                     // EXPUNGE is being sent from here
-	expunged int                      // messages since then
-	parted   *imap.Error              // what the server has said behind BYE
-	odd      map[string]int           // answers that cannot be read, by kind
+	mu        sync.Mutex // guards what follows
+	mailbox   mailbox
+	selects   bool      // SELECT is under way: what comes may be about the mailbox before
+	asked     []*asking // FETCH that are under way, in the order in which they were sent
+	gathering []*gathered
+	deleting  bool           // EXPUNGE is being sent from here
+	expunged  int            // messages since then
+	parted    *imap.Error    // what the server has said behind BYE
+	odd       map[string]int // answers that cannot be read, by kind
 }
 
 // mailbox is what the server has said of the selected one (RFC 9051 §6.3.2).
@@ -152,34 +150,48 @@ func (e *ear) farewell() *imap.Error {
 	return e.parted
 }
 
-func (e *ear) List(m wire.Mailbox) {
+// gathered is what the server has said while somebody has listened.
+type gathered struct {
+	mailboxes []wire.Mailbox
+	states    map[string]wire.State // by name on the wire
+	prefixes  wire.Namespaces
+	found     []wire.Range // by SEARCH
+	searched  bool         // there was an answer to it
+	isOdd     bool         // of which not all are UIDs, or can be read
+}
+
+// gather returns where all that comes is put, until end is called.
+func (e *ear) gather() (g *gathered, end func()) {
+	g = &gathered{states: make(map[string]wire.State)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.listed != nil && len(*e.listed) <= mostLevels {
-		*e.listed = append(*e.listed, m)
+	e.gathering = append(e.gathering, g)
+	return g, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.gathering = slices.DeleteFunc(e.gathering, func(other *gathered) bool { return other == g })
 	}
 }
 
-func (e *ear) Status(st wire.State) {
-	name, _ := decodeName(st.Name) // the server may write it in two ways
+func (e *ear) Data(data any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, states := range e.told {
-		(*states)[st.Name], (*states)[name] = st, st
-	}
-}
-
-func (e *ear) Namespaces(prefixes []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.prefixes = prefixes
-}
-
-func (e *ear) Found(f wire.Found) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.found != nil {
-		e.found.add(f)
+	for _, g := range e.gathering {
+		switch data := data.(type) {
+		case wire.Mailbox:
+			if len(g.mailboxes) <= mostLevels {
+				g.mailboxes = append(g.mailboxes, data)
+			}
+		case wire.State:
+			name, _ := decodeName(data.Name) // the server may write it in two ways
+			g.states[data.Name], g.states[name] = data, data
+		case wire.Namespaces:
+			g.prefixes = data
+		case wire.Found:
+			g.searched = true
+			g.isOdd = g.isOdd || data.Broken || data.Extended && !data.UID && len(data.Ranges) > 0
+			g.found = append(g.found, data.Ranges...)
+		}
 	}
 }
 

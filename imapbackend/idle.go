@@ -112,7 +112,7 @@ func (s *session) learn(err error, listened bool, lasted time.Duration) {
 	p := s.b.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, refused := errors.AsType[*refusal](err)
+	refused := isStatus(err)
 	s.place.idle(err == nil, refused && !p.closed) // the poll asks with NOOP then
 	switch {
 	case err == nil:

@@ -3,7 +3,6 @@ package imapbackend
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,67 +30,69 @@ const storeListEvery = time.Hour
 // server tells it along.
 func (b *Backend) listFolders(ctx context.Context, statuses map[string]wire.State) error {
 	return b.do(ctx, "folders", func() error {
-		var listed []wire.Mailbox
-		var states map[string]wire.State
+		var heard *gathered
 		partial := false
 		err := b.pool.with(need{}, func(l *lease) (err error) {
-			listed, states, partial, err = l.listAll(statuses != nil)
+			heard, partial, err = l.listAll(statuses != nil)
 			return err
 		})
 		if err != nil {
 			return err
 		}
 		old := b.Folders()
-		if len(listed) == 0 && len(old) > 1 {
+		if len(heard.mailboxes) == 0 && len(old) > 1 {
 			return fmt.Errorf("list folders: there is none in the answer: %w", mail.ErrRefused)
 		}
-		list, wires := folderNames(b.withinBounds(listed))
-		if partial { // nobody is gone because he was not mentioned
-			for _, f := range old {
-				if !slices.ContainsFunc(list, func(other mail.Folder) bool { return other.Name == f.Name }) {
-					list = append(list, f)
-					if name := b.wireName(f.Name); name != f.Name {
-						wires[f.Name] = name
-					}
+		list, wires := folderNames(b.withinBounds(heard.mailboxes))
+		add := func(f mail.Folder) {
+			if !slices.ContainsFunc(list, func(other mail.Folder) bool { return other.Name == f.Name }) {
+				list = append(list, f)
+				if name := b.wireName(f.Name); name != f.Name {
+					wires[f.Name] = name
 				}
 			}
 		}
-		if !slices.ContainsFunc(list, func(f mail.Folder) bool { return f.Name == "INBOX" }) {
-			list = append(list, mail.Folder{Name: "INBOX", Selectable: true}) // always there (§5.1)
+		if partial { // nobody is gone because he was not mentioned
+			for _, f := range old {
+				add(f)
+			}
 		}
+		add(mail.Folder{Name: "INBOX", Selectable: true}) // always there (§5.1)
 		slices.SortFunc(list, func(a, b mail.Folder) int { return cmp.Compare(a.Name, b.Name) })
 		for _, f := range list {
-			if state, ok := states[cmp.Or(wires[f.Name], f.Name)]; ok && statuses != nil {
+			if state, ok := heard.states[cmp.Or(wires[f.Name], f.Name)]; ok && statuses != nil {
 				statuses[f.Name] = state
 			}
 		}
-
-		b.mu.Lock()
-		changed := b.list != nil && !slices.Equal(b.list, list)
-		b.list, b.wires = list, wires
-		// Not with each poll; but what nobody uses goes from a full store.
-		store := b.listStored.IsZero() || changed || time.Since(b.listStored) > storeListEvery
-		if store {
-			b.listStored = time.Now()
-		}
-		b.mu.Unlock()
-		if store {
-			b.store.Put(foldersKey, encode(list))
-			b.store.Put(wiresKey, encode(wires))
-		}
-		if changed {
-			b.notify(mail.Change{})
-		}
+		b.setFolders(list, wires)
 		return nil
 	})
 }
 
+// setFolders takes in the mailboxes that there are.
+func (b *Backend) setFolders(list []mail.Folder, wires map[string]string) {
+	b.mu.Lock()
+	changed := b.list != nil && !slices.Equal(b.list, list)
+	b.list, b.wires = list, wires
+	// Not with each poll; but what nobody uses goes from a full store.
+	store := b.listStored.IsZero() || changed || time.Since(b.listStored) > storeListEvery
+	if store {
+		b.listStored = time.Now()
+	}
+	b.mu.Unlock()
+	if store {
+		b.store.Put(foldersKey, encode(list))
+		b.store.Put(wiresKey, encode(wires))
+	}
+	if changed {
+		b.notify(mail.Change{})
+	}
+}
+
 // listAll asks for all mailboxes, and for their state in the same command if
-// withState is set and the server can do that (LIST-STATUS, RFC 5819). NAMESPACE
-// (RFC 9051 §6.3.10) goes out together with the first LIST: it leads to those
-// that LIST "" "*" leaves out, as some servers keep shared and other users'
-// mailboxes apart. If it fails there is nothing that it leads to.
-func (l *lease) listAll(withState bool) (all []wire.Mailbox, states map[string]wire.State, partial bool, err error) {
+// withState is set and the server can do that (LIST-STATUS, RFC 5819). partial tells
+// that some may be missing.
+func (l *lease) listAll(withState bool) (heard *gathered, partial bool, err error) {
 	options := &imap.ListOptions{}
 	if !l.b.quirks.plainList.Load() {
 		options.ReturnSpecialUse = l.can(imap.CapSpecialUse) && l.can(imap.CapListExtended)
@@ -99,11 +100,35 @@ func (l *lease) listAll(withState bool) (all []wire.Mailbox, states map[string]w
 			options.ReturnStatus = statusItems
 		}
 	}
-	l.ear.listing(&all)
-	defer l.ear.listing(nil)
-	states, end := l.ear.tell()
+	heard, end := l.ear.gather()
 	defer end()
-	var listed, named error
+	listed, err := l.list(options)
+	if isStatus(listed) && (options.ReturnSpecialUse || options.ReturnStatus != nil) {
+		// What it offers it may not be able to do; or one folder is enough for a NO.
+		l.b.quirks.plainList.Store(true)
+		return l.listAll(false)
+	}
+	if partial = isStatus(listed) && len(heard.mailboxes) > 0; partial {
+		l.b.log.Warn("the server may not have listed all folders", "error", plain(l.b.secrets.hide(listed.Error())))
+	} else if err != nil {
+		return nil, false, err
+	}
+	for _, prefix := range heard.prefixes[:min(len(heard.prefixes), mostNamespaces)] {
+		if slices.ContainsFunc(heard.mailboxes, func(m wire.Mailbox) bool { return strings.HasPrefix(m.Name, prefix) }) {
+			continue
+		}
+		err := l.command("list folders", func() error { return l.client.List("", wire.Verbatim(prefix+"*"), options).Close() })
+		if err != nil && !isStatus(err) {
+			return nil, false, err
+		}
+	}
+	return heard, partial, nil
+}
+
+// list sends LIST and NAMESPACE (RFC 9051 §6.3.10) together: that leads to those that
+// LIST "" "*" leaves out, as some servers keep shared and other users' mailboxes
+// apart. If it fails there is nothing that it leads to. listed is how LIST has ended.
+func (l *lease) list(options *imap.ListOptions) (listed, err error) {
 	err = l.command("list folders", func() error {
 		list := l.client.List("", "*", options)
 		var namespaces *imapclient.NamespaceCommand
@@ -111,6 +136,7 @@ func (l *lease) listAll(withState bool) (all []wire.Mailbox, states map[string]w
 			namespaces = l.client.Namespace()
 		}
 		listed = list.Close()
+		var named error
 		if namespaces != nil {
 			_, named = namespaces.Wait()
 		}
@@ -120,54 +146,7 @@ func (l *lease) listAll(withState bool) (all []wire.Mailbox, states map[string]w
 		}
 		return cmp.Or(listed, named)
 	})
-	if isStatus(listed) && (options.ReturnSpecialUse || options.ReturnStatus != nil) {
-		// What it offers it may not be able to do; or one folder is enough for a NO.
-		l.b.quirks.plainList.Store(true)
-		return l.listAll(false)
-	}
-	if partial = isStatus(listed) && len(all) > 0; partial {
-		l.b.log.Warn("the server may not have listed all folders", "error", plain(l.b.secrets.hide(listed.Error())))
-	} else if err != nil {
-		return nil, nil, false, err
-	}
-	prefixes := l.ear.namespaces()
-	for _, prefix := range prefixes[:min(len(prefixes), mostNamespaces)] {
-		if slices.ContainsFunc(all, func(m wire.Mailbox) bool { return strings.HasPrefix(m.Name, prefix) }) {
-			continue
-		}
-		err := l.command("list folders", func() error { return l.client.List("", wire.Verbatim(prefix+"*"), options).Close() })
-		if _, refused := errors.AsType[*refusal](err); err != nil && !refused {
-			return nil, nil, false, err
-		}
-	}
-	return all, states, partial, nil
-}
-
-// listing has what LIST brings put into all from now on. Only one may be under way.
-func (e *ear) listing(all *[]wire.Mailbox) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.listed = all
-}
-
-// tell returns where what STATUS brings is put, until the function is called.
-func (e *ear) tell() (states map[string]wire.State, end func()) {
-	states = make(map[string]wire.State)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.told = append(e.told, &states)
-	return states, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.told = slices.DeleteFunc(e.told, func(other *map[string]wire.State) bool { return other == &states })
-	}
-}
-
-// namespaces returns those of others than the user.
-func (e *ear) namespaces() []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.prefixes
+	return listed, err
 }
 
 // Bounds for the mailboxes, of which all have a place in memory: about 100 MB

@@ -154,8 +154,7 @@ func (f *folder) news(status wire.State) bool {
 // status asks for the state of folders, all in one flight.
 func (b *Backend) status(folders []*folder) error {
 	return b.pool.with(need{}, func(l *lease) error {
-		states, end := l.ear.tell()
-		defer end()
+		heard, end := l.ear.gather()
 		err := l.command("ask for the state of folders", func() error {
 			var commands []*imapclient.StatusCommand
 			for _, f := range folders {
@@ -175,10 +174,11 @@ func (b *Backend) status(folders []*folder) error {
 			}
 			return failed
 		})
+		end()
 		for _, f := range folders {
-			state, ok := states[b.wireName(f.name)]
+			state, ok := heard.states[b.wireName(f.name)]
 			if !ok {
-				state = states[f.name]
+				state = heard.states[f.name]
 			}
 			if !f.news(state) && err == nil {
 				b.refreshSoon(f.name)

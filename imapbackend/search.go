@@ -21,8 +21,7 @@ func (l *lease) search(what string, criteria *imap.SearchCriteria) ([]wire.Range
 	way := &l.b.quirks.searchWay
 	if l.can(imap.CapESearch) && way.Load() < bySearch {
 		found, err := l.searchOnce(what, criteria, true)
-		_, refused := errors.AsType[*refusal](err)
-		if refused && l.confirm() != nil || !l.isOdd(err) {
+		if isStatus(err) && l.confirm() != nil || !l.isOdd(err) {
 			return found, err
 		}
 		l.b.log.Info("the server cannot do what it offers as ESEARCH; it is asked in the older way", "error", err)
@@ -41,7 +40,7 @@ func (l *lease) search(what string, criteria *imap.SearchCriteria) ([]wire.Range
 // isOdd tells whether err is about the command, which the server may not be able
 // to do.
 func (l *lease) isOdd(err error) bool {
-	if _, refused := errors.AsType[*refusal](err); refused || errors.Is(err, errNoUIDs) {
+	if isStatus(err) || errors.Is(err, errNoUIDs) {
 		return true
 	}
 	if (errors.Is(err, errBroken) || errors.Is(err, errTimeout)) && l.confirm() == nil {
@@ -55,44 +54,16 @@ var errNoUIDs = errors.New("no UIDs in the answer")
 
 // searchOnce is search in one way. It is called with s.searching held.
 func (s *session) searchOnce(what string, criteria *imap.SearchCriteria, extended bool) ([]wire.Range, error) {
-	end := s.ear.searching()
+	heard, end := s.ear.gather()
 	err := s.command(what, func() error {
 		_, err := s.client.UIDSearch(criteria, &imap.SearchOptions{ReturnAll: extended}).Wait()
 		return err
 	})
-	found, ferr := end(extended)
-	return found, cmp.Or(err, ferr)
-}
-
-// searching has the answers to a SEARCH gathered until the function that it
-// returns is called, which returns what they say.
-func (e *ear) searching() (end func(extended bool) ([]wire.Range, error)) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	found := &found{}
-	e.found = found
-	return func(extended bool) ([]wire.Range, error) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.found = nil
-		if found.isOdd || extended && !found.answered {
-			return nil, errNoUIDs
-		}
-		return found.ranges, nil
+	end()
+	if heard.isOdd || extended && !heard.searched {
+		return nil, cmp.Or(err, errNoUIDs)
 	}
-}
-
-// found is all that the answers to a SEARCH have.
-type found struct {
-	ranges   []wire.Range
-	answered bool
-	isOdd    bool // not all of it are UIDs, or can be read
-}
-
-func (all *found) add(f wire.Found) {
-	all.answered = true
-	all.isOdd = all.isOdd || f.Broken || f.Extended && !f.UID && len(f.Ranges) > 0
-	all.ranges = append(all.ranges, f.Ranges...)
+	return heard.found, err
 }
 
 // searchAll returns the UIDs of all messages of the folder.
@@ -107,8 +78,7 @@ func (l *lease) searchAll() ([]uint32, error) {
 	if serr := l.confirm(); serr != nil {
 		return nil, serr
 	}
-	_, refused := errors.AsType[*refusal](err)
-	if refused || errors.Is(err, errNoUIDs) || err == nil && l.missing(ranges) {
+	if isStatus(err) || errors.Is(err, errNoUIDs) || err == nil && l.missing(ranges) {
 		l.b.log.Info("the server's SEARCH does not tell all messages; FETCH is asked", "folder", l.need.folder, "error", err)
 		more, ferr := l.fetchUIDs()
 		if err != nil || ferr != nil && !isTheirs(ferr) {

@@ -247,7 +247,7 @@ func (sec *section) fetch(name string, part *imap.SectionPartial, open opener) (
 		}
 		return err
 	})
-	if _, refused := errors.AsType[*refusal](err); refused && found == nil && given == nil {
+	if isStatus(err) && found == nil && given == nil {
 		sec.b.log.Info("the server sends a message, and says that it cannot", "error", err)
 		err = nil
 	}

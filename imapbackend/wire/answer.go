@@ -25,10 +25,7 @@ type Handler interface {
 	Code(code imap.ResponseCode, args string) // of an OK
 	Alert(text string)                        // the user is to see it (RFC 9051 §7.1)
 	Bye(err *imap.Error)                      // the server is about to close the connection
-	List(Mailbox)
-	Status(State)
-	Namespaces(prefixes []string) // of other users' and shared mailboxes, as on the wire
-	Found(Found)
+	Data(data any)                            // a Mailbox, State, Namespaces or Found
 	Message(Message)
 	// MostContent is how much content an answer for one message may have, in
 	// bytes.
@@ -259,7 +256,7 @@ func (a *answers) untagged() (whole bool) {
 	case "EXPUNGE", "VANISHED":
 		a.h.Expunged()
 	case "FETCH":
-		a.message(uint32(number))
+		a.message()
 	case "LIST":
 		a.list()
 	case "STATUS":

@@ -38,12 +38,20 @@ func (r *recorder) Ended(string, string) {}
 func (r *recorder) Code(code imap.ResponseCode, args string) {
 	r.codes = append(r.codes, fmt.Sprint(code, " ", args))
 }
-func (r *recorder) Alert(text string)               { r.alert = text }
-func (r *recorder) Bye(err *imap.Error)             { r.bye = err.Text }
-func (r *recorder) List(m Mailbox)                  { r.mailboxes = append(r.mailboxes, m) }
-func (r *recorder) Status(st State)                 { r.states = append(r.states, st) }
-func (r *recorder) Namespaces(prefixes []string)    { r.prefixes = prefixes }
-func (r *recorder) Found(f Found)                   { r.found = append(r.found, f) }
+func (r *recorder) Alert(text string)   { r.alert = text }
+func (r *recorder) Bye(err *imap.Error) { r.bye = err.Text }
+func (r *recorder) Data(data any) {
+	switch data := data.(type) {
+	case Mailbox:
+		r.mailboxes = append(r.mailboxes, data)
+	case State:
+		r.states = append(r.states, data)
+	case Namespaces:
+		r.prefixes = data
+	case Found:
+		r.found = append(r.found, data)
+	}
+}
 func (r *recorder) Message(m Message)               { r.messages = append(r.messages, m) }
 func (r *recorder) MostContent() int64              { return 1000 }
 func (r *recorder) Unreadable(what string, _ error) { r.unreadable = append(r.unreadable, what) }

@@ -11,7 +11,6 @@ import (
 
 // Message is one FETCH response (RFC 9051 §7.5.2), or what there is of it.
 type Message struct {
-	Seq       uint32
 	UID       uint32     // 0: not told
 	Size      int64      // RFC822.SIZE; -1: not told
 	Date      time.Time  // INTERNALDATE; zero: not told
@@ -31,8 +30,8 @@ type Section struct {
 }
 
 // message reads the items of a FETCH in whatever order they come.
-func (a *answers) message(seq uint32) {
-	m := Message{Seq: seq, Size: -1}
+func (a *answers) message() {
+	m := Message{Size: -1}
 	a.spaces()
 	if a.peek() != '(' {
 		a.unreadable("a FETCH without a list")

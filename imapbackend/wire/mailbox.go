@@ -46,7 +46,7 @@ func (a *answers) list() {
 	if a.err != nil || m.Name == "" {
 		return // "" is the root, of which some servers tell
 	}
-	a.h.List(m)
+	a.h.Data(m)
 }
 
 // delimiter reads a hierarchy delimiter, also a backslash that is not escaped.
@@ -167,13 +167,16 @@ func (a *answers) state() {
 			st.UIDValidity = uint32(n)
 		}
 	}
-	a.h.Status(st)
+	a.h.Data(st)
 }
+
+// Namespaces is the prefixes of other users' and shared mailboxes, as on the wire.
+type Namespaces []string
 
 // namespaces reads a NAMESPACE response (RFC 9051 §7.3.3): the user's own, other
 // users' and shared ones, each a list of prefix and delimiter.
 func (a *answers) namespaces() {
-	var prefixes []string
+	var prefixes Namespaces
 	for i := 0; !a.atEnd() && i < 3; i++ {
 		v := a.value(0)
 		for _, space := range v.list {
@@ -182,5 +185,5 @@ func (a *answers) namespaces() {
 			}
 		}
 	}
-	a.h.Namespaces(prefixes)
+	a.h.Data(prefixes)
 }

@@ -30,7 +30,7 @@ func (a *answers) search() {
 	if a.err != nil {
 		found.Broken = true
 	}
-	a.h.Found(found)
+	a.h.Data(found)
 }
 
 // add adds a range, to the last one if it follows on that.
@@ -67,7 +67,7 @@ func (a *answers) esearch() {
 		found.set(a.atom())
 	}
 	found.Broken = found.Broken || a.err != nil
-	a.h.Found(found)
+	a.h.Data(found)
 }
 
 // set reads a sequence set (RFC 9051 §9).
