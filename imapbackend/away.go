@@ -240,7 +240,7 @@ func (p *pool) suspect(late bool) {
 	}
 	var silent []*session
 	for _, s := range p.sessions {
-		if !s.place.moving && s.conn.SilentFor() > atMost {
+		if !s.place.moving && s.conn.Line.SilentFor() > atMost {
 			silent = append(silent, s)
 		}
 	}

@@ -47,7 +47,7 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 	var idle, shared *session
 	returns := false
 	for _, s := range p.sessions {
-		offer := s.place.offer(n, full, s.conn.Stalled())
+		offer := s.place.offer(n, full, s.conn.Line.Stalled())
 		switch {
 		case offer == comes: // rather than select the folder twice
 			return nil, wait

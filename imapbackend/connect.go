@@ -58,8 +58,8 @@ func (b *Backend) open(credential string) (*session, error) {
 	b.reached.Store(true)
 	s := &session{b: b, conn: conn, opened: time.Now(), isPlain: b.quirks.isPlain()}
 	s.ear = &ear{s: s}
-	conn.Expect(1) // the greeting, and all until the login is done
-	defer conn.Expect(-1)
+	conn.Line.Expect(1) // the greeting, and all until the login is done
+	defer conn.Line.Expect(-1)
 	// A server that sends a byte now and then is not silent.
 	defer context.AfterFunc(ctx, conn.End)()
 
@@ -68,7 +68,7 @@ func (b *Backend) open(credential string) (*session, error) {
 		err = s.login(credential, isIn)
 	}
 	if err != nil {
-		if conn.NetError() != nil && !isRefusal(err) && !errors.Is(err, errAway) {
+		if conn.Line.Failure() != nil && !isRefusal(err) && !errors.Is(err, errAway) {
 			err = unreachable{err} // before this end breaks the connection
 		}
 		s.close()
@@ -239,7 +239,7 @@ func (s *session) explainGreeting(err error) error {
 		return explainTLS(u, err)
 	}
 	// Closed from here: see open.
-	if s.conn.TimedOut() || errors.Is(s.conn.NetError(), net.ErrClosed) {
+	if s.conn.Line.TimedOut() || errors.Is(s.conn.Line.Failure(), net.ErrClosed) {
 		return unreachable{fmt.Errorf("%s does not answer on port %s: nothing has come in time; check host and port (993 for imaps://, 143 for imap://)", u.Host, u.Port)}
 	}
 	return unreachable{fmt.Errorf("%s does not answer like an IMAP server; check host and port", u.Addr())}

@@ -32,7 +32,7 @@ func TestDeadConnection(t *testing.T) {
 			s.mu.Unlock()
 			t.Cleanup(func() { dead.Close() }) // it hears of no end
 			b.pool.mu.Lock()
-			client := b.pool.sessions[0].conn.NetConn()
+			client := b.pool.sessions[0].conn.Line.Conn
 			b.pool.mu.Unlock()
 			deafen(t, dead, client)
 			soon(t, "reading", func() {

@@ -236,7 +236,7 @@ func (p *pool) drop(s *session) {
 	if len(p.sessions) == 0 {
 		p.most = max(p.b.cfg.Connections, 1)
 	}
-	p.silent = p.silent || s.conn.TimedOut() && !s.conn.Lost() // before anybody looks for another one
+	p.silent = p.silent || s.conn.Line.TimedOut() && !s.conn.Line.Lost() // before anybody looks for another one
 	p.signal()
 	p.wake.Broadcast()
 	p.mu.Unlock()

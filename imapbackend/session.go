@@ -150,7 +150,7 @@ func (s *session) command(what string, f func() error) error {
 
 // expect notes that a command is under way.
 func (s *session) expect(what string) {
-	s.conn.Expect(1)
+	s.conn.Line.Expect(1)
 	s.doing.mu.Lock()
 	defer s.doing.mu.Unlock()
 	s.doing.commands = append(s.doing.commands, what)
@@ -158,7 +158,7 @@ func (s *session) expect(what string) {
 
 // settle ends what expect has begun.
 func (s *session) settle(what string, err error) error {
-	s.conn.Expect(-1)
+	s.conn.Line.Expect(-1)
 	s.doing.mu.Lock()
 	if i := slices.Index(s.doing.commands, what); i >= 0 {
 		s.doing.commands = slices.Delete(s.doing.commands, i, i+1)
@@ -179,9 +179,9 @@ func (s *session) settle(what string, err error) error {
 	case s.conn.Fault() != nil:
 		err = s.conn.Fault()
 		s.b.log.Warn("a connection was ended", "command", what, "error", err)
-	case s.conn.Lost():
+	case s.conn.Line.Lost():
 		err = errLost
-	case s.conn.TimedOut():
+	case s.conn.Line.TimedOut():
 		err = errTimeout
 	case s.conn.Corrupt():
 		s.b.quirks.noCompress.Store(true)

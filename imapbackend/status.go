@@ -67,7 +67,7 @@ func (b *Backend) Status() Status {
 	}
 	for _, session := range p.sessions {
 		s.Connections = append(s.Connections, Connection{
-			Folder: session.place.folder(), Doing: session.doing.list(), Quiet: session.conn.SilentFor().Seconds(),
+			Folder: session.place.folder(), Doing: session.doing.list(), Quiet: session.conn.Line.SilentFor().Seconds(),
 		})
 		s.RoundTrip = float64(session.conn.RoundTrip) / float64(time.Millisecond)
 		s.Capabilities = []string{}

@@ -171,7 +171,7 @@ func (a *answers) end(tag string) {
 	a.mu.Unlock()
 	if isOpen {
 		a.tagged()
-		a.c.line.progress()
+		a.c.Line.progress()
 	}
 	switch {
 	case !isOpen && !stale && a.inDoubt:

@@ -75,8 +75,8 @@ func hear(stream string, size int) *Conn {
 	if size > 0 {
 		r = &pieces{r, size}
 	}
-	line := &timedConn{Conn: said{Reader: r}, timeout: time.Minute}
-	return &Conn{line: line, plain: line, in: bufio.NewReader(line)}
+	line := &Line{Conn: said{Reader: r}, timeout: time.Minute}
+	return &Conn{Line: line, plain: line, in: bufio.NewReader(line)}
 }
 
 type pieces struct {

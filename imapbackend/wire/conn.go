@@ -49,8 +49,8 @@ var ErrMalformed = errors.New("the server sent what is not IMAP")
 // any more, and writes fail. For the same reason everybody else calls End, and
 // never Close here or of the library.
 type Conn struct {
-	line    *timedConn
-	plain   net.Conn // the line, or TLS on it
+	Line    *Line
+	plain   net.Conn // Line, or TLS on it
 	trace   *connTrace
 	in      *bufio.Reader // what comes, unpacked
 	packs   bool          // what is sent is compressed
@@ -81,8 +81,8 @@ func Dial(ctx context.Context, addr string, timeout time.Duration, trace *Trace,
 	}
 	// Without it dead connections are noticed later.
 	noticeLoss(raw, timeout)
-	line := &timedConn{Conn: raw, timeout: timeout}
-	return &Conn{line: line, plain: line, trace: trace.conn(), alert: alert, in: bufio.NewReader(line), RoundTrip: time.Since(begun)}, nil
+	line := &Line{Conn: raw, timeout: timeout}
+	return &Conn{Line: line, plain: line, trace: trace.conn(), alert: alert, in: bufio.NewReader(line), RoundTrip: time.Since(begun)}, nil
 }
 
 // ErrInjected says that something has come between the answer to STARTTLS and
@@ -94,20 +94,11 @@ func (c *Conn) StartTLS(ctx context.Context, config *tls.Config) error {
 	if c.in.Buffered() > 0 {
 		return ErrInjected
 	}
-	conn := tls.Client(c.line, config)
+	conn := tls.Client(c.Line, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
 	}
 	c.plain, c.in, c.caps = conn, bufio.NewReader(conn), nil
-	return nil
-}
-
-// State is that of TLS, nil without it.
-func (c *Conn) State() *tls.ConnectionState {
-	if conn, ok := c.plain.(*tls.Conn); ok {
-		state := conn.ConnectionState()
-		return &state
-	}
 	return nil
 }
 
@@ -123,37 +114,14 @@ func (c *Conn) Client(h Handler) (*imapclient.Client, error) {
 	return client, nil
 }
 
-// Expect notes that one more (or, with -1, one less) command waits for an
-// answer.
-func (c *Conn) Expect(n int) { c.line.expect(n) }
-
 // End closes the connection, also while somebody reads or writes.
-func (c *Conn) End() { c.line.Close() }
+func (c *Conn) End() { c.Line.Close() }
 
 // Abandon is End before the library has the connection.
 func (c *Conn) Abandon() {
 	c.End()
 	c.trace.close()
 }
-
-// Stalled tells whether what is sent now is likely to wait behind something that does
-// not come.
-func (c *Conn) Stalled() bool { return c.line.stalled() }
-
-// NetConn is the TCP connection.
-func (c *Conn) NetConn() net.Conn { return c.line.Conn }
-
-// SilentFor is how long nothing has come.
-func (c *Conn) SilentFor() time.Duration { return c.line.silentFor() }
-
-// NetError is what the network has reported, nil if it is not to blame for the
-// end of the connection.
-func (c *Conn) NetError() error { return c.line.readError() }
-
-// TimedOut tells whether the connection was given up because of silence, and
-// Lost because the network has not taken in what was sent.
-func (c *Conn) TimedOut() bool { return c.line.timedOut() }
-func (c *Conn) Lost() bool     { return c.line.lost() }
 
 // Corrupt tells whether the server's compression could not be undone.
 func (c *Conn) Corrupt() bool { return c.corrupt.Load() }
@@ -197,7 +165,7 @@ func (l *libraryConn) Close() error {
 	return l.c.plain.Close()
 }
 
-// The deadlines are timedConn's: the library clears all that are set.
+// The deadlines are Line's: the library clears all that are set.
 func (l *libraryConn) SetDeadline(t time.Time) error      { return l.c.plain.SetWriteDeadline(t) }
 func (l *libraryConn) SetReadDeadline(time.Time) error    { return nil }
 func (l *libraryConn) SetWriteDeadline(t time.Time) error { return l.c.plain.SetWriteDeadline(t) }

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// timedConn is a connection that fails when the server is silent for too long
+// Line is a TCP connection that fails when the server is silent for too long
 // while an answer is owed. The library has no limit for a whole command, so the
 // rule lives here.
-type timedConn struct {
+type Line struct {
 	net.Conn
 	timeout time.Duration
 
@@ -30,9 +30,9 @@ const (
 	mostNoises = 4
 )
 
-// expect notes that one more (or, with -1, one less) command waits for an
+// Expect notes that one more (or, with -1, one less) command waits for an
 // answer.
-func (c *timedConn) expect(n int) {
+func (c *Line) Expect(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.owed += n
@@ -44,12 +44,12 @@ func (c *timedConn) expect(n int) {
 }
 
 // arm begins the server's time anew.
-func (c *timedConn) arm() {
+func (c *Line) arm() {
 	c.came, c.since = 0, time.Now()
 	c.extend()
 }
 
-func (c *timedConn) extend() {
+func (c *Line) extend() {
 	var deadline time.Time
 	if c.owed > 0 {
 		deadline = time.Now().Add(c.timeout)
@@ -58,7 +58,7 @@ func (c *timedConn) extend() {
 }
 
 // progress notes that an answer has come to its end.
-func (c *timedConn) progress() {
+func (c *Line) progress() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.arm()
@@ -66,7 +66,7 @@ func (c *timedConn) progress() {
 
 // Read reads from the server; what arrives gives it new time. After an error there
 // is no other try: the library makes some, and each would wait anew.
-func (c *timedConn) Read(p []byte) (int, error) {
+func (c *Line) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	if c.failed != nil {
 		defer c.mu.Unlock()
@@ -91,29 +91,28 @@ func (c *timedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stalled tells whether an answer is owed, and nothing has come of it for a third of
+// Stalled tells whether an answer is owed, and nothing has come of it for a third of
 // the timeout.
-func (c *timedConn) stalled() bool {
+func (c *Line) Stalled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.owed > 0 && time.Since(c.since) > c.timeout/3
 }
 
-// silentFor is how long nothing has come.
-func (c *timedConn) silentFor() time.Duration {
+// SilentFor is how long nothing has come.
+func (c *Line) SilentFor() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return time.Since(c.last)
 }
 
-// readError is what the network reported, nil if it is not to blame.
-func (c *timedConn) readError() error {
+// Failure is what the network has reported, nil if it is not to blame for the end
+// of the connection.
+func (c *Line) Failure() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.failed
 }
 
-// timedOut tells whether the connection was given up because of silence.
-func (c *timedConn) timedOut() bool {
-	return os.IsTimeout(c.readError())
-}
+// TimedOut tells whether the connection was given up because of silence.
+func (c *Line) TimedOut() bool { return os.IsTimeout(c.Failure()) }

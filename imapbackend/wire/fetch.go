@@ -50,7 +50,7 @@ func (a *answers) message() {
 		}
 		if section, ok := sectionName(name); ok {
 			a.section(section, &content)
-			if a.err == nil || a.err != nil && len(section.Content) > 0 {
+			if a.err == nil || len(section.Content) > 0 {
 				m.Sections = append(m.Sections, *section)
 			}
 			continue
@@ -60,32 +60,11 @@ func (a *answers) message() {
 			m.Odd = append(m.Odd, knownItem(name))
 			break
 		}
-		switch name {
-		case "UID":
-			uid, err := strconv.ParseUint(v.text, 10, 32)
-			if err == nil && uid == 0 {
-				break // as if it was not told
-			}
-			if err != nil {
-				m.Odd = append(m.Odd, name)
-			} else if uint32(uid) != m.UID {
-				m.UID = uint32(uid)
-				uids++
-			}
-		case "RFC822.SIZE":
-			if n, err := strconv.ParseInt(v.text, 10, 64); err == nil && n >= 0 {
-				m.Size = n
-			} else {
-				m.Odd = append(m.Odd, name)
-			}
-		case "INTERNALDATE":
-			if m.Date = internalDate(v.text); m.Date.IsZero() {
-				m.Odd = append(m.Odd, name)
-			}
-		case "BODYSTRUCTURE":
-			if m.Structure = structure(v); m.Structure == nil {
-				m.Odd = append(m.Odd, name)
-			}
+		uid := m.UID
+		if !m.set(name, v) {
+			m.Odd = append(m.Odd, name)
+		} else if m.UID != uid {
+			uids++
 		}
 	}
 	if uids > 1 || slices.Contains(m.Odd, "UID") {
@@ -97,6 +76,31 @@ func (a *answers) message() {
 		a.take() // else what follows is in doubt
 	}
 	a.h.Message(m)
+}
+
+// set takes in one item, and tells whether it could be read.
+func (m *Message) set(name string, v value) bool {
+	switch name {
+	case "UID":
+		uid, err := strconv.ParseUint(v.text, 10, 32)
+		if err == nil && uid != 0 { // 0 is as if it was not told
+			m.UID = uint32(uid)
+		}
+		return err == nil
+	case "RFC822.SIZE":
+		n, err := strconv.ParseInt(v.text, 10, 64)
+		if err != nil || n < 0 {
+			return false
+		}
+		m.Size = n
+	case "INTERNALDATE":
+		m.Date = internalDate(v.text)
+		return !m.Date.IsZero()
+	case "BODYSTRUCTURE":
+		m.Structure = structure(v)
+		return m.Structure != nil
+	}
+	return true
 }
 
 // knownItem is the name of an item as it can be logged: what is not known may be

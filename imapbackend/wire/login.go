@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -167,75 +168,90 @@ func initialResponse(b []byte) string {
 // the last part; nil for nothing. If it fails, the exchange is called off.
 func (c *Conn) exchange(parts []string, next func(challenge string) (string, error)) error {
 	c.tags++
-	tag := "H" + strconv.Itoa(c.tags)
-	parts[0] = tag + " " + parts[0]
-	if err := c.say(parts[0]); err != nil {
+	d := &dialogue{Conn: c, tag: "H" + strconv.Itoa(c.tags), parts: parts[1:], next: next}
+	if err := c.say(d.tag + " " + parts[0]); err != nil {
 		return err
 	}
-	parts = parts[1:]
-	var failed error // of next
-	var parted error
 	for range mostLoginLines {
 		line, err := c.readLine()
 		if err != nil {
-			if parted != nil {
-				return parted
-			}
-			return err
+			return cmp.Or(d.parted, err)
 		}
 		word, rest, _ := strings.Cut(line, " ")
 		rest = strings.TrimSpace(rest)
 		switch {
 		case word == "*":
-			if name, args, _ := strings.Cut(rest, " "); strings.EqualFold(name, "CAPABILITY") {
-				c.caps = capabilities(args)
-			} else if status, ok := parseStatus(rest); ok {
-				c.untagged(status)
-				if status.Type == imap.StatusResponseTypeBye {
-					// An answer may follow, and the end of the connection should.
-					parted = status.Err()
-					time.AfterFunc(lastWords, c.End)
-				}
-			}
+			d.hear(rest)
 		case strings.HasPrefix(line, "+"):
-			if c.isAnswered(tag) {
-				continue // it does not wait for what it asks
-			}
-			answer := "*" // RFC 9051 §6.2.2: called off
-			switch {
-			case len(parts) > 0:
-				answer, parts = parts[0], parts[1:]
-			case next != nil && failed == nil:
-				challenge := strings.TrimSpace(strings.TrimPrefix(line, "+"))
-				if said, err := next(challenge); err != nil {
-					failed = err
-				} else {
-					answer = said
-				}
-			default:
-				continue // nobody has asked for it
-			}
-			if err := c.say(answer); err != nil {
+			if err := d.answer(strings.TrimSpace(line[1:])); err != nil {
 				return err
 			}
-		case word == tag:
-			status, ok := parseStatus(rest)
-			if !ok {
-				return fmt.Errorf("%w: an answer without OK, NO or BAD", ErrMalformed)
-			}
-			c.untagged(status)
-			c.line.progress()
-			if failed != nil {
-				return failed
-			}
-			if status.Type == imap.StatusResponseTypeOK && len(parts) > 0 {
-				return fmt.Errorf("%w: an answer to half a command", ErrMalformed)
-			}
-			return status.Err()
+		case word == d.tag:
+			return d.end(rest)
 		}
 		// Answers to what was not asked: some servers have them.
 	}
 	return fmt.Errorf("%w: no end of an answer", ErrMalformed)
+}
+
+// dialogue is one exchange.
+type dialogue struct {
+	*Conn
+	tag    string
+	parts  []string // that are to be sent
+	next   func(challenge string) (string, error)
+	failed error // of next
+	parted error // the server's BYE
+}
+
+// hear takes in what is behind "*".
+func (d *dialogue) hear(rest string) {
+	if name, args, _ := strings.Cut(rest, " "); strings.EqualFold(name, "CAPABILITY") {
+		d.caps = capabilities(args)
+	} else if status, ok := parseStatus(rest); ok {
+		d.untagged(status)
+		if status.Type == imap.StatusResponseTypeBye {
+			// An answer may follow, and the end of the connection should.
+			d.parted = status.Err()
+			time.AfterFunc(lastWords, d.End)
+		}
+	}
+}
+
+// answer says what the server waits for.
+func (d *dialogue) answer(challenge string) error {
+	said := "*" // RFC 9051 §6.2.2: called off
+	switch {
+	case d.isAnswered(d.tag):
+		return nil // it does not wait for what it asks
+	case len(d.parts) > 0:
+		said, d.parts = d.parts[0], d.parts[1:]
+	case d.next == nil || d.failed != nil:
+		return nil // nobody has asked for it
+	default:
+		next, err := d.next(challenge)
+		if d.failed = err; err == nil {
+			said = next
+		}
+	}
+	return d.say(said)
+}
+
+// end takes in what is behind the tag.
+func (d *dialogue) end(rest string) error {
+	status, ok := parseStatus(rest)
+	if !ok {
+		return fmt.Errorf("%w: an answer without OK, NO or BAD", ErrMalformed)
+	}
+	d.untagged(status)
+	d.Line.progress()
+	switch {
+	case d.failed != nil:
+		return d.failed
+	case status.Type == imap.StatusResponseTypeOK && len(d.parts) > 0:
+		return fmt.Errorf("%w: an answer to half a command", ErrMalformed)
+	}
+	return status.Err()
 }
 
 // isAnswered tells whether the answer to a command has come already.

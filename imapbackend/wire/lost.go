@@ -15,11 +15,9 @@ import (
 
 // noticeLoss has a connection end when a third of timeout has passed since
 // something was sent that the other side has not taken in.
-func noticeLoss(conn net.Conn, timeout time.Duration) error {
-	return setUserTimeout(conn, max(timeout/3, time.Millisecond))
+func noticeLoss(conn net.Conn, timeout time.Duration) {
+	setUserTimeout(conn, max(timeout/3, time.Millisecond))
 }
 
-// lost tells whether the connection was given up because of that.
-func (c *timedConn) lost() bool {
-	return errors.Is(c.readError(), syscall.ETIMEDOUT)
-}
+// Lost tells whether the connection was given up because of that.
+func (c *Line) Lost() bool { return errors.Is(c.Failure(), syscall.ETIMEDOUT) }

@@ -9,17 +9,10 @@ import (
 
 // setUserTimeout has the kernel end the connection when the other side has not
 // taken in for so long what was sent (tcp(7), TCP_USER_TIMEOUT).
-func setUserTimeout(conn net.Conn, after time.Duration) error {
-	raw, err := conn.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		return err
+func setUserTimeout(conn net.Conn, after time.Duration) {
+	if raw, err := conn.(*net.TCPConn).SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(after.Milliseconds()))
+		})
 	}
-	var serr error
-	err = raw.Control(func(fd uintptr) {
-		serr = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(after.Milliseconds()))
-	})
-	if err != nil {
-		return err
-	}
-	return serr
 }

@@ -7,4 +7,4 @@ import (
 	"time"
 )
 
-func setUserTimeout(net.Conn, time.Duration) error { return nil }
+func setUserTimeout(net.Conn, time.Duration) {}
