@@ -137,10 +137,10 @@ func (p *pool) wakeAll() {
 
 // comeBack tries to connect until that succeeds or the backend closes.
 func (p *pool) comeBack() {
+	var s *session
 	var err error
 	pauses, refused := newBackOff(), refusedBackOff(p.refusedPause)
-	pause := time.Duration(0)
-	for ; ; pause = nextPause(pauses, refused, err) {
+	for pause := time.Duration(0); ; pause = nextPause(pauses, refused, err) {
 		wanted := p.wanted
 		p.mu.Lock()
 		if knocked := time.Until(p.notBefore); knocked > 0 {
@@ -153,41 +153,50 @@ func (p *pool) comeBack() {
 		if !p.pause(pause, wanted) {
 			return
 		}
-		var s *session
-		s, err = p.b.connect(false)
-		p.mu.Lock()
-		if err == nil && !p.closed {
-			p.sessions = append(p.sessions, s)
-			level := slog.LevelInfo
-			if p.away.told {
-				level = slog.LevelWarn
-			}
-			p.b.log.Log(p.b.ctx, level, "the server is back", "after", time.Since(p.away.since).Round(time.Millisecond))
-			p.away, p.silent = away{}, false
-			p.signal()
-			p.wake.Broadcast()
-			p.mu.Unlock()
-			// What happened meanwhile.
-			if err := p.b.askForNews(); err != nil {
-				p.b.log.Info("cannot ask for news", "error", err)
-			}
+		if s, err = p.b.connect(false); err == nil {
+			p.isBack(s)
 			return
 		}
-		if err == nil { // closed meanwhile
-			p.mu.Unlock()
-			s.close()
-			return
-		}
-		if isRefusal(err) && !p.away.final {
-			p.away.told = true
-			p.b.log.Warn("the login is refused: it is not tried again before there is another password or token", "error", err)
-		} else {
-			p.b.log.Info("the server is still away", "error", err)
-		}
-		p.away.err, p.away.final = err, isRefusal(err)
-		p.wake.Broadcast()
-		p.mu.Unlock()
+		p.stillAway(err)
 	}
+}
+
+// isBack takes in the first connection to a server that was away.
+func (p *pool) isBack(s *session) {
+	p.mu.Lock()
+	if p.closed { // meanwhile
+		p.mu.Unlock()
+		s.close()
+		return
+	}
+	p.sessions = append(p.sessions, s)
+	level := slog.LevelInfo
+	if p.away.told {
+		level = slog.LevelWarn
+	}
+	p.b.log.Log(p.b.ctx, level, "the server is back", "after", time.Since(p.away.since).Round(time.Millisecond))
+	p.away, p.silent = away{}, false
+	p.signal()
+	p.wake.Broadcast()
+	p.mu.Unlock()
+	// What happened meanwhile.
+	if err := p.b.askForNews(); err != nil {
+		p.b.log.Info("cannot ask for news", "error", err)
+	}
+}
+
+// stillAway takes in that another attempt has failed.
+func (p *pool) stillAway(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if isRefusal(err) && !p.away.final {
+		p.away.told = true
+		p.b.log.Warn("the login is refused: it is not tried again before there is another password or token", "error", err)
+	} else {
+		p.b.log.Info("the server is still away", "error", err)
+	}
+	p.away.err, p.away.final = err, isRefusal(err)
+	p.wake.Broadcast()
 }
 
 // nextPause returns the next pause after an attempt that ended with err: one of

@@ -22,82 +22,93 @@ func (l *lease) fetch(what string, ask *asking, take func(*wire.Message)) error 
 // given up before there is another answer.
 func (l *lease) fetchAndLook(what string, ask *asking, uids []uint32, take func(*wire.Message)) (gone map[uint32]bool, err error) {
 	defer l.ear.unask(ask)
-	came := make(map[uint32]bool)
-	parts := make(map[uint32]*wire.Message) // of which more may come
-	var early []*wire.Message
-	hand := func(m *wire.Message) {
-		came[m.UID] = true
-		// What comes before the answer to SELECT has to be taken without waiting
-		// for that, or neither would go on.
-		if early = append(early, m); l.sel.answered() {
-			l.hand(early, take)
-			early = nil
-		}
-	}
-	gather := func(m wire.Message) {
-		whole := &m
-		if have := parts[m.UID]; have != nil {
-			if len(have.Sections) > mostTwice {
-				return
-			}
-			merge(have, m)
-			whole = have
-		}
-		if ask.isComplete(whole) {
-			delete(parts, m.UID)
-			hand(whole)
-		} else {
-			parts[m.UID] = whole
-		}
-	}
-	// while takes what comes until f has ended.
-	while := func(f func() error) error {
-		ended := make(chan error, 1)
-		go func() { ended <- f() }()
-		for {
-			select {
-			case m := <-ask.came:
-				gather(m)
-			case err := <-ended:
-				for len(ask.came) > 0 {
-					gather(<-ask.came)
-				}
-				return err
-			}
-		}
-	}
+	d := &delivery{l: l, ask: ask, take: take, came: make(map[uint32]bool), parts: make(map[uint32]*wire.Message)}
 	err = l.command(what, func() error {
 		l.ear.sending.Lock()
 		l.ear.ask(ask)
 		cmd := l.client.Fetch(ask.uids, ask.options)
 		l.ear.sending.Unlock()
-		return while(cmd.Close)
+		return d.while(cmd.Close)
 	})
-	missing := slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return came[uid] || parts[uid] != nil })
+	missing := slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return d.came[uid] || d.parts[uid] != nil })
 	if err == nil && len(missing) > 0 && l.confirm() == nil {
-		err = while(func() (err error) {
+		err = d.while(func() (err error) {
 			gone, err = l.gone(missing)
 			return err
 		})
 	}
-	for _, m := range parts {
-		hand(m)
+	for _, m := range d.parts {
+		d.add(m)
 	}
-	l.hand(early, take)
+	d.hand()
 	return gone, err
+}
+
+// delivery is the messages that come while a FETCH is under way.
+type delivery struct {
+	l     *lease
+	ask   *asking
+	take  func(*wire.Message)
+	came  map[uint32]bool
+	parts map[uint32]*wire.Message // of which more may come
+	early []*wire.Message          // that came before the answer to SELECT
+}
+
+// while takes what comes until f has ended.
+func (d *delivery) while(f func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- f() }()
+	for {
+		select {
+		case m := <-d.ask.came:
+			d.gather(&m)
+		case err := <-ended:
+			for len(d.ask.came) > 0 {
+				m := <-d.ask.came
+				d.gather(&m)
+			}
+			return err
+		}
+	}
 }
 
 // mostTwice is how often content may come of which there should be one.
 const mostTwice = 4
 
-// hand hands messages to take, if they are from the right folder.
-func (l *lease) hand(messages []*wire.Message, take func(*wire.Message)) {
-	if len(messages) == 0 || l.confirm() != nil {
+// gather puts together what comes of a message in several answers.
+func (d *delivery) gather(m *wire.Message) {
+	whole := d.parts[m.UID]
+	switch {
+	case whole == nil:
+		whole = m
+	case len(whole.Sections) > mostTwice:
 		return
+	default:
+		merge(whole, m)
 	}
-	for _, m := range messages {
-		take(m)
+	if d.parts[m.UID] = whole; d.ask.isComplete(whole) {
+		delete(d.parts, m.UID)
+		d.add(whole)
 	}
+}
+
+// add hands a message on, if it can be known already that it is from the right
+// folder. What comes before the answer to SELECT has to be taken without waiting for
+// that, or neither would go on.
+func (d *delivery) add(m *wire.Message) {
+	d.came[m.UID] = true
+	if d.early = append(d.early, m); d.l.sel.answered() {
+		d.hand()
+	}
+}
+
+func (d *delivery) hand() {
+	if len(d.early) > 0 && d.l.confirm() == nil {
+		for _, m := range d.early {
+			d.take(m)
+		}
+	}
+	d.early = nil
 }
 
 // ask has the answers to a FETCH given to whoever asks, until unask.
@@ -217,7 +228,7 @@ func (a *asking) isComplete(m *wire.Message) bool {
 }
 
 // merge adds what a further answer says of the same message.
-func merge(m *wire.Message, more wire.Message) {
+func merge(m, more *wire.Message) {
 	if m.Size < 0 {
 		m.Size = more.Size
 	}

@@ -74,23 +74,10 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 		return false, false, err
 	}
 	validity := l.sel.data.validity
-
-	f.mu.Lock()
-	if f.renewals != renewals && f.validity != validity {
-		f.mu.Unlock()
+	added, removed, ok := f.replace(uids, l.sel.data, renewals, next)
+	if !ok {
 		f.b.pool.unselected(l.sel)
 		return false, true, nil
-	}
-	if f.source != fromNowhere && f.validity != validity {
-		f.forget()
-	}
-	added, removed := f.update(uids)
-	f.uidNext = max(f.uidNext, l.sel.data.uidNext, next) // all reported before the SEARCH
-	f.source, f.validity = fromServer, validity
-	reported := f.again
-	f.mu.Unlock()
-	if reported {
-		f.b.refreshSoon(f.name)
 	}
 	if isStored && len(added) > 0 && len(added) <= mostSoon {
 		f.describeSoon(validity, added)
@@ -102,6 +89,29 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 		f.b.notify(mail.Change{Folder: f.name, UIDValidity: validity, Added: added, Removed: removed})
 	}
 	return changed, false, nil
+}
+
+// replace makes uids, as SEARCH has told them, the folder's messages, and returns what
+// came and went. renewals and next are those of before; ok is false if the folder is
+// another one since.
+func (f *folder) replace(uids []uint32, data mailbox, renewals int, next uint32) (added, removed []uint32, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.validity != data.validity {
+		if f.renewals != renewals {
+			return nil, nil, false
+		}
+		if f.source != fromNowhere {
+			f.forget()
+		}
+	}
+	added, removed = f.update(uids)
+	f.uidNext = max(f.uidNext, data.uidNext, next) // all reported before the SEARCH
+	f.source, f.validity = fromServer, data.validity
+	if f.again {
+		f.refreshSoon()
+	}
+	return added, removed, true
 }
 
 // mostSoon is how many messages that came while there was no mount are asked
@@ -133,11 +143,15 @@ func (b *Backend) refreshSoon(name string) {
 	f := b.folder(name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.refreshSoon()
+}
+
+// refreshSoon is called with f.mu held.
+func (f *folder) refreshSoon() {
 	f.again = true
-	if f.source == fromNowhere || f.refreshing {
-		return // whoever lists it looks at again
+	if f.source != fromNowhere && !f.refreshing { // or whoever lists it looks at again
+		f.refreshing = f.b.start(f.refresh)
 	}
-	f.refreshing = b.start(f.refresh)
 }
 
 // refresh looks at the folder until nothing more is reported. It pauses between two

@@ -75,23 +75,24 @@ func (b *Backend) askForNews() error {
 	}
 	// Not too many at once: others may wait for the connection.
 	for some := range slices.Chunk(others, statusesAtOnce) {
-		err := errNoStatus
-		if !b.quirks.noStatus.Load() {
-			err = b.status(some)
-		}
-		if isUnreached(err) && !errors.Is(err, errAway) || errors.Is(err, errCutOff) {
-			b.quirks.noStatus.Store(true) // it has been asked more than once
-			err = errNoStatus
-		}
-		if errors.Is(err, errNoStatus) {
-			for _, f := range some {
-				b.refreshSoon(f.name) // by SELECT and SEARCH, which tell it too
-			}
-			continue
-		}
-		if err != nil {
+		if err := b.askEach(some); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// askEach asks for the state of folders by STATUS, or looks into each.
+func (b *Backend) askEach(folders []*folder) error {
+	if !b.quirks.noStatus.Load() {
+		err := b.status(folders)
+		if (!isUnreached(err) || errors.Is(err, errAway)) && !errors.Is(err, errCutOff) {
+			return err
+		}
+		b.quirks.noStatus.Store(true) // it has been asked more than once
+	}
+	for _, f := range folders {
+		b.refreshSoon(f.name) // by SELECT and SEARCH, which tell it too
 	}
 	return nil
 }
@@ -111,8 +112,7 @@ func (p *pool) noop() {
 	for _, s := range silent {
 		wg.Go(func() {
 			defer p.release(s, need{})
-			err := s.command("NOOP", func() error { return s.client.Noop().Wait() })
-			if err != nil {
+			if err := s.noop(); err != nil {
 				p.b.log.Info("a connection is gone", "error", err)
 			}
 		})
@@ -137,9 +137,6 @@ func (b *Backend) unselected() []*folder {
 
 // statusItems is what news needs.
 var statusItems = &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true}
-
-// errNoStatus says that the server does not tell the state of folders.
-var errNoStatus = errors.New("no STATUS")
 
 // news takes in the state of a folder (RFC 9051 §6.3.11), and tells whether it is
 // one: of a folder that is being deleted a server may tell a part, or zeros.

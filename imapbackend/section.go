@@ -74,7 +74,7 @@ func (sec *section) isShort(size int64) bool {
 // connection was not told of that yet.
 func (sec *section) check() error {
 	return sec.b.pool.with(messagesOf(sec.id.Folder, sec.id.UIDValidity), func(l *lease) error {
-		if err := l.command("NOOP", func() error { return l.client.Noop().Wait() }); err != nil {
+		if err := l.noop(); err != nil {
 			return err
 		}
 		there, err := l.holds(sec.id)
@@ -197,6 +197,20 @@ const mostUnasked = 1 << 20
 // opener is how a session is got: pool.with, or one with fewer tries.
 type opener func(need, func(*lease) error) error
 
+// attempt is what has come of one FETCH.
+type attempt struct {
+	content []byte
+	err     error         // why that is not what was asked for
+	answer  *wire.Message // the one that has it; nil: there is none
+}
+
+// take takes in an answer, if there was no better one before.
+func (a *attempt) take(m *wire.Message, content []byte, err error) {
+	if a.answer == nil || a.err != nil || err == nil && len(content) > len(a.content) {
+		*a = attempt{content, err, m}
+	}
+}
+
 // fetch asks for all of a section, or for part of it.
 func (sec *section) fetch(name string, part *imap.SectionPartial, open opener) ([]byte, error) {
 	item, err := bodySection(name)
@@ -208,67 +222,68 @@ func (sec *section) fetch(name string, part *imap.SectionPartial, open opener) (
 	if part != nil {
 		most = max(part.Size, mostUnasked)
 	}
-	options := &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{item}}
 	attr, isKnown, err := sec.b.Known(sec.id)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sec.what, err)
 	}
-	if isKnown {
-		options.RFC822Size = true // see below
-	} else if sec.name == "" {
-		options.RFC822Size, options.InternalDate = true, true
+	options := &imap.FetchOptions{
+		BodySection:  []*imap.FetchItemBodySection{item},
+		RFC822Size:   isKnown || sec.name == "", // for isAnother
+		InternalDate: !isKnown && sec.name == "",
 	}
-	var content []byte
+	// Courier makes up a message, of now, in the place of one that another client has
+	// expunged, until the connection has been told of that.
+	isAnother := func(m *wire.Message) bool {
+		return isKnown && m.Size >= 0 && m.Size != attr.Size || !isKnown && time.Since(m.Date) < time.Minute
+	}
+	var got attempt
 	var gone map[uint32]bool
-	var found, given error
-	var answer *wire.Message
-	another := false
 	uids := []uint32{sec.id.UID}
-	take := func(m *wire.Message) {
-		more, why := sec.choose(m, name, part)
-		if found == nil && given == nil && (why != nil || len(more) <= len(content)) {
-			return // there was a better answer before
-		}
-		content, given = more, why
-		found, another = nil, isKnown && m.Size >= 0 && m.Size != attr.Size || !isKnown && time.Since(m.Date) < time.Minute
-		answer = m
-	}
-	err = open(need{folder: sec.id.Folder, messages: true, validity: sec.id.UIDValidity, bulk: part == nil || part.Size >= bulkSize}, func(l *lease) (err error) {
+	need := messagesOf(sec.id.Folder, sec.id.UIDValidity)
+	need.bulk = part == nil || part.Size >= bulkSize
+	err = open(need, func(l *lease) (err error) {
 		defer l.content.lock(sec.id.UID)()
-		content, found, given, another, answer = nil, errNotGiven, nil, false, nil
-		gone, err = l.fetchAndLook(sec.what, newAsking(sec.id.Folder, uids, options, name, most), uids, take)
-		if err == nil && another {
-			// Courier makes up a message, of now, in the place of one that another
-			// client has expunged, until the connection has been told of that.
-			err = l.command("NOOP", func() error { return l.client.Noop().Wait() })
-			if err == nil {
+		got = attempt{}
+		gone, err = l.fetchAndLook(sec.what, newAsking(sec.id.Folder, uids, options, name, most), uids, func(m *wire.Message) {
+			content, err := sec.choose(m, name, part)
+			got.take(m, content, err)
+		})
+		if err == nil && got.answer != nil && isAnother(got.answer) {
+			if err = l.noop(); err == nil {
 				gone, err = l.gone(uids)
 			}
 		}
 		return err
 	})
-	if isStatus(err) && found == nil && given == nil {
+	return sec.conclude(got, gone[sec.id.UID], err)
+}
+
+// conclude says what a FETCH has brought. gone tells that the message is not there
+// any more, err how the command has ended.
+func (sec *section) conclude(got attempt, gone bool, err error) ([]byte, error) {
+	if isStatus(err) && got.answer != nil && got.err == nil {
 		sec.b.log.Info("the server sends a message, and says that it cannot", "error", err)
 		err = nil
-	}
-	if err == nil && answer != nil && !gone[sec.id.UID] {
-		sec.b.folder(sec.id.Folder).setAttrs(sec.id.UIDValidity, answer)
 	}
 	switch {
 	case err != nil:
 		return nil, err
-	case gone[sec.id.UID]:
-		return nil, fmt.Errorf("%s: %w", sec.what, mail.ErrNotFound)
-	case found != nil:
-		return nil, fmt.Errorf("%s: %w", sec.what, found)
-	case errors.Is(given, errNotGiven) && !sec.isThere():
-		// Dovecot says NIL, and makes up the rest, of a message that another
-		// client has just expunged, or whose file it does not find just now.
-		return nil, fmt.Errorf("%s: %w", sec.what, mail.ErrNotFound)
-	case given != nil:
-		return nil, fmt.Errorf("%s: %w", sec.what, given)
+	case gone:
+		err = mail.ErrNotFound
+	case got.answer == nil:
+		err = errNotGiven
+	default:
+		sec.b.folder(sec.id.Folder).setAttrs(sec.id.UIDValidity, got.answer)
+		if err = got.err; errors.Is(err, errNotGiven) && !sec.isThere() {
+			// Dovecot says NIL, and makes up the rest, of a message that another
+			// client has just expunged, or whose file it does not find just now.
+			err = mail.ErrNotFound
+		}
 	}
-	return content, nil
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", sec.what, err)
+	}
+	return got.content, nil
 }
 
 // isThere asks whether the folder has the message; true if nobody knows.

@@ -148,6 +148,11 @@ func (s *session) command(what string, f func() error) error {
 	return s.settle(what, f())
 }
 
+// noop has the server tell what it has not told yet (RFC 9051 §6.1.2).
+func (s *session) noop() error {
+	return s.command("NOOP", func() error { return s.client.Noop().Wait() })
+}
+
 // expect notes that a command is under way.
 func (s *session) expect(what string) {
 	s.conn.Line.Expect(1)

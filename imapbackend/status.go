@@ -1,7 +1,7 @@
 package imapbackend
 
 import (
-	"maps"
+	"cmp"
 	"slices"
 	"time"
 
@@ -38,15 +38,12 @@ type KnownFolder struct {
 // Usage returns how many messages are known, and the bytes of those whose size
 // is known, without waiting for the server.
 func (b *Backend) Usage() (messages int, bytes int64) {
-	b.mu.Lock()
-	folders := slices.Collect(maps.Values(b.folders))
-	b.mu.Unlock()
-	for _, f := range folders {
+	for _, f := range b.used() {
 		f.mu.Lock()
 		messages += len(f.uids)
-		for _, k := range f.attrs {
-			if k.isKnown() {
-				bytes = min(bytes+k.size(), 1<<61) // or a server lies
+		for _, a := range f.attrs {
+			if a.isKnown() {
+				bytes = min(bytes+a.size(), 1<<61) // or a server lies
 			}
 		}
 		f.mu.Unlock()
@@ -90,11 +87,6 @@ func (b *Backend) Status() Status {
 		}
 		f.mu.Unlock()
 	}
-	slices.SortFunc(s.Folders, func(a, b KnownFolder) int {
-		if a.Folder < b.Folder {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(s.Folders, func(a, b KnownFolder) int { return cmp.Compare(a.Folder, b.Folder) })
 	return s
 }
