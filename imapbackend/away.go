@@ -213,11 +213,14 @@ func nextPause(pauses, refused *backoff.ExponentialBackOff, err error) time.Dura
 // somebody has failed meanwhile for want of the server. It returns false if the
 // backend closes.
 func (p *pool) pause(most time.Duration, wanted <-chan struct{}) bool {
-	end := time.After(most)
+	end, least := time.After(most), most
+	if wanted != nil {
+		least = min(most, p.wantedPause)
+	}
 	select {
 	case <-p.b.ctx.Done():
 		return false
-	case <-time.After(p.atLeast(most, wanted)):
+	case <-time.After(least):
 	}
 	select {
 	case <-p.b.ctx.Done():
@@ -226,14 +229,6 @@ func (p *pool) pause(most time.Duration, wanted <-chan struct{}) bool {
 	case <-wanted:
 	}
 	return true
-}
-
-// atLeast is the part of a pause that nobody can shorten.
-func (p *pool) atLeast(most time.Duration, wanted <-chan struct{}) time.Duration {
-	if wanted == nil {
-		return most
-	}
-	return min(most, p.wantedPause)
 }
 
 // suspect closes the connections from which nothing has come for a while, after

@@ -61,7 +61,7 @@ type Config struct {
 //	pool.mu, folder.mu, credentials.mu
 //	Backend.mu
 //	ear.mu, and in package wire Trace.mu
-//	doing.mu, secrets.mu, structures.mu, Backend.wholeMu, and all else in package wire
+//	session.doingMu, secrets.mu, structures.mu, Backend.wholeMu, and all else in package wire
 //
 // Those of the first two rows are queues for the server, and are held while it is
 // asked; so is credentials.mu while a command looks for a password, which nobody waits

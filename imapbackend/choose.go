@@ -30,6 +30,10 @@ func (p *pool) mustWait(n need, self *waiter) bool {
 	})
 }
 
+// busyFor is how long a folder keeps its connection after the last request,
+// as long as others can be opened.
+const busyFor = 10 * time.Second
+
 // choose picks the session that serves n soonest: one that has the folder and
 // moves no bulk, then an idle one, then a new one, then any that has the
 // folder. self is n's own place among those who wait.
@@ -45,28 +49,30 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 		}
 	}
 	var idle, shared *session
-	returns := false
+	soon := false
 	for _, s := range p.sessions {
-		offer := s.place.offer(n, full, s.conn.Line.Stalled())
-		switch {
-		case offer == comes: // rather than select the folder twice
+		at := &s.place
+		switch unused := time.Since(at.used) > busyFor; {
+		case at.isBusy() && at.has(n.folder):
+			return nil, wait // rather than select the folder twice
+		case at.isBusy():
+			soon = soon || at.beginning && (n.folder == "" || unused)
+		case at.fits(n) && mustWait:
 			return nil, wait
-		case offer >= crowded && mustWait:
-			return nil, wait
-		case offer == ready:
+		case at.fits(n) && (at.users == 0 || at.bulk == 0 && !n.bulk && !s.conn.Line.Stalled()):
 			return s, use
-		case offer == crowded && (shared == nil || s.place.users < shared.place.users):
-			shared = s
-		case offer == vacant && (idle == nil || p.better(s, idle)):
+		case at.fits(n):
+			if shared == nil || at.users < shared.place.users {
+				shared = s
+			}
+		case at.users == 0 && (at.folder() == "" || full && !n.watch || unused) && (idle == nil || p.better(s, idle)):
 			idle = s
-		case offer == soonVacant:
-			returns = true
 		}
 	}
 	switch {
 	case idle != nil:
 		return idle, move
-	case returns:
+	case soon:
 		return nil, wait // rather than connect
 	case !full && p.dialing == 0:
 		return nil, dial

@@ -118,21 +118,15 @@ func (p *pool) with(n need, f func(*lease) error) error {
 	begun, pauses := time.Now(), newBackOff()
 	for attempt := 1; ; attempt++ {
 		err := p.onceOpen(n, f)
+		broken := errors.Is(err, errBroken)
 		switch {
-		case errors.Is(err, errBroken) && !errors.Is(err, errAway):
-			if attempt == mostAttempts {
-				return fmt.Errorf("%w (%w)", errCutOff, err)
-			}
-			if time.Since(begun) >= p.grace {
-				return err
-			}
-		case errors.Is(err, errTimeout) || errors.Is(err, errMalformed):
-			// Once more: an unreadable answer may have been one to another
-			// command, and a silent connection may have been the only one.
-			if attempt > 1 || errors.Is(err, errAway) {
-				return err
-			}
-		default:
+		case !isBroken(err) || errors.Is(err, errAway):
+			return err
+		case broken && attempt == mostAttempts:
+			return fmt.Errorf("%w (%w)", errCutOff, err)
+		case broken && time.Since(begun) >= p.grace, !broken && attempt > 1:
+			// Silence and what cannot be read count once: an unreadable answer may
+			// have been one to another command, and a silent connection the only one.
 			return err
 		}
 		p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
@@ -152,21 +146,16 @@ func (p *pool) with(n need, f func(*lease) error) error {
 // onceOpen is once, and again if the server says BAD, as some do when they have
 // forgotten which folder is selected.
 func (p *pool) onceOpen(n need, f func(*lease) error) error {
-	err := p.once(n, f)
+	var sel *selection
+	err := p.once(n, func(l *lease) error {
+		sel = l.sel
+		return f(l)
+	})
 	if refused, ok := errors.AsType[*refusal](err); !ok || n.folder == "" || refused.status.Type != imap.StatusResponseTypeBad || errors.Is(err, errNoFolder) {
 		return err
 	}
-	p.forgetSelection(n.folder)
+	p.unselected(sel)
 	return p.once(n, f)
-}
-
-// forgetSelection has the folder selected anew.
-func (p *pool) forgetSelection(folder string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.sessions {
-		s.place.forget(folder)
-	}
 }
 
 // once is with, but runs f once only.

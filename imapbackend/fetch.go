@@ -11,16 +11,10 @@ import (
 
 // fetch is one UID FETCH. take is called for each message of which something has
 // come, once the folder is known to be the right one: with all that was asked for,
-// or at the end with what there is.
-func (l *lease) fetch(what string, ask *asking, take func(*wire.Message)) error {
-	_, err := l.fetchAndLook(what, ask, nil, take)
-	return err
-}
-
-// fetchAndLook is fetch that asks which of uids, as far as they did not come, are
-// gone. Some servers send a message behind the end of the command: so nobody is
-// given up before there is another answer.
-func (l *lease) fetchAndLook(what string, ask *asking, uids []uint32, take func(*wire.Message)) (gone map[uint32]bool, err error) {
+// or at the end with what there is. Which of uids are gone, as far as they did not
+// come, is asked behind it: some servers send a message behind the end of the
+// command, so nobody is given up before there is another answer.
+func (l *lease) fetch(what string, ask *asking, uids []uint32, take func(*wire.Message)) (gone map[uint32]bool, err error) {
 	defer l.ear.unask(ask)
 	d := &delivery{l: l, ask: ask, take: take, came: make(map[uint32]bool), parts: make(map[uint32]*wire.Message)}
 	err = l.command(what, func() error {
@@ -141,7 +135,7 @@ func (f *folder) fetchEach(validity uint32, uids []uint32, options *imap.FetchOp
 	}
 	gone = make(map[uint32]bool)
 	failed, err = f.divide(messagesOf(f.name, validity), uids, func(l *lease, uids []uint32, came map[uint32]bool) error {
-		lost, err := l.fetchAndLook("describe messages of "+f.name, newAsking(f.name, uids, options, section, most), uids, func(m *wire.Message) {
+		lost, err := l.fetch("describe messages of "+f.name, newAsking(f.name, uids, options, section, most), uids, func(m *wire.Message) {
 			if take(m) {
 				came[m.UID] = true
 			}

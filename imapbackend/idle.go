@@ -71,7 +71,9 @@ func (s *session) idle() {
 			case <-time.After(min(s.b.cfg.Poll, mostIdle)):
 			}
 			s.b.pool.mu.Lock()
-			s.place.endThis(end)
+			if s.place.listening == end { // not that of a later IDLE
+				s.place.endIdle()
+			}
 			s.b.pool.mu.Unlock()
 			err = s.command("end IDLE", func() error {
 				if err := cmd.Close(); err != nil {

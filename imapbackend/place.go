@@ -64,13 +64,6 @@ func (p *place) has(folder string) bool { return folder != "" && p.folder() == f
 
 func (p *place) fits(n need) bool { return n.folder == "" || p.has(n.folder) }
 
-// forget has the folder selected anew.
-func (p *place) forget(folder string) {
-	if p.has(folder) {
-		p.sel.failed = true
-	}
-}
-
 // change begins to select another folder, for which nobody may use the session
 // before changed.
 func (p *place) change(sel *selection) {
@@ -112,47 +105,13 @@ func (p *place) count(n need, by int) {
 	}
 }
 
-// busyFor is how long a folder keeps its connection after the last request,
-// as long as others can be opened.
-const busyFor = 10 * time.Second
-
-// offer is what a session can do for a request.
-type offer int
-
-const (
-	nothing    offer = iota // others have it
-	comes                   // the folder, as soon as it is selected
-	soonVacant              // can have another folder as soon as IDLE has begun
-	vacant                  // can have another folder
-	crowded                 // has the folder, and others whose answers come first
-	ready                   // has the folder
-)
-
-// offer tells what the session can do for n. full says that no further one can be
-// opened, stalled that what is sent now may get no answer.
-func (p *place) offer(n need, full, stalled bool) offer {
-	busy, unused := p.moving || p.beginning, time.Since(p.used) > busyFor // no command may be sent while it is busy
-	switch {
-	case busy && p.has(n.folder):
-		return comes
-	case p.beginning && (n.folder == "" || unused):
-		return soonVacant
-	case busy:
-		return nothing
-	case p.fits(n) && (p.users == 0 || p.bulk == 0 && !n.bulk && !stalled):
-		return ready
-	case p.fits(n):
-		return crowded
-	case p.users == 0 && (p.folder() == "" || full && !n.watch || unused):
-		return vacant
-	}
-	return nothing
-}
+// isBusy tells whether no command may be sent now.
+func (p *place) isBusy() bool { return p.moving || p.beginning }
 
 // listen begins IDLE, and returns what will be closed when it has to end; nil if it
 // must not begin.
 func (p *place) listen() chan struct{} {
-	if p.refused || p.users > 0 || p.moving || p.beginning || p.listening != nil || p.folder() == "" {
+	if p.refused || p.users > 0 || p.isBusy() || p.listening != nil || p.folder() == "" {
 		return nil
 	}
 	p.listening, p.beginning = make(chan struct{}), true
@@ -176,12 +135,5 @@ func (p *place) endIdle() {
 	if p.listening != nil {
 		close(p.listening)
 		p.listening = nil
-	}
-}
-
-// endThis is endIdle, but does not end a later IDLE.
-func (p *place) endThis(listening chan struct{}) {
-	if p.listening == listening {
-		p.endIdle()
 	}
 }

@@ -106,7 +106,7 @@ func (l *lease) fetchUIDs() ([]wire.Range, error) {
 	var all []wire.Range
 	ask := newAsking(l.need.folder, nil, &imap.FetchOptions{RFC822Size: true}, "", 0)
 	ask.uids = imap.UIDSet{{Start: 1, Stop: 1<<32 - 1}}
-	err := l.fetch("list messages", ask, func(m *wire.Message) { all = append(all, wire.Range{First: m.UID, Last: m.UID}) })
+	_, err := l.fetch("list messages", ask, nil, func(m *wire.Message) { all = append(all, wire.Range{First: m.UID, Last: m.UID}) })
 	return all, err
 }
 

@@ -244,7 +244,7 @@ func (sec *section) fetch(name string, part *imap.SectionPartial, open opener) (
 	err = open(need, func(l *lease) (err error) {
 		defer l.content.lock(sec.id.UID)()
 		got = attempt{}
-		gone, err = l.fetchAndLook(sec.what, newAsking(sec.id.Folder, uids, options, name, most), uids, func(m *wire.Message) {
+		gone, err = l.fetch(sec.what, newAsking(sec.id.Folder, uids, options, name, most), uids, func(m *wire.Message) {
 			content, err := sec.choose(m, name, part)
 			got.take(m, content, err)
 		})
@@ -411,7 +411,7 @@ func (b *Backend) FetchStarts(folder string, l mail.Listing, n int64, take func(
 	})
 	failed, err := f.divide(need, uids, func(lease *lease, uids []uint32, came map[uint32]bool) error {
 		defer lease.content.lock(uids...)()
-		err := lease.fetch("fetch messages of "+folder, newAsking(folder, uids, options, "", n), func(m *wire.Message) {
+		_, err := lease.fetch("fetch messages of "+folder, newAsking(folder, uids, options, "", n), nil, func(m *wire.Message) {
 			sec := section{b: b, id: mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: m.UID}}
 			start, err := sec.choose(m, "", item.Partial)
 			came[m.UID] = true

@@ -32,7 +32,8 @@ type session struct {
 	// Held by each SEARCH: an untagged SEARCH does not say which it answers.
 	searching sync.Mutex
 
-	doing doing
+	doingMu sync.Mutex // guards doing
+	doing   []string   // commands that wait for their answers
 
 	opened    time.Time
 	isPlain   bool         // it is asked only for what is needed
@@ -40,18 +41,6 @@ type session struct {
 
 	place   place       // guarded by pool.mu
 	resting *time.Timer // begins IDLE; guarded by pool.mu
-}
-
-// doing is the commands that wait for their answers.
-type doing struct {
-	mu       sync.Mutex // guards commands
-	commands []string
-}
-
-func (d *doing) list() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return append([]string{}, d.commands...)
 }
 
 // lease is a session in use, and the folder that it has selected for this use.
@@ -156,19 +145,19 @@ func (s *session) noop() error {
 // expect notes that a command is under way.
 func (s *session) expect(what string) {
 	s.conn.Line.Expect(1)
-	s.doing.mu.Lock()
-	defer s.doing.mu.Unlock()
-	s.doing.commands = append(s.doing.commands, what)
+	s.doingMu.Lock()
+	defer s.doingMu.Unlock()
+	s.doing = append(s.doing, what)
 }
 
 // settle ends what expect has begun.
 func (s *session) settle(what string, err error) error {
 	s.conn.Line.Expect(-1)
-	s.doing.mu.Lock()
-	if i := slices.Index(s.doing.commands, what); i >= 0 {
-		s.doing.commands = slices.Delete(s.doing.commands, i, i+1)
+	s.doingMu.Lock()
+	if i := slices.Index(s.doing, what); i >= 0 {
+		s.doing = slices.Delete(s.doing, i, i+1)
 	}
-	s.doing.mu.Unlock()
+	s.doingMu.Unlock()
 	if err == nil {
 		if s.succeeded.Add(1) == usefulCommands {
 			s.b.pool.useful()

@@ -63,9 +63,10 @@ func (b *Backend) Status() Status {
 		s.Away = p.away.err.Error()
 	}
 	for _, session := range p.sessions {
-		s.Connections = append(s.Connections, Connection{
-			Folder: session.place.folder(), Doing: session.doing.list(), Quiet: session.conn.Line.SilentFor().Seconds(),
-		})
+		session.doingMu.Lock()
+		doing := append([]string{}, session.doing...)
+		session.doingMu.Unlock()
+		s.Connections = append(s.Connections, Connection{session.place.folder(), doing, session.conn.Line.SilentFor().Seconds()})
 		s.RoundTrip = float64(session.conn.RoundTrip) / float64(time.Millisecond)
 		s.Capabilities = []string{}
 		for c := range session.caps {

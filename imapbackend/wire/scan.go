@@ -134,19 +134,21 @@ func (s *scanner) word() string {
 // end. There is no literal in it.
 func (s *scanner) rest(most int) string {
 	var line []byte
-	for s.err == nil {
+	s.ended = s.chunks(func(chunk []byte) { line = append(line, chunk[:min(len(chunk), max(most-len(line), 0))]...) })
+	return strings.TrimRight(string(line), "\r\n")
+}
+
+// chunks hands the rest of the line to take, and tells whether its end has come.
+func (s *scanner) chunks(take func(chunk []byte)) (ended bool) {
+	for s.err == nil && !ended {
 		chunk, err := s.r.ReadSlice('\n')
 		s.count(int64(len(chunk)))
-		line = append(line, chunk[:min(len(chunk), max(most-len(line), 0))]...)
-		if err == nil {
-			s.ended = true
-			break
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
+		take(chunk)
+		if ended = err == nil; !ended && !errors.Is(err, bufio.ErrBufferFull) {
 			s.fail(err)
 		}
 	}
-	return strings.TrimRight(string(line), "\r\n")
+	return ended
 }
 
 // finish passes over what is left of the response, with the literals in it. Its
@@ -158,24 +160,13 @@ func (s *scanner) finish() error {
 	}
 	s.err, s.most = nil, mostText // skipped, it takes no memory
 	for !s.ended {
-		if s.err != nil {
-			return s.err
-		}
 		var tail []byte // the end of the line
-		for {
-			chunk, err := s.r.ReadSlice('\n')
-			s.count(int64(len(chunk)))
+		s.chunks(func(chunk []byte) {
 			tail = append(tail, chunk[max(0, len(chunk)-longestSize):]...)
 			tail = tail[max(0, len(tail)-longestSize):]
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, bufio.ErrBufferFull) {
-				return err
-			}
-			if s.err != nil {
-				return s.err
-			}
+		})
+		if s.err != nil {
+			return s.err
 		}
 		size, announced := literalAt(string(tail))
 		if !announced {
@@ -265,8 +256,13 @@ func (s *scanner) value(depth int) value {
 		return value{kind: isString, text: s.quoted()}
 	case b == '{' || b == '~':
 		if size, ok := s.literalSize(); ok {
-			if s.count(size); s.err != nil {
-				s.err = s.passOver(size)
+			s.count(size)
+			if errors.Is(s.err, errSkip) { // too long to be kept, but where it ends is known
+				if err := s.discard(size); err != nil {
+					s.fail(err)
+				}
+			}
+			if s.err != nil {
 				return value{}
 			}
 			return value{kind: isString, text: string(s.bytes(size))}
@@ -281,17 +277,6 @@ func (s *scanner) value(depth int) value {
 		return value{}
 	}
 	return value{kind: isWord, text: text}
-}
-
-// passOver is for a literal that is too long to be kept: where it ends is known.
-func (s *scanner) passOver(size int64) error {
-	if !errors.Is(s.err, errSkip) {
-		return s.err
-	}
-	if err := s.discard(size); err != nil {
-		return err
-	}
-	return s.err
 }
 
 func (s *scanner) atom() string {
