@@ -9,12 +9,15 @@
 // expunge, so this package uses them for nothing but noticing that something
 // has changed.
 //
-// Backend is the whole of it: it keeps a few connections (pool.go, session.go,
-// connect.go, login.go) and gathers what is said on them (heard.go, and package wire
-// below it), knows what there is of each folder (folder.go, listing.go, attr.go), hears
-// what changes there (idle.go, news.go), and fetches and deletes (fetch.go, piece.go,
-// delete.go). What a server does not give it leaves in peace (trouble.go). It knows
-// nothing of the kernel.
+// Backend is the whole of it. It keeps a few connections (pool.go, place.go,
+// session.go, connect.go, login.go), gathers what is said on them (heard.go, and package
+// wire below it), and asks again where they break (failure.go, away.go). It knows which
+// folders there are (mailboxes.go) and what is in each (folder.go, listing.go, attr.go,
+// structure.go), hears what changes there (idle.go, news.go), and reads it (fetch.go,
+// section.go). All that it changes on the server it changes by an exchange (exchange.go,
+// delete.go): what is to come, such as copies, flags and new folders, are further values
+// of that. How a server differs from others it remembers (quirks.go), and what it does
+// not give is left in peace (trouble.go). It knows nothing of the kernel.
 package imapbackend
 
 import (

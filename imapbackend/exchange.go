@@ -13,15 +13,11 @@ import (
 )
 
 // exchange is one change of a message, in the one way in which anything is changed
-// on the server:
-//
-//	confirm that the folder is the one in which the message was listed   mayChange
-//	send the commands, and a question behind them, in one flight         sendAndLook
-//	collect the answers, and verify by that question: OK is not enough   sendAndLook
-//	undo what half of it has left                                        on
-//	look, before it is sent again, where nobody knows what was done      change
-//
-// Its values say what is sent (see deletion and moving).
+// on the server: confirm that the folder is the one in which the message was listed
+// (mayChange); send the commands, and a question behind them, in one flight, collect
+// the answers and verify by the last one, as OK is not enough (sendAndLook); undo what
+// half of it has left (on); and look, before it is sent again, where nobody knows what
+// was done (change). Its values say what is sent: deletion and moving.
 type exchange struct {
 	id   mail.ID
 	what string // for errors
@@ -87,9 +83,9 @@ func (x *exchange) on(l *lease) error {
 	return l.whyRefused(err)
 }
 
-// mayChange finds out whether x may be sent. Nothing may before the folder is known
-// to be selected under the UIDVALIDITY that the message was listed with: else the
-// UID could be that of another message.
+// mayChange finds out whether x may be sent: not before the folder is known to be
+// selected under the UIDVALIDITY that the message was listed with, or the UID could
+// be that of another message.
 func (l *lease) mayChange(x *exchange) error {
 	if err := l.confirm(); err != nil {
 		return err

@@ -36,19 +36,18 @@ type mailbox struct {
 	readOnly                    bool
 }
 
-// selecting forgets the mailbox that was selected before.
-func (e *ear) selecting() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.mailbox, e.selects = mailbox{}, true
-}
-
-// Sent gives the tag of a FETCH to whoever is about to send it (see ask).
+// Sent gives the tag of a FETCH to whoever is about to send it (see ask), and forgets
+// the mailbox that was selected before.
 func (e *ear) Sent(tag, command string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if n := len(e.asked); command == "UID FETCH" && n > 0 && e.asked[n-1].tag == "" {
-		e.asked[n-1].tag = tag
+	switch n := len(e.asked); command {
+	case "SELECT", "EXAMINE":
+		e.mailbox, e.selects = mailbox{}, true
+	case "UID FETCH":
+		if n > 0 && e.asked[n-1].tag == "" {
+			e.asked[n-1].tag = tag
+		}
 	}
 }
 

@@ -43,14 +43,7 @@ func (sel *selection) confirm()             { sel.at.Store(time.Now().UnixNano()
 func (sel *selection) confirmed() time.Time { return time.Unix(0, sel.at.Load()) }
 
 // answered tells whether the answer has come.
-func (sel *selection) answered() bool {
-	select {
-	case <-sel.done:
-		return true
-	default:
-		return false
-	}
-}
+func (sel *selection) answered() bool { return isClosed(sel.done) }
 
 // folder is the one that the session has selected, or will have; "" for none.
 func (p *place) folder() string {

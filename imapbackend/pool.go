@@ -2,7 +2,6 @@ package imapbackend
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -281,22 +280,12 @@ func (p *pool) close() {
 	p.wake.Broadcast()
 	p.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(context.Background(), logoutTime)
-	defer cancel()
 	var wg sync.WaitGroup
 	for _, s := range sessions {
 		wg.Go(func() {
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				s.client.Logout().Wait()
-			}()
-			select {
-			case <-done:
-			case <-ctx.Done():
-			}
+			defer time.AfterFunc(logoutTime, s.conn.End).Stop()
+			s.client.Logout().Wait()
 			s.close()
-			<-done
 		})
 	}
 	wg.Wait()

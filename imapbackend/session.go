@@ -110,9 +110,11 @@ func (s *session) can(c imap.Cap) bool {
 }
 
 // ended tells whether the connection is closed.
-func (s *session) ended() bool {
+func (s *session) ended() bool { return isClosed(s.client.Closed()) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-s.client.Closed():
+	case <-c:
 		return true
 	default:
 		return false
@@ -198,7 +200,6 @@ func (s *session) settle(what string, err error) error {
 func (s *session) selectFolder(sel *selection) {
 	what := "open folder " + sel.folder
 	s.expect(what)
-	s.ear.selecting()
 	cmd := s.client.Select(s.b.onWire(sel.folder), &imap.SelectOptions{ReadOnly: s.b.cfg.ReadOnly})
 	s.b.pool.selecting.Go(func() {
 		_, err := cmd.Wait()

@@ -141,12 +141,6 @@ func (f *folder) divide(n need, uids []uint32, ask func(l *lease, uids []uint32,
 
 // settleTroubles is settleTrouble for many messages.
 func (f *folder) settleTroubles(validity uint32, what string, uids []uint32, failed map[uint32]error) {
-	f.mu.Lock()
-	none := len(f.troubles) == 0 && len(failed) == 0
-	f.mu.Unlock()
-	if none {
-		return
-	}
 	for _, uid := range uids {
 		f.settleTrouble(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}, what, failed[uid])
 	}
