@@ -40,16 +40,11 @@ const (
 	mostPauseRefused  = 15 * time.Minute
 )
 
-func newBackOff() *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, mostPause, 2
-	return b
-}
+func newBackOff() *backoff.ExponentialBackOff { return backOff(firstPause, mostPause) }
 
-// refusedBackOff is newBackOff for after a refused login.
-func refusedBackOff(first time.Duration) *backoff.ExponentialBackOff {
-	b := newBackOff()
-	b.InitialInterval, b.MaxInterval = first, mostPauseRefused
+func backOff(first, most time.Duration) *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval, b.Multiplier = first, most, 2
 	return b
 }
 
@@ -139,7 +134,7 @@ func (p *pool) wakeAll() {
 func (p *pool) comeBack() {
 	var s *session
 	var err error
-	pauses, refused := newBackOff(), refusedBackOff(p.refusedPause)
+	pauses, refused := newBackOff(), backOff(p.refusedPause, mostPauseRefused)
 	for pause := time.Duration(0); ; pause = nextPause(pauses, refused, err) {
 		wanted := p.wanted
 		p.mu.Lock()
@@ -217,10 +212,8 @@ func (p *pool) pause(most time.Duration, wanted <-chan struct{}) bool {
 	if wanted != nil {
 		least = min(most, p.wantedPause)
 	}
-	select {
-	case <-p.b.ctx.Done():
+	if !p.b.sleep(least) {
 		return false
-	case <-time.After(least):
 	}
 	select {
 	case <-p.b.ctx.Done():

@@ -65,7 +65,7 @@ func TestServerThatStaysAway(t *testing.T) {
 
 // TestPauses looks how long the pauses between attempts become.
 func TestPauses(t *testing.T) {
-	pauses, refused := newBackOff(), refusedBackOff(firstPauseRefused)
+	pauses, refused := newBackOff(), backOff(firstPauseRefused, mostPauseRefused)
 	pauses.RandomizationFactor, refused.RandomizationFactor = 0, 0
 	after := func(err error) (last time.Duration) {
 		for range 30 {

@@ -85,6 +85,7 @@ type Backend struct {
 	credentials *credentials
 	secrets     *secrets
 	reached     atomic.Bool // there was a connection, if only of TCP
+	onChange    atomic.Pointer[func(mail.Change)]
 
 	quirks quirks
 
@@ -103,13 +104,12 @@ type Backend struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // poll, watch, IDLE and refreshes; Close waits for it
 
-	mu       sync.Mutex // guards what follows
-	closed   bool       // no goroutine may start any more
-	folders  map[string]*folder
-	alerts   map[string]bool // that the user was told of
-	list     []mail.Folder
-	wires    map[string]string // names on the wire of those which differ, see names.go
-	onChange func(mail.Change)
+	mu      sync.Mutex // guards what follows
+	closed  bool       // no goroutine may start any more
+	folders map[string]*folder
+	alerts  map[string]bool // that the user was told of
+	list    []mail.Folder
+	wires   map[string]string // names on the wire of those which differ, see names.go
 
 	listStored time.Time // when list was put into the store
 }
@@ -197,18 +197,11 @@ func (b *Backend) reach(ctx context.Context) error {
 // OnChange sets the function that is told of changes. It is called without any
 // lock held, one change at a time for each folder, and must not wait for a
 // system call on the mount.
-func (b *Backend) OnChange(f func(mail.Change)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.onChange = f
-}
+func (b *Backend) OnChange(f func(mail.Change)) { b.onChange.Store(&f) }
 
 func (b *Backend) notify(c mail.Change) {
-	b.mu.Lock()
-	f := b.onChange
-	b.mu.Unlock()
-	if f != nil {
-		f(c)
+	if f := b.onChange.Load(); f != nil {
+		(*f)(c)
 	}
 }
 
@@ -233,6 +226,16 @@ func (b *Backend) start(f func()) bool {
 	}
 	b.wg.Go(f)
 	return true
+}
+
+// sleep waits, and returns false if the backend closes meanwhile.
+func (b *Backend) sleep(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-b.ctx.Done():
+		return false
+	}
 }
 
 // doFor is do for f that asks about one message and reads its neighbours on the

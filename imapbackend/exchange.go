@@ -46,7 +46,7 @@ func (b *Backend) change(x *exchange) error {
 	if isBroken(err) {
 		// Nobody knows whether it was done. Look, and never send it blindly again.
 		var there bool
-		if there, err = b.exists(x.id); err == nil && there {
+		if there, err = b.exists(x.id, false); there {
 			err = b.pool.once(need, x.on)
 		}
 	}
@@ -199,12 +199,17 @@ func (b *Backend) selectAnew(id mail.ID) error {
 	return nil
 }
 
-// exists asks the server whether id is still there. Of an unconfirmed folder nothing
-// is believed.
-func (b *Backend) exists(id mail.ID) (there bool, err error) {
+// exists asks the server whether id is still there, with newly also if the connection
+// was not told of that yet. Of an unconfirmed folder nothing is believed.
+func (b *Backend) exists(id mail.ID, newly bool) (there bool, err error) {
 	err = b.pool.with(messagesOf(id.Folder, id.UIDValidity), func(l *lease) (err error) {
+		if newly {
+			if err := l.noop(); err != nil {
+				return err
+			}
+		}
 		there, err = l.holds(id)
 		return err
 	})
-	return there, err
+	return there && err == nil, err
 }

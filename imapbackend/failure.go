@@ -133,12 +133,8 @@ func (p *pool) with(n need, f func(*lease) error) error {
 		if errors.Is(err, errTimeout) {
 			p.suspect(!errors.Is(err, errLost))
 		}
-		if attempt > 1 {
-			select {
-			case <-time.After(pauses.NextBackOff()):
-			case <-p.b.ctx.Done():
-				return err
-			}
+		if attempt > 1 && !p.b.sleep(pauses.NextBackOff()) {
+			return err
 		}
 	}
 }

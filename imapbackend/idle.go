@@ -137,10 +137,8 @@ var errNoRoom = errors.New("all connections are in use")
 func (b *Backend) watch() {
 	pauses := newBackOff()
 	for pause := watchAfter; ; {
-		select {
-		case <-b.ctx.Done():
+		if !b.sleep(pause) {
 			return
-		case <-time.After(pause):
 		}
 		err := b.pool.watch()
 		switch {

@@ -167,9 +167,7 @@ func (f *folder) refresh() {
 			return
 		}
 		f.mu.Unlock()
-		select {
-		case <-time.After(pause):
-		case <-f.b.ctx.Done():
+		if !f.b.sleep(pause) {
 			continue
 		}
 		f.mu.Lock()
@@ -182,8 +180,7 @@ func (f *folder) refresh() {
 			f.again = f.again || isUnreached(err)
 		}
 		if f.looks == nil {
-			f.looks = newBackOff()
-			f.looks.MaxInterval = mostRefreshPause
+			f.looks = backOff(firstPause, mostRefreshPause)
 		}
 		if changed || time.Since(f.lookAt) > 2*mostRefreshPause {
 			f.looks.Reset()

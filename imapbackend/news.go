@@ -19,10 +19,8 @@ const mostPolls = 16
 // backend.
 func (b *Backend) poll() {
 	for pause := b.cfg.Poll; ; {
-		select {
-		case <-b.ctx.Done():
+		if !b.sleep(pause) {
 			return
-		case <-time.After(pause):
 		}
 		err := b.askForNews()
 		switch {

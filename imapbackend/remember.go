@@ -125,10 +125,7 @@ func (b *Backend) saver() {
 	for closing := false; !closing; {
 		select {
 		case <-b.unsaved:
-			select {
-			case <-time.After(saveEvery):
-			case <-b.ctx.Done():
-			}
+			b.sleep(saveEvery)
 		case <-b.ctx.Done():
 			closing = true
 		}

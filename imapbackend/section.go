@@ -35,15 +35,14 @@ func (sec *section) read(off, n int64) ([]byte, error) {
 	if !sec.b.quirks.noPartial.Load() {
 		var content []byte
 		content, err = sec.readPart(off, n)
-		if err != nil && !isTheirs(err) || err == nil && (int64(len(content)) == n || sec.isWhole(off+int64(len(content)))) {
-			if err == nil && int64(len(content)) < n && sec.name != "" && !sec.endsAt(off+int64(len(content))) {
-				// It ends before the server has said. Courier goes on with an empty
-				// one when the message or its folder has gone.
-				if err = sec.check(); err == nil && sec.isShort(off+int64(len(content))) {
-					err = fmt.Errorf("%s: it ends before the server has said: %w", sec.what, errNotGiven)
-				}
-			}
-			return content, err
+		end := off + int64(len(content))
+		switch {
+		case err != nil && !isTheirs(err):
+			return nil, err
+		case err == nil && end == off+n:
+			return content, nil
+		case err == nil && sec.isWhole(end):
+			return content, sec.mayEndAt(end)
 		}
 	}
 	open := sec.b.pool.with
@@ -58,31 +57,30 @@ func (sec *section) read(off, n int64) ([]byte, error) {
 	return whole, werr
 }
 
-// isShort tells whether a part that ends at size is much shorter than the server has
-// said: by more than line ends can make.
-func (sec *section) isShort(size int64) bool {
+// mayEndAt returns an error if a part ends there before the server has said. Courier
+// goes on with an empty one when the message or its folder has gone.
+func (sec *section) mayEndAt(end int64) error {
+	if sec.name == "" || sec.endsAt(end) {
+		return nil
+	}
+	there, err := sec.b.exists(sec.id, true)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return fmt.Errorf("%s: %w", sec.what, mail.ErrNotFound)
+	}
 	root, ok := sec.b.structures.Get(sec.id)
 	if !ok {
-		return false
+		return nil
 	}
 	part := root.Find(sec.name)
 	attr, isKnown, _ := sec.b.Known(sec.id)
-	return part != nil && part.Size-size > part.Size/8+1024 && (!isKnown || part.Size <= attr.Size) // else it is nonsense
-}
-
-// check returns an error if the folder has the message no more, also if the
-// connection was not told of that yet.
-func (sec *section) check() error {
-	return sec.b.pool.with(messagesOf(sec.id.Folder, sec.id.UIDValidity), func(l *lease) error {
-		if err := l.noop(); err != nil {
-			return err
-		}
-		there, err := l.holds(sec.id)
-		if err == nil && !there {
-			err = fmt.Errorf("%s: %w", sec.what, mail.ErrNotFound)
-		}
-		return err
-	})
+	// By more than line ends can make, and of a size that is no nonsense.
+	if part != nil && part.Size-end > part.Size/8+1024 && (!isKnown || part.Size <= attr.Size) {
+		return fmt.Errorf("%s: it ends before the server has said: %w", sec.what, errNotGiven)
+	}
+	return nil
 }
 
 // mostParts is into how many a server may cut what it is asked for.
@@ -274,22 +272,18 @@ func (sec *section) conclude(got attempt, gone bool, err error) ([]byte, error) 
 		err = errNotGiven
 	default:
 		sec.b.folder(sec.id.Folder).setAttrs(sec.id.UIDValidity, got.answer)
-		if err = got.err; errors.Is(err, errNotGiven) && !sec.isThere() {
+		if err = got.err; errors.Is(err, errNotGiven) {
 			// Dovecot says NIL, and makes up the rest, of a message that another
 			// client has just expunged, or whose file it does not find just now.
-			err = mail.ErrNotFound
+			if there, looked := sec.b.exists(sec.id, false); !there && looked == nil {
+				err = mail.ErrNotFound
+			}
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sec.what, err)
 	}
 	return got.content, nil
-}
-
-// isThere asks whether the folder has the message; true if nobody knows.
-func (sec *section) isThere() bool {
-	there, err := sec.b.exists(sec.id)
-	return there || err != nil
 }
 
 // choose finds in an answer what was asked for.

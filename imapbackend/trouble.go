@@ -68,12 +68,11 @@ func (f *folder) settleTrouble(id mail.ID, section string, err error) {
 	}
 	t := f.troubles[key]
 	if t == nil {
-		pauses := newBackOff()
-		pauses.InitialInterval, pauses.MaxInterval = firstTrouble, mostTrouble
+		first := firstTrouble
 		if errors.Is(err, errCutOff) {
-			pauses.InitialInterval = firstCutOff // each try costs connections
+			first = firstCutOff // each try costs connections
 		}
-		t = &trouble{pauses: pauses}
+		t = &trouble{pauses: backOff(first, mostTrouble)}
 		if f.troubles == nil {
 			f.troubles = make(map[troubleOf]*trouble)
 		}
