@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -235,16 +234,6 @@ func (p *pool) suspect(late bool) {
 	if !late {
 		atMost = p.b.cfg.Timeout / 3 // since when nothing comes through
 	}
-	var silent []*session
-	for _, s := range p.sessions {
-		if !s.place.moving && s.conn.Line.SilentFor() > atMost {
-			silent = append(silent, s)
-		}
-	}
 	p.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, s := range silent {
-		wg.Go(func() { p.drop(s) })
-	}
-	wg.Wait()
+	p.each(func(s *session) bool { return !s.place.moving && s.conn.Line.SilentFor() > atMost }, p.drop)
 }

@@ -64,7 +64,7 @@ type Config struct {
 //	pool.mu, folder.mu, credentials.mu
 //	Backend.mu
 //	ear.mu, and in package wire Trace.mu
-//	session.doingMu, secrets.mu, structures.mu, Backend.wholeMu, and all else in package wire
+//	session.doingMu, secrets.mu, structures.mu, and all else in package wire
 //
 // Those of the first two rows are queues for the server, and are held while it is
 // asked; so is credentials.mu while a command looks for a password, which nobody waits
@@ -89,10 +89,7 @@ type Backend struct {
 
 	quirks quirks
 
-	wholeMu sync.Mutex // guards what follows
-	whole   []byte     // a section that is read in pieces where quirks.noPartial is true
-	wholeOf section
-
+	whole      atomic.Pointer[whole] // that is read in pieces where quirks.noPartial is true
 	structures *structures
 	store      Store
 	unsaved    chan struct{} // wakes the saver

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -16,7 +17,8 @@ type folder struct {
 	b    *Backend
 	name string
 
-	recalled sync.Once // recall
+	recalled sync.Once    // recall
+	searches atomic.Int32 // that fill the listing
 
 	mu              sync.Mutex                  // guards what follows
 	source          source                      // of uids
@@ -33,7 +35,6 @@ type folder struct {
 	lookAt          time.Time                   // when the next one may be
 	renewals        int                         // how often the server has numbered the messages anew
 	reported        uint32                      // UIDNEXT as reported last; the listing may be older
-	searches        int                         // that fill the listing
 	dirty           bool                        // the listing has to be stored
 	dirtyAttrs      map[uint32]bool             // and these chunks of attributes
 }
@@ -96,7 +97,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 		f.renewals++
 	case f.source == fromStore && !changed:
 		f.source = fromServer
-	case f.source == fromStore && f.searches > 0:
+	case f.source == fromStore && f.searches.Load() > 0:
 		changed = false // it is being looked at already
 	}
 	// It is taken over when the messages have been listed (searchOn): if that

@@ -35,8 +35,8 @@ func (b *Backend) Messages(ctx context.Context, name string) (mail.Listing, erro
 // answer is awaited first, which tells whether there is anything to ask.
 func (f *folder) search(again bool) (changed bool, err error) {
 	if !again {
-		f.countSearches(1)
-		defer f.countSearches(-1)
+		f.searches.Add(1)
+		defer f.searches.Add(-1)
 	}
 	for {
 		outdated := false
@@ -126,12 +126,6 @@ func (f *folder) describeSoon(validity uint32, uids []uint32) {
 		_, _, err := f.describe(validity, uids, true)
 		return nil, err
 	})
-}
-
-func (f *folder) countSearches(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.searches += n
 }
 
 // mostRefreshPause is the longest pause between two refreshes of a folder, and

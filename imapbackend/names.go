@@ -9,6 +9,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"golang.org/x/text/encoding/charmap"
+
 	"imapfs/imapbackend/wire"
 	"imapfs/mail"
 )
@@ -82,11 +84,8 @@ func decodeName(name string) (decoded string, isOdd bool) {
 	}
 	decoded = b.String()
 	if !utf8.ValidString(decoded) {
-		runes := make([]rune, 0, len(decoded))
-		for i := range len(decoded) {
-			runes = append(runes, rune(decoded[i]))
-		}
-		return string(runes), true
+		latin, _ := charmap.ISO8859_1.NewDecoder().String(decoded) // which fails for no byte
+		return latin, true
 	}
 	return decoded, isOdd || strings.ContainsFunc(name, func(r rune) bool { return r > '~' || r < ' ' })
 }

@@ -3,7 +3,6 @@ package imapbackend
 import (
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -97,25 +96,18 @@ func (b *Backend) askEach(folders []*folder) error {
 
 // noop sends NOOP on the connections without IDLE, and waits for the answers.
 func (p *pool) noop() {
-	p.mu.Lock()
-	var silent []*session
-	for _, s := range p.sessions {
-		if s.place.listening == nil && !s.place.moving && time.Since(s.opened) > p.b.cfg.Poll/2 {
+	p.each(func(s *session) bool {
+		silent := s.place.listening == nil && !s.place.moving && time.Since(s.opened) > p.b.cfg.Poll/2
+		if silent {
 			s.place.take(need{}) // so that IDLE does not begin
-			silent = append(silent, s)
 		}
-	}
-	p.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, s := range silent {
-		wg.Go(func() {
-			defer p.release(s, need{})
-			if err := s.noop(); err != nil {
-				p.b.log.Info("a connection is gone", "error", err)
-			}
-		})
-	}
-	wg.Wait()
+		return silent
+	}, func(s *session) {
+		defer p.release(s, need{})
+		if err := s.noop(); err != nil {
+			p.b.log.Info("a connection is gone", "error", err)
+		}
+	})
 }
 
 // unselected returns the folders of which something is known, but which no

@@ -265,6 +265,20 @@ func (p *pool) selectedBy() map[string]*session {
 	return all
 }
 
+// each runs f, all at once, for the sessions for which want holds. want is called with
+// p.mu held.
+func (p *pool) each(want func(*session) bool, f func(*session)) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.sessions {
+		if want(s) {
+			wg.Go(func() { f(s) })
+		}
+	}
+}
+
 // logoutTime is how long LOGOUT may take when the mount ends.
 const logoutTime = 2 * time.Second
 
@@ -272,23 +286,16 @@ const logoutTime = 2 * time.Second
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
-	sessions := p.sessions
-	p.sessions = nil
-	for _, s := range sessions {
-		s.place.endIdle()
-	}
 	p.wake.Broadcast()
 	p.mu.Unlock()
-
-	var wg sync.WaitGroup
-	for _, s := range sessions {
-		wg.Go(func() {
-			defer time.AfterFunc(logoutTime, s.conn.End).Stop()
-			s.client.Logout().Wait()
-			s.close()
-		})
-	}
-	wg.Wait()
+	p.each(func(s *session) bool {
+		s.place.endIdle()
+		return true
+	}, func(s *session) {
+		defer time.AfterFunc(logoutTime, s.conn.End).Stop()
+		s.client.Logout().Wait()
+		s.close()
+	})
 	p.selecting.Wait()
 }
 

@@ -94,11 +94,14 @@ func (l *lease) searchAll() ([]uint32, error) {
 
 // missing tells whether the ranges have fewer messages than the server counts.
 func (l *lease) missing(ranges []wire.Range) bool {
-	var n uint64
+	return size(ranges) < uint64(l.ear.selected().messages)
+}
+
+func size(ranges []wire.Range) (n uint64) {
 	for _, r := range ranges {
 		n += uint64(r.Last-r.First) + 1
 	}
-	return n < uint64(l.ear.selected().messages)
+	return n
 }
 
 // fetchUIDs is searchAll for a server that cannot search.
@@ -117,10 +120,7 @@ func (l *lease) expand(ranges []wire.Range) ([]uint32, error) {
 	const arriving, mostMessages = 10_000, 10_000_000
 	count := max(l.sel.data.messages, l.ear.selected().messages) // more may have come since
 	most := arriving + min(uint64(count), mostMessages)
-	var n uint64
-	for _, r := range ranges {
-		n += uint64(r.Last-r.First) + 1
-	}
+	n := size(ranges)
 	if n > most {
 		return nil, fmt.Errorf("list messages: %d messages, but %d were expected at most: %w", n, most, errMalformed)
 	}

@@ -130,27 +130,30 @@ func (sec *section) isWhole(size int64) bool {
 	return sec.name != "" || err != nil || !isKnown || attr.Size == 0 || size == attr.Size || sec.b.quirks.sizesLie.Load()
 }
 
+// whole is all of a section.
+type whole struct {
+	of      section
+	content []byte
+}
+
 // readWhole is read that asks for all of the section.
 func (sec *section) readWhole(off, n int64, open opener) ([]byte, error) {
-	b := sec.b
-	b.wholeMu.Lock()
-	whole, here := b.whole, b.wholeOf == *sec
-	b.wholeMu.Unlock()
-	if !here {
-		var err error
-		if whole, err = sec.fetchWhole(open); err != nil {
+	w := sec.b.whole.Load()
+	if w == nil || w.of != *sec {
+		content, err := sec.fetchWhole(open)
+		if err != nil {
 			return nil, err
 		}
+		w = &whole{*sec, content}
 	}
-	from := min(off, int64(len(whole)))
-	to := min(from+n, int64(len(whole)))
-	// Whoever reads it in pieces comes for the next one.
-	b.wholeMu.Lock()
-	if b.wholeOf, b.whole = *sec, whole; to == int64(len(whole)) {
-		b.wholeOf, b.whole = section{}, nil
+	from := min(off, int64(len(w.content)))
+	part := w.content[from:min(from+n, int64(len(w.content)))]
+	if from+int64(len(part)) == int64(len(w.content)) {
+		sec.b.whole.Store(nil)
+	} else {
+		sec.b.whole.Store(w) // whoever reads it in pieces comes for the next one
 	}
-	b.wholeMu.Unlock()
-	return whole[from:to], nil
+	return part, nil
 }
 
 // fetchWhole fetches all of the section; a message that does not come, or less of

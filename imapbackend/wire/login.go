@@ -137,7 +137,7 @@ func (c *Conn) Authenticate(client sasl.Client) error {
 	}
 	command, said := "AUTHENTICATE "+mechanism, 0
 	if first != nil && c.caps.Has(imap.CapSASLIR) {
-		command += " " + initialResponse(first)
+		command += " " + cmp.Or(base64.StdEncoding.EncodeToString(first), "=") // RFC 4959
 		said++
 	}
 	answer := func(challenge string) (string, error) {
@@ -153,14 +153,6 @@ func (c *Conn) Authenticate(client sasl.Client) error {
 		return base64.StdEncoding.EncodeToString(answer), err
 	}
 	return c.enter(func() error { return c.exchange([]string{command}, answer) })
-}
-
-// initialResponse has "=" for an empty one, which is right only there.
-func initialResponse(b []byte) string {
-	if len(b) == 0 {
-		return "="
-	}
-	return base64.StdEncoding.EncodeToString(b)
 }
 
 // exchange sends a command, of which each part but the first waits until the

@@ -233,25 +233,7 @@ func (s *scanner) value(depth int) value {
 	case s.err != nil:
 		return value{}
 	case b == '(':
-		if depth == mostNesting {
-			s.unreadable("lists inside one another")
-			return value{}
-		}
-		s.take()
-		v := value{kind: isList}
-		for {
-			s.spaces()
-			b := s.peek()
-			if s.err != nil || isEnd(b) {
-				s.unreadable("a list without an end")
-				return value{}
-			}
-			if b == ')' {
-				s.take()
-				return v
-			}
-			v.list = append(v.list, s.value(depth+1))
-		}
+		return s.listOf(depth)
 	case b == '"':
 		return value{kind: isString, text: s.quoted()}
 	case b == '{' || b == '~':
@@ -277,6 +259,28 @@ func (s *scanner) value(depth int) value {
 		return value{}
 	}
 	return value{kind: isWord, text: text}
+}
+
+func (s *scanner) listOf(depth int) value {
+	if depth == mostNesting {
+		s.unreadable("lists inside one another")
+		return value{}
+	}
+	s.take()
+	v := value{kind: isList}
+	for {
+		s.spaces()
+		b := s.peek()
+		if s.err != nil || isEnd(b) {
+			s.unreadable("a list without an end")
+			return value{}
+		}
+		if b == ')' {
+			s.take()
+			return v
+		}
+		v.list = append(v.list, s.value(depth+1))
+	}
 }
 
 func (s *scanner) atom() string {

@@ -47,20 +47,16 @@ func part(v value, section string, depth int) *mail.Part {
 			more = more[3:]
 		}
 	}
-	var disposition string
-	var dispParams map[string]string
+	var disposition, dispParams value
 	if len(more) > 1 { // behind the MD5
-		switch d := more[1]; {
-		case d.kind == isString:
-			disposition = d.text
-		case d.kind == isList && len(d.list) > 0:
-			disposition = d.list[0].text
-			if len(d.list) > 1 {
-				dispParams = parameters(d.list[1])
-			}
+		if disposition = more[1]; disposition.kind == isList {
+			list := append(disposition.list, value{}, value{})
+			disposition, dispParams = list[0], list[1]
+		} else if disposition.kind != isString {
+			disposition = value{}
 		}
 	}
-	p := mail.NewPart(section, mediaType, parameters(params), disposition, dispParams, id.text, encoding.text, size)
+	p := mail.NewPart(section, mediaType, parameters(params), disposition.text, parameters(dispParams), id.text, encoding.text, size)
 	// Without an encoding text may be as it is; anything else is mostly encoded.
 	isText := strings.HasPrefix(p.Type, "text/") || p.Type == "message/rfc822"
 	p.Unsure = !mail.IsEncoding(encoding.text) && (encoding.text != "" || !isText)

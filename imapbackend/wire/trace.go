@@ -65,42 +65,28 @@ func (c *connTrace) hideSecrets(text string) string {
 	return c.hide(text)
 }
 
+// locked runs f with c.mu held, if there is a trace.
+func (c *connTrace) locked(f func()) {
+	if c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		f()
+	}
+}
+
 // loggedIn says that the login is done.
-func (c *connTrace) loggedIn() {
-	if c == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open = true
-}
+func (c *connTrace) loggedIn() { c.locked(func() { c.open = true }) }
 
-func (c *connTrace) received(p []byte) { c.feed(false, p) }
-func (c *connTrace) sent(p []byte)     { c.feed(true, p) }
-
-func (c *connTrace) feed(out bool, p []byte) {
-	if c == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if out {
-		c.out.feed(p)
-	} else {
-		c.in.feed(p)
-	}
-}
+func (c *connTrace) received(p []byte) { c.locked(func() { c.in.feed(p) }) }
+func (c *connTrace) sent(p []byte)     { c.locked(func() { c.out.feed(p) }) }
 
 func (c *connTrace) close() {
-	if c == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		c.closed = true
-		c.line("--", "closed")
-	}
+	c.locked(func() {
+		if !c.closed {
+			c.closed = true
+			c.line("--", "closed")
+		}
+	})
 }
 
 func (c *connTrace) line(who, text string) {
@@ -212,6 +198,11 @@ func (f *filter) lineEnd() {
 		f.literal, f.begun = n, true
 		return
 	}
+	f.whole()
+}
+
+// whole emits what there is of a line that has come to its end.
+func (f *filter) whole() {
 	all := []rune(mail.Plain(f.shown.String()))
 	if len(all) > longestShown {
 		all = append(all[:longestShown], []rune("...")...)
