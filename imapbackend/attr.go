@@ -25,6 +25,40 @@ const (
 // before anybody needs it.
 const aheadFrom = 16
 
+// attr is what the server has told of a message. Its zero value, nothing, is
+// that of fresh memory: a large folder has 16 bytes for each message, of which
+// most are not touched before somebody asks.
+type attr struct {
+	beyond int64 // RFC822.SIZE + 1; 0: not asked yet
+	date   int64 // INTERNALDATE, seconds since 1970
+}
+
+// newAttr believes no size that cannot be counted on.
+func newAttr(size, date int64) attr { return attr{min(size, 1<<62) + 1, date} }
+
+func (a attr) isKnown() bool { return a.beyond > 0 }
+
+func (a attr) size() int64 { return a.beyond - 1 }
+
+func (a attr) mail() mail.Attr { return mail.Attr{Size: a.size(), Date: time.Unix(a.date, 0)} }
+
+// window guesses how many messages in a row will be asked for: one at first,
+// more for as long as the requests follow each other.
+type window struct {
+	first uint32 // UID of the last batch's first message
+	next  uint32 // the UID after the last batch; 0: it has reached the end
+	size  int
+}
+
+func (w *window) grow(uid uint32, most int) int {
+	if uid == w.next && w.size > 0 {
+		w.size = min(w.size*16, most)
+	} else {
+		w.size = 1
+	}
+	return w.size
+}
+
 // Known returns what is known of a message without waiting; known is false if
 // that is nothing. For who goes through a folder in order, the next messages are
 // asked for in time.
@@ -202,38 +236,4 @@ func (f *folder) setAttrs(validity uint32, m *wire.Message) {
 		f.attrs[i] = newAttr(max(m.Size, 0), date.Unix())
 		f.changedAttr(m.UID)
 	}
-}
-
-// attr is what the server has told of a message. Its zero value, nothing, is
-// that of fresh memory: a large folder has 16 bytes for each message, of which
-// most are not touched before somebody asks.
-type attr struct {
-	beyond int64 // RFC822.SIZE + 1; 0: not asked yet
-	date   int64 // INTERNALDATE, seconds since 1970
-}
-
-// newAttr believes no size that cannot be counted on.
-func newAttr(size, date int64) attr { return attr{min(size, 1<<62) + 1, date} }
-
-func (a attr) isKnown() bool { return a.beyond > 0 }
-
-func (a attr) size() int64 { return a.beyond - 1 }
-
-func (a attr) mail() mail.Attr { return mail.Attr{Size: a.size(), Date: time.Unix(a.date, 0)} }
-
-// window guesses how many messages in a row will be asked for: one at first,
-// more for as long as the requests follow each other.
-type window struct {
-	first uint32 // UID of the last batch's first message
-	next  uint32 // the UID after the last batch; 0: it has reached the end
-	size  int
-}
-
-func (w *window) grow(uid uint32, most int) int {
-	if uid == w.next && w.size > 0 {
-		w.size = min(w.size*16, most)
-	} else {
-		w.size = 1
-	}
-	return w.size
 }

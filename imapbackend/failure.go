@@ -74,31 +74,6 @@ func isTheirs(err error) bool {
 // is asked for.
 var errCutOff = fmt.Errorf("the server breaks off each time: %w", mail.ErrRefused)
 
-// mayGoOn tells whether err is that a connection broke, which another one may not do.
-func (p *pool) mayGoOn(err error) bool {
-	if isBroken(err) && !errors.Is(err, errAway) && p.b.ctx.Err() == nil {
-		if errors.Is(err, errTimeout) {
-			p.suspect(!errors.Is(err, errLost))
-		}
-		return true
-	}
-	return false
-}
-
-// twice is once, but tries again on another connection if the first one breaks.
-// If the second does so too, that is because of what is asked for.
-func (p *pool) twice(n need, f func(*lease) error) error {
-	err := p.onceOpen(n, f)
-	if err == nil || !p.mayGoOn(err) {
-		return err
-	}
-	p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
-	if err = p.onceOpen(n, f); err != nil && p.mayGoOn(err) {
-		return fmt.Errorf("%w (%w)", errCutOff, err)
-	}
-	return err
-}
-
 // isUnreached tells whether err says nothing of what was asked for, but that
 // the server could not be asked.
 func isUnreached(err error) bool {
@@ -168,4 +143,29 @@ func (p *pool) once(n need, f func(*lease) error) error {
 		return serr
 	}
 	return err
+}
+
+// twice is once, but tries again on another connection if the first one breaks.
+// If the second does so too, that is because of what is asked for.
+func (p *pool) twice(n need, f func(*lease) error) error {
+	err := p.onceOpen(n, f)
+	if err == nil || !p.mayGoOn(err) {
+		return err
+	}
+	p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
+	if err = p.onceOpen(n, f); err != nil && p.mayGoOn(err) {
+		return fmt.Errorf("%w (%w)", errCutOff, err)
+	}
+	return err
+}
+
+// mayGoOn tells whether err is that a connection broke, which another one may not do.
+func (p *pool) mayGoOn(err error) bool {
+	if isBroken(err) && !errors.Is(err, errAway) && p.b.ctx.Err() == nil {
+		if errors.Is(err, errTimeout) {
+			p.suspect(!errors.Is(err, errLost))
+		}
+		return true
+	}
+	return false
 }

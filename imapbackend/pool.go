@@ -17,7 +17,7 @@ import (
 type pool struct {
 	b *Backend
 
-	mu        sync.Mutex // guards what follows, and the pool's fields of each session
+	mu        sync.Mutex // guards what follows, and the place of each session
 	wake      *sync.Cond // a session became free, or went
 	sessions  []*session
 	waiting   []*waiter

@@ -15,6 +15,77 @@ import (
 	"imapfs/mail"
 )
 
+// mostLiteral is the largest piece of a message that is taken into memory,
+// 64 MiB. Larger ones are asked for in pieces.
+const mostLiteral = 64 << 20
+
+var errTooLarge = errors.New("the server sends more than it was asked for")
+
+// bulkSize is where a fetch counts as a large transfer, 256 kB.
+const bulkSize = 256 << 10
+
+// Fetch returns n bytes from offset off of a section of a message, fewer at
+// its end, all from off if n is negative. Its name is "" for the whole
+// message, "HEADER", or a part's number (RFC 9051 §6.4.5). The message is not
+// marked as read. Attributes that are not known yet come along with the whole
+// message. Fetch ends when the server has answered or has been silent for
+// Config.Timeout. What the server did not give is not asked for again for a
+// while, which grows.
+func (b *Backend) Fetch(id mail.ID, name string, off, n int64) ([]byte, error) {
+	f := b.folder(id.Folder)
+	sec := section{b: b, id: id, name: name, what: fmt.Sprintf("fetch %s[%s]", id, name)}
+	if err := f.trouble(id, name); err != nil {
+		return nil, fmt.Errorf("%s: %w", sec.what, err)
+	}
+	content, err := sec.read(off, n)
+	if errors.Is(err, mail.ErrNotFound) {
+		b.refreshSoon(id.Folder)
+	}
+	if isTheirs(err) && !errors.Is(err, mail.ErrRefused) {
+		err = fmt.Errorf("%w (%w)", err, mail.ErrRefused)
+	}
+	f.settleTrouble(id, name, err)
+	return content, err
+}
+
+// FetchStarts fetches the first n bytes of each message in l with one command,
+// and hands them to take as they come, in any order. A message that take was
+// not called for has to be fetched by itself. All calls for a folder that
+// overlap go through one connection, behind each other. Where the command fails
+// the messages are divided until it is known which of them are to blame; these
+// are left out for a while, which grows.
+func (b *Backend) FetchStarts(folder string, l mail.Listing, n int64, take func(uid uint32, start []byte)) error {
+	f := b.folder(folder)
+	item := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: n}}
+	options := &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{item}}
+	need := messagesOf(folder, l.UIDValidity)
+	need.ahead = true
+	uids := slices.DeleteFunc(slices.Clone(l.UIDs), func(uid uint32) bool {
+		return f.trouble(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "") != nil
+	})
+	failed, err := f.divide(need, uids, func(lease *lease, uids []uint32, came map[uint32]bool) error {
+		defer lease.content.lock(uids...)()
+		_, err := lease.fetch("fetch messages of "+folder, newAsking(folder, uids, options, "", n), nil, func(m *wire.Message) {
+			sec := section{b: b, id: mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: m.UID}}
+			start, err := sec.choose(m, "", item.Partial)
+			came[m.UID] = true
+			if err == nil && (int64(len(start)) == n || sec.isWhole(int64(len(start)))) {
+				take(m.UID, start) // what is in doubt is asked for by itself
+			}
+		})
+		if err == nil {
+			for _, uid := range uids { // what did not come is asked for by itself
+				came[uid] = true
+			}
+		}
+		return err
+	})
+	for uid, why := range failed {
+		f.settleTrouble(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "", why)
+	}
+	return err
+}
+
 // section is one section of a message (RFC 9051 §6.4.5).
 type section struct {
 	b    *Backend
@@ -363,74 +434,3 @@ func bodySection(section string) (*imap.FetchItemBodySection, error) {
 	}
 	return item, nil
 }
-
-// bulkSize is where a fetch counts as a large transfer, 256 kB.
-const bulkSize = 256 << 10
-
-// Fetch returns n bytes from offset off of a section of a message, fewer at
-// its end, all from off if n is negative. Its name is "" for the whole
-// message, "HEADER", or a part's number (RFC 9051 §6.4.5). The message is not
-// marked as read. Attributes that are not known yet come along with the whole
-// message. Fetch ends when the server has answered or has been silent for
-// Config.Timeout. What the server did not give is not asked for again for a
-// while, which grows.
-func (b *Backend) Fetch(id mail.ID, name string, off, n int64) ([]byte, error) {
-	f := b.folder(id.Folder)
-	sec := section{b: b, id: id, name: name, what: fmt.Sprintf("fetch %s[%s]", id, name)}
-	if err := f.trouble(id, name); err != nil {
-		return nil, fmt.Errorf("%s: %w", sec.what, err)
-	}
-	content, err := sec.read(off, n)
-	if errors.Is(err, mail.ErrNotFound) {
-		b.refreshSoon(id.Folder)
-	}
-	if isTheirs(err) && !errors.Is(err, mail.ErrRefused) {
-		err = fmt.Errorf("%w (%w)", err, mail.ErrRefused)
-	}
-	f.settleTrouble(id, name, err)
-	return content, err
-}
-
-// FetchStarts fetches the first n bytes of each message in l with one command,
-// and hands them to take as they come, in any order. A message that take was
-// not called for has to be fetched by itself. All calls for a folder that
-// overlap go through one connection, behind each other. Where the command fails
-// the messages are divided until it is known which of them are to blame; these
-// are left out for a while, which grows.
-func (b *Backend) FetchStarts(folder string, l mail.Listing, n int64, take func(uid uint32, start []byte)) error {
-	f := b.folder(folder)
-	item := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: n}}
-	options := &imap.FetchOptions{BodySection: []*imap.FetchItemBodySection{item}}
-	need := messagesOf(folder, l.UIDValidity)
-	need.ahead = true
-	uids := slices.DeleteFunc(slices.Clone(l.UIDs), func(uid uint32) bool {
-		return f.trouble(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "") != nil
-	})
-	failed, err := f.divide(need, uids, func(lease *lease, uids []uint32, came map[uint32]bool) error {
-		defer lease.content.lock(uids...)()
-		_, err := lease.fetch("fetch messages of "+folder, newAsking(folder, uids, options, "", n), nil, func(m *wire.Message) {
-			sec := section{b: b, id: mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: m.UID}}
-			start, err := sec.choose(m, "", item.Partial)
-			came[m.UID] = true
-			if err == nil && (int64(len(start)) == n || sec.isWhole(int64(len(start)))) {
-				take(m.UID, start) // what is in doubt is asked for by itself
-			}
-		})
-		if err == nil {
-			for _, uid := range uids { // what did not come is asked for by itself
-				came[uid] = true
-			}
-		}
-		return err
-	})
-	for uid, why := range failed {
-		f.settleTrouble(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "", why)
-	}
-	return err
-}
-
-// mostLiteral is the largest piece of a message that is taken into memory,
-// 64 MiB. Larger ones are asked for in pieces.
-const mostLiteral = 64 << 20
-
-var errTooLarge = errors.New("the server sends more than it was asked for")
