@@ -79,7 +79,7 @@ func (p *pool) goAway() error {
 		p.away.since, p.away.err = time.Now().Add(wait-p.grace), errTimeout
 	}
 	// Whoever waits then looks at the time again.
-	time.AfterFunc(wait, p.wakeAll)
+	time.AfterFunc(wait, func() { p.locked(p.wake.Broadcast) })
 	return nil
 }
 
@@ -88,11 +88,7 @@ func (p *pool) goAway() error {
 // that waits for what the server says to the login.
 func (p *pool) dialFirst(ctx context.Context, patience time.Duration) error {
 	dialed := make(chan error, 1)
-	if !p.b.start(func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		dialed <- p.dial()
-	}) {
+	if !p.b.start(func() { p.locked(func() { dialed <- p.dial() }) }) {
 		return errClosed
 	}
 	var err error
@@ -121,12 +117,6 @@ func (p *pool) dialFirst(ctx context.Context, patience time.Duration) error {
 		p.away.since, p.away.err, p.away.told = time.Now().Add(-p.grace), err, true
 	}
 	return err
-}
-
-func (p *pool) wakeAll() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.wake.Broadcast()
 }
 
 // comeBack tries to connect until that succeeds or the backend closes.

@@ -50,6 +50,7 @@ func (s *session) rest() {
 // the next poll only. It runs in a goroutine of the backend's, which ends with
 // the connection at the latest.
 func (s *session) idle() {
+	p := s.b.pool
 	for again := true; again; {
 		end := s.listen()
 		if end == nil {
@@ -61,7 +62,10 @@ func (s *session) idle() {
 			cmd, err = s.client.Idle() // waits until the server listens
 			return err
 		})
-		s.listens(err)
+		p.locked(func() {
+			s.place.begun(err == nil)
+			p.wake.Broadcast()
+		})
 		listened := err == nil
 		if listened {
 			select {
@@ -70,11 +74,11 @@ func (s *session) idle() {
 			case <-s.client.Closed():
 			case <-time.After(min(s.b.cfg.Poll, mostIdle)):
 			}
-			s.b.pool.mu.Lock()
-			if s.place.listening == end { // not that of a later IDLE
-				s.place.endIdle()
-			}
-			s.b.pool.mu.Unlock()
+			p.locked(func() {
+				if s.place.listening == end { // not that of a later IDLE
+					s.place.endIdle()
+				}
+			})
 			err = s.command("end IDLE", func() error {
 				if err := cmd.Close(); err != nil {
 					return err
@@ -98,15 +102,6 @@ func (s *session) listen() chan struct{} {
 		return nil
 	}
 	return s.place.listen()
-}
-
-// listens notes that the server listens, or does not.
-func (s *session) listens(err error) {
-	p := s.b.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.place.begun(err == nil)
-	p.wake.Broadcast()
 }
 
 // learn draws the lesson from an IDLE.

@@ -45,9 +45,7 @@ func (b *Backend) askForNews() error {
 	b.polling.Lock()
 	defer b.polling.Unlock()
 
-	b.pool.mu.Lock()
-	b.pool.most = max(b.cfg.Connections, 1) // the server may have room again
-	b.pool.mu.Unlock()
+	b.pool.locked(func() { b.pool.most = max(b.cfg.Connections, 1) }) // the server may have room again
 	b.pool.noop()
 
 	statuses := make(map[string]wire.State)

@@ -77,6 +77,13 @@ func newPool(b *Backend) *pool {
 	return p
 }
 
+// locked runs f with p.mu held.
+func (p *pool) locked(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
+
 func (p *pool) acquire(n need) (*lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,10 +155,10 @@ func (p *pool) move(l *lease) {
 
 // unselected notes that a SELECT has failed.
 func (p *pool) unselected(sel *selection) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	sel.failed = true
-	p.wake.Broadcast()
+	p.locked(func() {
+		sel.failed = true
+		p.wake.Broadcast()
+	})
 }
 
 // slowDial is how long a request waits for a further connection. A server that
@@ -173,7 +180,7 @@ func (p *pool) grow() error {
 		p.dialing--
 		return errClosed
 	}
-	defer time.AfterFunc(slowDial, p.wakeAll).Stop()
+	defer time.AfterFunc(slowDial, func() { p.locked(p.wake.Broadcast) }).Stop()
 	for !done && !p.closed {
 		if time.Since(begun) >= slowDial {
 			p.slow = true
@@ -326,8 +333,4 @@ func (p *pool) setback(s *session) {
 }
 
 // useful is told of each session when it has been of use.
-func (p *pool) useful() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.setbacks.Reset()
-}
+func (p *pool) useful() { p.locked(p.setbacks.Reset) }

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setUserTimeout has the kernel end the connection when the other side has not
-// taken in for so long what was sent (tcp(7), TCP_USER_TIMEOUT).
-func setUserTimeout(conn net.Conn, after time.Duration) {
+// noticeLoss has the kernel end the connection when a third of timeout has passed since
+// something was sent that the other side has not taken in (tcp(7), TCP_USER_TIMEOUT).
+func noticeLoss(conn net.Conn, timeout time.Duration) {
 	if raw, err := conn.(*net.TCPConn).SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) {
-			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(after.Milliseconds()))
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, max(int(timeout.Milliseconds()/3), 1))
 		})
 	}
 }

@@ -7,4 +7,4 @@ import (
 	"time"
 )
 
-func setUserTimeout(net.Conn, time.Duration) {}
+func noticeLoss(net.Conn, time.Duration) {}
