@@ -25,7 +25,7 @@ type ear struct {
 	gathering []*gathered
 	deleting  bool           // EXPUNGE is being sent from here
 	expunged  int            // messages since then
-	parted    *imap.Error    // what the server has said behind BYE
+	bye       string         // what the server has said with it
 	odd       map[string]int // answers that cannot be read, by kind
 }
 
@@ -111,42 +111,43 @@ func (e *ear) expunging() (end func() int) {
 	}
 }
 
-func (e *ear) Code(code imap.ResponseCode, args string) {
-	number := func() uint32 {
-		n, _ := strconv.ParseUint(args, 10, 32) // 0 is what is not told
-		return uint32(n)
+func (e *ear) Said(status wire.Status) {
+	if status.IsAlert() {
+		e.s.b.alert(status.Text)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	switch status.Type {
+	case imap.StatusResponseTypeOK:
+		e.mailbox.set(status.Code, status.Args)
+	case imap.StatusResponseTypeBye:
+		e.bye = plain(e.s.b.secrets.hide(status.Text))
+		if e.s.b.ctx.Err() == nil { // else it says so to our LOGOUT
+			e.s.b.log.Info("the server ends a connection", "says", e.bye)
+		}
+	}
+}
+
+// set takes in what a response code says.
+func (m *mailbox) set(code imap.ResponseCode, args string) {
+	number, _ := strconv.ParseUint(args, 10, 32) // 0 is what is not told
 	switch code {
 	case "UIDVALIDITY":
-		e.mailbox.validity = number()
+		m.validity = uint32(number)
 	case "UIDNEXT":
-		e.mailbox.uidNext = number()
+		m.uidNext = uint32(number)
 	case "READ-ONLY":
-		e.mailbox.readOnly = true
+		m.readOnly = true
 	case "PERMANENTFLAGS":
-		e.mailbox.permanent = strings.Fields(strings.ToLower(strings.Trim(args, "()")))
+		m.permanent = strings.Fields(strings.ToLower(strings.Trim(args, "()")))
 	}
 }
 
-func (e *ear) Alert(text string) { e.s.b.alert(text) }
-
-func (e *ear) Bye(err *imap.Error) {
+// farewell returns what the server has said with BYE, "" if nothing.
+func (e *ear) farewell() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.parted = err
-	if e.s.b.ctx.Err() != nil {
-		return // it says so to our LOGOUT
-	}
-	e.s.b.log.Info("the server ends a connection", "says", plain(e.s.b.secrets.hide(err.Text)))
-}
-
-// farewell returns the BYE of the server, nil if there was none.
-func (e *ear) farewell() *imap.Error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.parted
+	return e.bye
 }
 
 // gathered is what the server has said while somebody has listened.

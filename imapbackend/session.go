@@ -185,8 +185,8 @@ func (s *session) settle(what string, err error) error {
 		err = errBroken
 	default:
 		err = errBroken
-		if bye := s.ear.farewell(); bye != nil {
-			err = fmt.Errorf("%w (it says: %s)", errBroken, plain(s.b.secrets.hide(bye.Text)))
+		if bye := s.ear.farewell(); bye != "" {
+			err = fmt.Errorf("%w (it says: %s)", errBroken, bye)
 		}
 	}
 	s.b.pool.drop(s)

@@ -18,14 +18,12 @@ import (
 // reads. Before the end of a command is told to whoever waits for it, all that
 // came before it has been handed over. No method may wait for another answer.
 type Handler interface {
-	Exists(n uint32)                          // so many messages are in the selected mailbox
-	Expunged()                                // one is not any more
-	Sent(tag, command string)                 // one is about to go out: its verb, "UID FETCH" for one
-	Ended(tag, command string)                // and has come to its end
-	Code(code imap.ResponseCode, args string) // of an OK
-	Alert(text string)                        // the user is to see it (RFC 9051 §7.1)
-	Bye(err *imap.Error)                      // the server is about to close the connection
-	Data(data any)                            // a Mailbox, State, Namespaces or Found
+	Exists(n uint32)           // so many messages are in the selected mailbox
+	Expunged()                 // one is not any more
+	Sent(tag, command string)  // one is about to go out: its verb, "UID FETCH" for one
+	Ended(tag, command string) // and has come to its end
+	Said(Status)               // OK, NO, BAD, or BYE, behind which the connection ends
+	Data(data any)             // a Mailbox, State, Namespaces or Found
 	Message(Message)
 	// MostContent is how much content an answer for one message may have, in
 	// bytes.
@@ -210,18 +208,10 @@ func plainText(text string) string {
 
 // heard tells of a status response.
 func (a *answers) heard(status Status) {
-	if status.isAlert() {
-		a.h.Alert(status.Text)
-	}
-	switch status.Type {
-	case imap.StatusResponseTypeBye:
+	if status.Type == imap.StatusResponseTypeBye {
 		time.AfterFunc(lastWords, a.c.End)
-		a.h.Bye(&imap.Error{Type: status.Type, Code: status.Code, Text: status.Text})
-	case imap.StatusResponseTypeOK:
-		if status.Code != "" {
-			a.h.Code(status.Code, status.Args)
-		}
 	}
+	a.h.Said(status)
 }
 
 // untagged reads what is behind "*". What nobody needs is not looked at: FLAGS,

@@ -35,11 +35,17 @@ func (r *recorder) Exists(n uint32)      { r.exists = append(r.exists, n) }
 func (r *recorder) Expunged()            { r.expunged++ }
 func (r *recorder) Sent(string, string)  {}
 func (r *recorder) Ended(string, string) {}
-func (r *recorder) Code(code imap.ResponseCode, args string) {
-	r.codes = append(r.codes, fmt.Sprint(code, " ", args))
+func (r *recorder) Said(s Status) {
+	if s.IsAlert() {
+		r.alert = s.Text
+	}
+	switch {
+	case s.Type == imap.StatusResponseTypeBye:
+		r.bye = s.Text
+	case s.Type == imap.StatusResponseTypeOK && s.Code != "":
+		r.codes = append(r.codes, fmt.Sprint(s.Code, " ", s.Args))
+	}
 }
-func (r *recorder) Alert(text string)   { r.alert = text }
-func (r *recorder) Bye(err *imap.Error) { r.bye = err.Text }
 func (r *recorder) Data(data any) {
 	switch data := data.(type) {
 	case Mailbox:

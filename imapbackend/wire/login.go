@@ -84,7 +84,7 @@ func (c *Conn) untagged(status Status) {
 	if status.Code == codeCapability {
 		c.caps = capabilities(status.Args)
 	}
-	if status.isAlert() && c.alert != nil {
+	if status.IsAlert() && c.alert != nil {
 		c.alert(status.Text)
 	}
 }

@@ -48,4 +48,5 @@ func (s Status) Err() error {
 	return &imap.Error{Type: s.Type, Code: s.Code, Text: s.Text}
 }
 
-func (s Status) isAlert() bool { return s.Code == imap.ResponseCodeAlert }
+// IsAlert tells whether the user is to see it.
+func (s Status) IsAlert() bool { return s.Code == imap.ResponseCodeAlert }
