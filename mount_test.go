@@ -2,49 +2,86 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 
-	"imapfs/internal/dovecot"
-	"imapfs/mail"
+	"imapfs/internal/harness"
 )
 
+// These tests are the contract in short: what the README promises. All others
+// that mount are in mounttests.
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// TestFirstSession types what the README shows first, and sees what it shows. In
+// which order names come, and how ls arranges them, is not compared.
+func TestFirstSession(t *testing.T) {
+	harness.Need(t, "bash")
+	readme := string(harness.Read(t, "README.md"))
+	_, session, _ := strings.Cut(readme, "```\n$ ")
+	session, _, _ = strings.Cut(session, "```\n")
+	home, bin := t.TempDir(), t.TempDir()
+	if err := os.Symlink(harness.Self(t), filepath.Join(bin, "imapfs")); err != nil {
+		t.Fatal(err)
+	}
+	defer harness.Unmount(t, filepath.Join(home, "mail"))
+	commands := 0
+	for step := range strings.SplitSeq(session, "\n$ ") {
+		command, want, _ := strings.Cut(step, "\n")
+		cmd := exec.Command("bash", "-c", command)
+		cmd.Env = append(os.Environ(), "HOME="+home, "PATH="+bin+":"+os.Getenv("PATH"), "LC_ALL=C.UTF-8")
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, &out)
+		}
+		if got, want := harness.Shown(out.String()), harness.Shown(strings.ReplaceAll(want, "/home/ines", home)); !slices.Equal(got, want) {
+			t.Errorf("%s shows\n%q\nand the README\n%q", command, got, want)
+		}
+		commands++
+	}
+	if commands < 6 {
+		t.Errorf("only %d commands", commands)
+	}
+	if _, err := os.Lstat(filepath.Join(home, "mail/INBOX/14")); err == nil {
+		t.Error("message 14 is there still")
+	}
+}
+
 func TestTreeIsTheServers(t *testing.T) {
-	forEachServer(t, func(t *testing.T, a account) {
-		mnt := mount(t, a)
-		c := a.client(t)
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		mnt := harness.Mount(t, a)
+		c := a.Client(t)
 		n := 0
-		list := folders(t, c)
+		list := harness.Folders(t, c)
 		for _, l := range list {
-			if !selectable(l) {
+			if !harness.Selectable(l) {
 				continue
 			}
-			dir := folderPath(mnt, list, l)
+			dir := harness.FolderPath(mnt, list, l)
 			var uids []string
-			for _, name := range names(t, dir) {
+			for _, name := range harness.Names(t, dir) {
 				if _, err := strconv.Atoi(name); err == nil {
 					uids = append(uids, name)
 				}
 			}
 			var want []string
-			for _, m := range messages(t, c, l.Mailbox) {
-				want = append(want, fmt.Sprint(m.uid))
+			for _, m := range harness.Messages(t, c, l.Mailbox) {
+				want = append(want, fmt.Sprint(m.UID))
 			}
 			sort.Strings(uids)
 			sort.Strings(want)
@@ -59,57 +96,23 @@ func TestTreeIsTheServers(t *testing.T) {
 	})
 }
 
-// folderPath is where a mailbox of the sample is shown. A child of digits only
-// could be taken for a message where its parent holds some.
-func folderPath(mnt string, all []*imap.ListData, l *imap.ListData) string {
-	path, parent := mnt, ""
-	for _, c := range strings.Split(l.Mailbox, string(l.Delim)) {
-		above := slices.IndexFunc(all, func(l *imap.ListData) bool { return l.Mailbox == parent })
-		parent = strings.TrimPrefix(parent+string(l.Delim)+c, string(l.Delim))
-		if above >= 0 && selectable(all[above]) && strings.Trim(c, "0123456789") == "" {
-			c += ".folder"
-		}
-		if c == ".." {
-			c = "%2E%2E"
-		}
-		path = filepath.Join(path, c)
-	}
-	return path
-}
-
-// eachMessage calls f for each message directory of the mount, with what the
-// server holds.
-func eachMessage(t *testing.T, a account, mnt string, f func(dir string, m held)) {
-	t.Helper()
-	c := a.client(t)
-	list := folders(t, c)
-	for _, l := range list {
-		if !selectable(l) {
-			continue
-		}
-		for _, m := range messages(t, c, l.Mailbox) {
-			f(filepath.Join(folderPath(mnt, list, l), fmt.Sprint(m.uid)), m)
-		}
-	}
-}
-
 func TestMessageDirectory(t *testing.T) {
-	forEachServer(t, func(t *testing.T, a account) {
-		mnt := mount(t, a)
-		eachMessage(t, a, mnt, func(dir string, m held) {
-			if a.changesNames {
-				read(t, dir, "body.txt")
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		mnt := harness.Mount(t, a)
+		harness.EachMessage(t, a, mnt, func(dir string, m harness.Held) {
+			if a.ChangesNames {
+				harness.Read(t, dir, "body.txt")
 			}
-			if got, want := names(t, dir), []string{"attachments", "body.txt", "headers.txt"}; !slices.Equal(got, want) {
+			if got, want := harness.Names(t, dir), []string{"attachments", "body.txt", "headers.txt"}; !slices.Equal(got, want) {
 				t.Errorf("%s lists %q, want %q", dir, got, want)
 			}
-			sameFiles(t, dir, m.raw)
+			harness.SameFiles(t, dir, m.Raw)
 			info, err := os.Stat(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !info.ModTime().Equal(m.date) {
-				t.Errorf("%s is dated %v, INTERNALDATE is %v", dir, info.ModTime(), m.date)
+			if !info.ModTime().Equal(m.Date) {
+				t.Errorf("%s is dated %v, INTERNALDATE is %v", dir, info.ModTime(), m.Date)
 			}
 			if info.Mode() != fs.ModeDir|0o700 {
 				t.Errorf("%s has mode %v", dir, info.Mode())
@@ -118,215 +121,60 @@ func TestMessageDirectory(t *testing.T) {
 	})
 }
 
-// sameFiles compares a message's directory with what the raw message makes:
-// the same whether the mount fetched it whole or by parts.
-func sameFiles(t *testing.T, dir string, raw []byte) {
-	t.Helper()
-	root := mail.Parse(raw)
-	parts := root.Text()
-	bodies := make([][]byte, len(parts))
-	for i, p := range parts {
-		bodies[i], _ = root.Bytes(raw, p.Section)
-	}
-	want := map[string][]byte{
-		"message.eml": raw,
-		"headers.txt": mail.HeadersText(mail.SplitHeader(raw)),
-		"body.txt":    mail.BodyText(parts, bodies),
-	}
-	if p := root.HTML(); p != nil {
-		body, _ := root.Bytes(raw, p.Section)
-		want["body.html"] = mail.HTMLFile(p, body)
-	} else if _, err := os.Stat(filepath.Join(dir, "body.html")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s/body.html without an HTML part: %v", dir, err)
-	}
-	var attachments []string
-	for _, a := range root.Attachments() {
-		body, _ := root.Bytes(raw, a.Part.Section)
-		d := mail.NewDecoder(a.Part.Encoding)
-		want["attachments/"+a.Name] = d.Decode(nil, body, true)
-		attachments = append(attachments, a.Name)
-	}
-	got := names(t, filepath.Join(dir, "attachments"))
-	sort.Strings(attachments)
-	sort.Strings(got)
-	if !slices.Equal(got, attachments) {
-		t.Errorf("%s/attachments lists %q, want %q", dir, got, attachments)
-		return
-	}
-	for name, content := range want {
-		if got := read(t, dir, name); !bytes.Equal(got, content) {
-			t.Errorf("%s/%s has %d bytes, want %d, or others", dir, name, len(got), len(content))
-		}
-	}
-}
-
-// TestSizeIsExactOnceOpen opens each file of a mount that has loaded nothing:
-// fstat after open tells how many bytes can be read.
-func TestSizeIsExactOnceOpen(t *testing.T) {
-	forEachServer(t, func(t *testing.T, a account) {
-		mnt := mount(t, a, "--show", "raw,html")
-		n := 0
-		err := filepath.WalkDir(mnt, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			n++
-			f, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			info, err := f.Stat()
-			if err != nil {
-				return err
-			}
-			b, err := io.ReadAll(f)
-			if err != nil {
-				return err
-			}
-			if int64(len(b)) != info.Size() {
-				t.Errorf("%s: fstat says %d bytes, read gives %d", path, info.Size(), len(b))
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n < 100 {
-			t.Errorf("only %d files", n)
-		}
-	})
-}
-
 // TestToolsSeeTheSameBytes reads the whole tree with several programs, each on
 // a mount that has loaded nothing yet.
 func TestToolsSeeTheSameBytes(t *testing.T) {
-	forEachServer(t, func(t *testing.T, a account) { toolsAgree(t, a, 30) })
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) { harness.ToolsAgree(t, a, 30) })
 }
 
-func toolsAgree(t *testing.T, a account, atLeast int) {
-	t.Helper()
-	// What Courier calls an attachment depends on whether the message was read.
-	settled := func(all map[string]string) map[string]string {
-		maps.DeleteFunc(all, func(path, _ string) bool {
-			return a.changesNames && (strings.HasSuffix(path, "boot.ini") || strings.HasSuffix(path, "ffner.txt"))
-		})
-		return all
-	}
-	want := settled(hashes(t, mount(t, a)))
-	if len(want) < 2*atLeast {
-		t.Fatalf("only %d files", len(want))
-	}
-	compare := func(t *testing.T, got map[string]string) {
-		t.Helper()
-		if settled(got); len(got) != len(want) {
-			t.Errorf("%d files, want %d", len(got), len(want))
-		}
-		for path, sum := range want {
-			if got[path] != sum {
-				t.Errorf("%s differs", path)
-			}
-		}
-	}
-	t.Run("cp", func(t *testing.T) {
-		need(t, "cp")
-		dir := t.TempDir()
-		run(t, "cp", "-r", mount(t, a)+"/.", dir)
-		compare(t, hashes(t, dir))
-	})
-	t.Run("tar", func(t *testing.T) {
-		need(t, "tar")
-		dir := t.TempDir()
-		file := filepath.Join(t.TempDir(), "mail.tar")
-		run(t, "tar", "-C", mount(t, a), "-cf", file, ".")
-		run(t, "tar", "-C", dir, "-xf", file)
-		compare(t, hashes(t, dir))
-	})
-	t.Run("rsync", func(t *testing.T) {
-		need(t, "rsync")
-		dir := t.TempDir()
-		run(t, "rsync", "-a", mount(t, a)+"/", dir)
-		compare(t, hashes(t, dir))
-	})
-	t.Run("wc and find", func(t *testing.T) {
-		need(t, "find", "wc", "sh")
-		mnt := mount(t, a)
-		var total int64
-		filepath.WalkDir(mnt, func(path string, d fs.DirEntry, err error) error { return err })
-		for path := range want {
-			total += int64(len(read(t, mnt, path)))
-		}
-		out := run(t, "sh", "-c", `find "$1" -type f -print0 | xargs -0 cat | wc -c`, "sh", mount(t, a))
-		if strings.TrimSpace(out) != fmt.Sprint(total) && !a.changesNames {
-			t.Errorf("wc counts %s bytes, want %d", out, total)
-		}
-	})
-	t.Run("grep", func(t *testing.T) {
-		need(t, "grep")
-		out := run(t, "grep", "-r", "-c", "", mount(t, a))
-		if n := strings.Count(out, "\n"); n != len(want) && !a.changesNames {
-			t.Errorf("grep -r reads %d files, want %d", n, len(want))
-		}
-	})
-	t.Run("mmap", func(t *testing.T) {
-		need(t, "python3")
-		out := run(t, "python3", "-c", `
-import hashlib, mmap, os, sys
-top = sys.argv[1]
-for d, _, files in os.walk(top):
-    for name in files:
-        path = os.path.join(d, name)
-        with open(path, "rb") as f:
-            size = os.fstat(f.fileno()).st_size
-            data = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[:] if size else b""
-        sys.stdout.buffer.write(hashlib.sha256(data).hexdigest().encode() + b" " + os.fsencode(os.path.relpath(path, top)) + b"\0")
-`, mount(t, a))
-		got := make(map[string]string)
-		for line := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
-			sum, path, _ := strings.Cut(line, " ")
-			got[path] = sum
-		}
-		compare(t, got)
-	})
-}
+func TestLargeAttachment(t *testing.T) {
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		raw, attachment := harness.BigMessage(25 << 20)
+		uid := harness.Deliver(t, a.Client(t), "INBOX", raw, time.Now())
+		p := harness.NewProxy(t, a)
+		mnt := harness.Mount(t, p.Account)
+		dir := filepath.Join(mnt, "INBOX", fmt.Sprint(uid))
 
-// hashes returns the SHA-256 of each file below dir.
-func hashes(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	sums := make(map[string]string)
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+		start := p.FromServer.Load()
+		if got := string(harness.Read(t, dir, "body.txt")); got != "See the film.\n" {
+			t.Errorf("body %q", got)
 		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
+		if n := p.FromServer.Load() - start; n >= 200_000 {
+			t.Errorf("reading the body took %d bytes from the server, want less than 200,000", n)
 		}
-		rel, err := filepath.Rel(dir, path)
-		sums[rel] = fmt.Sprintf("%x", sha256.Sum256(b))
-		return err
+
+		start = p.FromServer.Load()
+		out := harness.Run(t, "head", "-c", "100", filepath.Join(dir, "attachments", "film.mp4"))
+		if !bytes.Equal([]byte(out), attachment[:100]) {
+			t.Error("the first 100 bytes differ")
+		}
+		if n := p.FromServer.Load() - start; n >= 5<<20 {
+			t.Errorf("the first 100 bytes took %d from the server", n)
+		}
+		if got := harness.Read(t, dir, "attachments", "film.mp4"); !bytes.Equal(got, attachment) {
+			t.Errorf("the attachment has %d bytes that differ", len(got))
+		}
+		if got := harness.Read(t, dir, "message.eml"); !bytes.Equal(got, raw) {
+			t.Errorf("message.eml has %d bytes that differ", len(got))
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sums
 }
 
 func TestReadingSetsNoFlag(t *testing.T) {
-	forEachServer(t, func(t *testing.T, a account) {
-		c := a.client(t)
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
 		before := make(map[string][]imap.Flag)
 		record := func(into map[string][]imap.Flag) {
-			for _, l := range folders(t, c) {
-				if selectable(l) {
-					for _, m := range messages(t, c, l.Mailbox) {
-						into[fmt.Sprint(l.Mailbox, "/", m.uid)] = m.flags
+			for _, l := range harness.Folders(t, c) {
+				if harness.Selectable(l) {
+					for _, m := range harness.Messages(t, c, l.Mailbox) {
+						into[fmt.Sprint(l.Mailbox, "/", m.UID)] = m.Flags
 					}
 				}
 			}
 		}
 		record(before)
-		hashes(t, mount(t, a, "--show", "raw,html"))
+		harness.Hashes(t, harness.Mount(t, a, "--show", "raw,html"))
 		after := make(map[string][]imap.Flag)
 		record(after)
 		for id, flags := range before {
@@ -340,138 +188,206 @@ func TestReadingSetsNoFlag(t *testing.T) {
 	})
 }
 
-// bigMessage has a short text and an attachment of n bytes.
-func bigMessage(n int) (raw, attachment []byte) {
-	attachment = make([]byte, n)
-	for i := range attachment {
-		attachment[i] = byte(i * i >> 7)
+func TestDeleteOneMessage(t *testing.T) {
+	ways := map[string]func(t *testing.T, dir string){
+		"rm -r": func(t *testing.T, dir string) { harness.Run(t, "rm", "-r", dir) },
+		"rmdir": func(t *testing.T, dir string) { harness.Run(t, "rmdir", dir) },
+		"RemoveAll": func(t *testing.T, dir string) {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"unlink, rmdir": func(t *testing.T, dir string) {
+			harness.Run(t, "rm", filepath.Join(dir, "body.txt"), filepath.Join(dir, "headers.txt"))
+			harness.Run(t, "rmdir", filepath.Join(dir, "attachments"), dir)
+		},
 	}
-	var b bytes.Buffer
-	b.WriteString("Subject: big\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
-		"--b\r\nContent-Type: text/plain\r\n\r\nSee the film.\r\n" +
-		"--b\r\nContent-Type: video/mp4; name=film.mp4\r\nContent-Transfer-Encoding: base64\r\n\r\n")
-	text := base64.StdEncoding.EncodeToString(attachment)
-	for len(text) > 76 {
-		b.WriteString(text[:76] + "\r\n")
-		text = text[76:]
-	}
-	b.WriteString(text + "\r\n--b--\r\n")
-	return b.Bytes(), attachment
-}
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
+		uid := harness.Deliver(t, c, "INBOX", []byte("Subject: to go\r\n\r\nBye.\r\n"), time.Now())
+		marked := harness.Deliver(t, c, "INBOX", []byte("Subject: marked by another client\r\n\r\nStay.\r\n"), time.Now())
+		if _, err := c.Select("INBOX", nil).Wait(); err != nil {
+			t.Fatal(err)
+		}
+		harness.Mark(t, c, marked)
+		for name, way := range ways {
+			t.Run(name, func(t *testing.T) {
+				if uid == 0 {
+					uid = harness.Deliver(t, a.Client(t), "INBOX", []byte("Subject: to go\r\n\r\nBye.\r\n"), time.Now())
+				}
+				before := harness.Messages(t, a.Client(t), "INBOX")
+				p := harness.NewProxy(t, a)
+				mnt := harness.Mount(t, p.Account)
+				dir := filepath.Join(mnt, "INBOX", fmt.Sprint(uid))
+				harness.Names(t, filepath.Join(mnt, "INBOX"))
+				way(t, dir)
 
-func TestLargeAttachment(t *testing.T) {
-	forEachServer(t, func(t *testing.T, a account) {
-		raw, attachment := bigMessage(25 << 20)
-		uid := deliver(t, a.client(t), "INBOX", raw, time.Now())
-		p := newProxy(t, a)
-		mnt := mount(t, p.account)
-		dir := filepath.Join(mnt, "INBOX", fmt.Sprint(uid))
-
-		start := p.fromServer.Load()
-		if got := string(read(t, dir, "body.txt")); got != "See the film.\n" {
-			t.Errorf("body %q", got)
-		}
-		if n := p.fromServer.Load() - start; n >= 200_000 {
-			t.Errorf("reading the body took %d bytes from the server, want less than 200,000", n)
-		}
-
-		start = p.fromServer.Load()
-		out := run(t, "head", "-c", "100", filepath.Join(dir, "attachments", "film.mp4"))
-		if !bytes.Equal([]byte(out), attachment[:100]) {
-			t.Error("the first 100 bytes differ")
-		}
-		if n := p.fromServer.Load() - start; n >= 5<<20 {
-			t.Errorf("the first 100 bytes took %d from the server", n)
-		}
-		if got := read(t, dir, "attachments", "film.mp4"); !bytes.Equal(got, attachment) {
-			t.Errorf("the attachment has %d bytes that differ", len(got))
-		}
-		if got := read(t, dir, "message.eml"); !bytes.Equal(got, raw) {
-			t.Errorf("message.eml has %d bytes that differ", len(got))
+				var want []imap.UID
+				for _, m := range before {
+					if m.UID != uid {
+						want = append(want, m.UID)
+					}
+				}
+				var left []imap.UID
+				for _, m := range harness.Messages(t, a.Client(t), "INBOX") {
+					left = append(left, m.UID)
+				}
+				if !slices.Equal(left, want) {
+					t.Errorf("the server has %v, want %v", left, want)
+				}
+				if got, want := p.Sent("STORE"), []string{fmt.Sprintf(`UID STORE %d +FLAGS.SILENT (\Deleted)`, uid)}; !slices.Equal(got, want) {
+					t.Errorf("sent %q, want %q", got, want)
+				}
+				if got, want := p.Sent("EXPUNGE"), []string{fmt.Sprintf(`UID EXPUNGE %d`, uid)}; !slices.Equal(got, want) {
+					t.Errorf("sent %q, want %q", got, want)
+				}
+				if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("the name is still there: %v", err)
+				}
+				if slices.Contains(harness.Names(t, filepath.Join(mnt, "INBOX")), fmt.Sprint(uid)) {
+					t.Error("the message is still listed")
+				}
+				uid = 0
+			})
 		}
 	})
 }
 
-// raceSample is the step through the corpus under the race detector, which makes
-// everything several times slower: every tenth message in the order of their
-// paths, so as many of each of its five groups as fits its size. Races are
-// between goroutines that serve many messages, not within the bytes of one.
-const raceSample = 10
-
-// corpus returns real mail: the SpamAssassin public corpus, which
-// testdata/fetch-corpus puts into testdata/corpus, or a sample of it under the
-// race detector.
-func corpus(t *testing.T) [][]byte {
-	t.Helper()
-	dir := os.Getenv("IMAPFS_CORPUS")
-	if dir == "" {
-		dir = filepath.Join("testdata", "corpus")
-	}
-	var files []string
-	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".txt") {
-			files = append(files, path)
+// TestNewsByIdle never polls: only IDLE can tell.
+func TestNewsByIdle(t *testing.T) {
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
+		inUse := a.Mailbox("In use")
+		if err := c.Create(inUse, nil).Wait(); err != nil {
+			t.Fatal(err)
 		}
-		return nil
+		mnt := harness.Mount(t, a, "--poll", "24h")
+		inbox := filepath.Join(mnt, "INBOX")
+		harness.Names(t, inbox)
+		for range 2 {
+			harness.SeesAnother(t, c, inUse, filepath.Join(a.Top(mnt), "In use"))
+			harness.SeesAnother(t, c, "INBOX", inbox)
+		}
 	})
-	if len(files) == 0 {
-		t.Skip("no corpus; get it with testdata/fetch-corpus")
-	}
-	sort.Strings(files)
-	step := 1
-	if raceDetector() {
-		step = raceSample
-	}
-	var all [][]byte
-	for i := 0; i < len(files); i += step {
-		all = append(all, read(t, files[i]))
-	}
-	return all
 }
 
-// TestCorpus shows 6,046 real messages through Dovecot, byte for byte, to every
-// tool, within the memory that was promised.
-func TestCorpus(t *testing.T) {
-	all := corpus(t)
-	s := dovecot.Start(t, dovecot.Options{Extra: dovecot.Compress})
-	s.Deliver(t, all...)
-	a := serverAccount(s)
+func TestRemountFetchesOnlyWhatIsNew(t *testing.T) {
+	_, p := harness.Inbox(t, 100)
+	r := harness.NewRemounter(t, p.Account)
+	first := r.Mount(t)
+	harness.Tree(t, r.Dir) // loads
+	before := harness.Tree(t, r.Dir)
+	first.Unmount(t)
 
-	mnt, p := mountProcess(t, a, "--cache-size", "64M")
-	list := names(t, filepath.Join(mnt, "INBOX"))
-	if len(list) != len(all) {
-		t.Fatalf("%d messages are listed, want %d", len(list), len(all))
+	p.Forget()
+	second := r.Mount(t)
+	harness.SameTree(t, "after a remount", harness.Tree(t, r.Dir), before)
+	if got := p.Sent("FETCH"); len(got) > 0 {
+		t.Errorf("nothing has changed, but asked for: %s", got)
 	}
-	for _, m := range messages(t, a.client(t), "INBOX") {
-		sameFiles(t, filepath.Join(mnt, "INBOX", fmt.Sprint(m.uid)), m.raw)
+	if got := p.Sent("SEARCH"); len(got) > 0 {
+		t.Errorf("nothing has changed, but searched: %s", got)
 	}
-	hashes(t, mnt)
-	peak := peakMemory(t, p.cmd.Process.Pid)
-	t.Logf("peak memory %d MB", peak>>20)
-	if peak > (64+100)<<20 && !raceDetector() {
-		t.Errorf("peak memory %d MB, want at most 64 + 100", peak>>20)
+	second.Unmount(t)
+
+	c := p.Client(t)
+	harness.Deliver(t, c, "INBOX", harness.OneLetter(1001), time.Now())
+	harness.Deliver(t, c, "INBOX", harness.OneLetter(1002), time.Now())
+	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
 	}
-	toolsAgree(t, a, len(all))
+	harness.Expunge(t, c, 7)
+	p.Forget()
+	third := r.Mount(t)
+	now := harness.Tree(t, r.Dir)
+	if strings.Contains(now, "/7/") || !strings.Contains(now, "/103/body.txt") {
+		t.Errorf("7 is there, or 103 is not: %s", harness.Names(t, filepath.Join(r.Dir, "INBOX")))
+	}
+	uids, _ := p.Content(t)
+	if fmt.Sprint(uids) != "[102 103]" && fmt.Sprint(uids) != "[103 102]" {
+		t.Errorf("content of %v was asked for, want that of 102 and 103", uids)
+	}
+	third.Unmount(t)
 }
 
-// raceDetector tells whether it is on: it multiplies memory.
-func raceDetector() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+func TestOfflineMount(t *testing.T) {
+	s, p := harness.Inbox(t, 20)
+	r := harness.NewRemounter(t, p.Account)
+	first := r.Mount(t)
+	want := harness.Run(t, "grep", "-r", "^end of", r.Dir)
+	uncached := filepath.Join(r.Dir, "INBOX/21/attachments/large.pdf")
+	if _, err := os.Stat(uncached); err != nil {
+		t.Fatal(err)
+	}
+	first.Unmount(t)
+	s.Kill()
+
+	second := r.Mount(t)
+	if got := harness.Run(t, "grep", "-r", "--exclude=large.pdf", "^end of", r.Dir); got != want {
+		t.Errorf("grep finds\n%s\nwant\n%s", got, want)
+	}
+	_ = uncached
+	if err := os.RemoveAll(filepath.Join(r.Dir, "INBOX/3")); err == nil {
+		t.Error("deleted while the server is away")
+	}
+	if got := string(harness.Read(t, r.Dir, "INBOX/3/body.txt")); !strings.HasSuffix(got, "end of 3\n") {
+		t.Errorf("got %q", got)
+	}
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the mount heals", func() bool { return os.RemoveAll(filepath.Join(r.Dir, "INBOX/3")) == nil })
+	second.Unmount(t)
 }
 
-// peakMemory returns the largest resident size of a process so far, in bytes.
-func peakMemory(t *testing.T, pid int) int64 {
-	t.Helper()
-	for line := range strings.Lines(string(read(t, fmt.Sprintf("/proc/%d/status", pid)))) {
-		if f := strings.Fields(line); f[0] == "VmHWM:" {
-			kb, err := strconv.ParseInt(f[1], 10, 64)
+func TestEnds(t *testing.T) {
+	ends := map[string]func(t *testing.T, dir string, p *harness.Process){
+		"SIGTERM": func(_ *testing.T, _ string, p *harness.Process) { p.Cmd.Process.Signal(syscall.SIGTERM) },
+		"SIGHUP":  func(_ *testing.T, _ string, p *harness.Process) { p.Cmd.Process.Signal(syscall.SIGHUP) },
+		"SIGINT":  func(_ *testing.T, _ string, p *harness.Process) { p.Cmd.Process.Signal(os.Interrupt) },
+		"umount":  func(t *testing.T, dir string, _ *harness.Process) { harness.Unmount(t, dir) },
+		"SIGTERM while in use": func(t *testing.T, dir string, p *harness.Process) {
+			f, err := os.Open(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return kb << 10
-		}
+			t.Cleanup(func() { f.Close() })
+			p.Cmd.Process.Signal(syscall.SIGTERM)
+		},
 	}
-	t.Fatal("the kernel does not tell the peak memory")
-	return 0
+	// Under nohup the signal is ignored, and so by a child, but not if this
+	// process handles it.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			proxy := harness.NewProxy(t, harness.Embedded(t))
+			dir, p := harness.MountProcess(t, proxy.Account)
+			harness.Names(t, filepath.Join(dir, "INBOX"))
+			end(t, dir, p)
+			if code := p.Exit(t); code != 0 {
+				t.Errorf("exit code %d: %s", code, p.Stderr)
+			}
+			if len(proxy.Sent("LOGOUT")) == 0 {
+				t.Error("no LOGOUT was sent")
+			}
+			if got := harness.Names(t, dir); len(got) > 0 {
+				t.Errorf("the mount is still there: %v", got)
+			}
+		})
+	}
+}
+
+func TestDemo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made by demo")
+	p := harness.Imapfs(t, nil, "demo", dir)
+	p.WaitMounted(t)
+	if n := len(harness.Names(t, filepath.Join(dir, "INBOX"))); n < 5 {
+		t.Errorf("the demo's INBOX has %d entries", n)
+	}
+	p.Cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.Exit(t); code != 0 {
+		t.Errorf("exit code %d: %s", code, p.Stderr)
+	}
 }

@@ -1,0 +1,186 @@
+package commands
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"imapfs/fs"
+	"imapfs/imapbackend"
+)
+
+func waitCommand() *cobra.Command {
+	follow := false
+	cmd := &cobra.Command{
+		Use:   "wait [flags] DIR",
+		Short: "Wait until a mounted folder changes",
+		Long: `wait returns when messages come to a mounted folder or leave it, and prints the
+new ones, a path on each line. With --follow it goes on, and misses none that
+come between two calls. Programs that watch files (inotify) see no change in a
+mount of this kind; this is for scripts that want to.`,
+		Example: `  imapfs wait ~/mail/INBOX
+  imapfs wait --follow ~/mail/INBOX | while read -r m; do head -3 "$m/headers.txt"; done
+  timeout 1h imapfs wait ~/mail/INBOX`,
+		Args: positional(1, "DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			status, err := askStatus(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if isBareRoot(args[0], status) {
+				return fmt.Errorf("%s holds folders, no messages; wait watches a folder, like %s", args[0], filepath.Join(args[0], "INBOX"))
+			}
+			return leaveBehind(cmd.Context(), func() error { return waitFor(args[0], follow, cmd.OutOrStdout()) })
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on, until interrupted")
+	return cmd
+}
+
+const (
+	// waitLook is the time between two looks. The kernel answers from memory.
+	waitLook = 200 * time.Millisecond
+	// waitSettle is how long after a change a listing may be an old one: that
+	// of another program was on its way just then (onTheWay in package fs).
+	waitSettle = 2 * time.Second
+)
+
+// isBareRoot tells whether dir is the root of a mount, with the status, which
+// shows all folders. Nothing ever comes there.
+func isBareRoot(dir string, status []byte) bool {
+	var r report
+	if _, err := os.Lstat(filepath.Join(dir, filepath.Dir(fs.StatusPath))); err != nil || json.Unmarshal(status, &r) != nil {
+		return false
+	}
+	u, err := imapbackend.ParseURL(r.Source)
+	return err != nil || u.Folder == ""
+}
+
+// waitFor prints what comes to the folder dir: the first of it, or all.
+func waitFor(dir string, follow bool, w io.Writer) error {
+	f, err := newWatchedFolder(dir)
+	if err != nil {
+		return err
+	}
+	for {
+		time.Sleep(waitLook)
+		came, changed, err := f.look()
+		if err != nil {
+			return err
+		}
+		for _, uid := range came {
+			if _, err := fmt.Fprintln(w, filepath.Join(dir, fs.MessageName(uid))); err != nil {
+				return err
+			}
+		}
+		if changed && !follow {
+			return nil
+		}
+	}
+}
+
+// watchedFolder is a mounted folder, and what was in it.
+type watchedFolder struct {
+	dir     string
+	device  uint64 // the mount's
+	changed unix.Timespec
+	settled time.Time // until then the listing may be an old one; zero for settled
+	uids    []uint32  // seen, in order
+}
+
+func newWatchedFolder(dir string) (*watchedFolder, error) {
+	f := &watchedFolder{dir: dir}
+	var err error
+	if f.device, f.changed, err = lastChange(dir); err != nil {
+		return nil, fmt.Errorf("cannot watch %s: %v", dir, errno(err))
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "headers.txt")); err == nil {
+		return nil, fmt.Errorf("%s is a message; wait watches a folder", dir)
+	}
+	if f.uids, err = uidsIn(dir); err != nil {
+		return nil, fmt.Errorf("cannot list %s: %v", dir, errno(err))
+	}
+	return f, nil
+}
+
+// look returns the messages that have come since the last look, and whether
+// anything has changed.
+func (f *watchedFolder) look() (came []uint32, changed bool, err error) {
+	device, at, err := lastChange(f.dir)
+	if errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.EIO) {
+		return nil, false, nil // the server is away
+	}
+	if err != nil || device != f.device {
+		return nil, false, fmt.Errorf("%s is gone: the folder was deleted, or the mount has ended", f.dir)
+	}
+	if at != f.changed {
+		f.changed, f.settled = at, time.Now().Add(waitSettle)
+	}
+	if f.settled.IsZero() {
+		return nil, false, nil
+	}
+	uids, err := uidsIn(f.dir)
+	if err != nil {
+		return nil, false, nil // the server is away, or the next look says more
+	}
+	for _, uid := range uids {
+		if _, had := slices.BinarySearch(f.uids, uid); !had {
+			came = append(came, uid)
+		}
+	}
+	changed = !slices.Equal(uids, f.uids)
+	if time.Now().After(f.settled) {
+		// If it looks as before, something has come and gone, or all messages
+		// have got new numbers.
+		f.settled, f.uids = time.Time{}, uids
+		return came, true, nil
+	}
+	// An old listing may follow: what was seen stays, and is not new again.
+	f.uids = append(f.uids, came...)
+	slices.Sort(f.uids)
+	return came, changed, nil
+}
+
+// lastChange returns the device that dir is on, and its ctime: that is when the
+// mount has noted the last change.
+func lastChange(dir string) (device uint64, at unix.Timespec, err error) {
+	var st unix.Stat_t
+	for {
+		if err = unix.Stat(dir, &st); err != unix.EINTR {
+			return uint64(st.Dev), st.Ctim, err
+		}
+	}
+}
+
+// uidsIn returns the messages in a mounted folder, in order.
+func uidsIn(dir string) ([]uint32, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var uids []uint32
+	for _, e := range entries {
+		if uid, ok := fs.ParseMessageName(e.Name()); ok {
+			uids = append(uids, uid)
+		}
+	}
+	slices.Sort(uids)
+	return uids, nil
+}
+
+// errno is what a system call has said, without the call and the path.
+func errno(err error) error {
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return e
+	}
+	return err
+}

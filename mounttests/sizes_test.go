@@ -1,0 +1,92 @@
+package mounttests
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"imapfs/internal/dovecot"
+	"imapfs/internal/harness"
+)
+
+// TestSizeIsExactOnceOpen opens each file of a mount that has loaded nothing:
+// fstat after open tells how many bytes can be read.
+func TestSizeIsExactOnceOpen(t *testing.T) {
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		mnt := harness.Mount(t, a, "--show", "raw,html")
+		n := 0
+		err := filepath.WalkDir(mnt, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			n++
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			info, err := f.Stat()
+			if err != nil {
+				return err
+			}
+			b, err := io.ReadAll(f)
+			if err != nil {
+				return err
+			}
+			if int64(len(b)) != info.Size() {
+				t.Errorf("%s: fstat says %d bytes, read gives %d", path, info.Size(), len(b))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n < 100 {
+			t.Errorf("only %d files", n)
+		}
+	})
+}
+
+// TestOpenTogether has several programs open the same file for the first time
+// at once, when the kernel still holds an estimate that is a byte too small:
+// each has to see all of it.
+func TestOpenTogether(t *testing.T) {
+	const files, readers = 500, 8
+	// One byte on a line of its own, which the estimate leaves out.
+	want := bytes.Repeat([]byte("x"), 58)
+	line := base64.StdEncoding.EncodeToString(want)
+	var mail [][]byte
+	for range files {
+		mail = append(mail, fmt.Appendf(nil, "Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=x\r\n"+
+			"Content-Transfer-Encoding: base64\r\n\r\n%s\r\n%s\r\n", line[:76], line[76:]))
+	}
+	s := dovecot.Start(t, dovecot.Options{})
+	s.Deliver(t, mail...)
+	dir := harness.Mount(t, harness.DovecotAccount(s))
+	for uid := 1; uid <= files; uid++ {
+		path := filepath.Join(dir, "INBOX", fmt.Sprint(uid), "attachments", "x")
+		if info, err := os.Stat(path); err != nil {
+			t.Fatal(err)
+		} else if uid == 1 && info.Size() >= int64(len(want)) {
+			t.Fatalf("an estimate of %d bytes is not too small", info.Size())
+		}
+		begin := make(chan struct{})
+		var wg sync.WaitGroup
+		for range readers {
+			wg.Go(func() {
+				<-begin
+				if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("message %d: %d bytes, %v, want %d", uid, len(got), err, len(want))
+				}
+			})
+		}
+		close(begin)
+		wg.Wait()
+	}
+}
