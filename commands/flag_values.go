@@ -12,28 +12,21 @@ type byteSize int64
 func (b *byteSize) Type() string { return "SIZE" }
 
 func (b *byteSize) String() string {
-	for _, u := range []struct {
-		name string
-		size int64
-	}{{"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}} {
-		if int64(*b) >= u.size && int64(*b)%u.size == 0 {
-			return strconv.FormatInt(int64(*b)/u.size, 10) + u.name
+	n, unit := int64(*b), ""
+	for _, u := range []string{"K", "M", "G"} {
+		if n == 0 || n%1024 != 0 {
+			break
 		}
+		n, unit = n/1024, u
 	}
-	return strconv.FormatInt(int64(*b), 10)
+	return strconv.FormatInt(n, 10) + unit
 }
 
+// Set takes K, M and G as powers of 1024, which go-humanize does not, with or
+// without B or iB.
 func (b *byteSize) Set(s string) error {
 	number := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(s), "B"), "I")
-	shift := 0
-	switch {
-	case strings.HasSuffix(number, "K"):
-		shift = 10
-	case strings.HasSuffix(number, "M"):
-		shift = 20
-	case strings.HasSuffix(number, "G"):
-		shift = 30
-	}
+	shift := 10 * (1 + strings.LastIndex("KMG", number[max(0, len(number)-1):]))
 	n, err := strconv.ParseInt(strings.TrimRight(number, "KMG"), 10, 64)
 	if err != nil || n < 0 || n > 1<<62>>shift {
 		return fmt.Errorf("%q is not a size; write it like 64M or 2G", s)

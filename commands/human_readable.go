@@ -7,17 +7,17 @@ import (
 	"unicode"
 )
 
-// sizeText is a number of bytes for people.
+// sizeText is a number of bytes for people. go-humanize writes 11 MiB, which in a
+// line that tells of progress would stand still for a while, and "B".
 func sizeText(bytes int64) string {
-	switch {
-	case bytes < 1<<10:
+	if bytes < 1<<10 {
 		return fmt.Sprintf("%d bytes", bytes)
-	case bytes < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(bytes)/(1<<10))
-	case bytes < 1<<30:
-		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
 	}
-	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
+	size, unit := float64(bytes)/(1<<10), 0
+	for ; size >= 1<<10 && unit < 2; unit++ {
+		size /= 1 << 10
+	}
+	return fmt.Sprintf("%.1f %ciB", size, "KMG"[unit])
 }
 
 // durationText is a length of time for people: "0.3s", "12s", "1h5m0s".

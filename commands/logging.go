@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -16,7 +15,7 @@ import (
 // logger returns where the log goes: to the file of --log-file, or to standard
 // error. A daemon leaves that when it has mounted, and has the system's log
 // besides, if there is one.
-func (s *settings) logger(d *daemon) (*slog.Logger, *lastErrors, error) {
+func (s *settings) logger(d daemon) (*slog.Logger, *lastErrors, error) {
 	options := &slog.HandlerOptions{Level: slog.LevelWarn}
 	if s.verbose {
 		options.Level = slog.LevelDebug
@@ -30,61 +29,45 @@ func (s *settings) logger(d *daemon) (*slog.Logger, *lastErrors, error) {
 			return nil, nil, err
 		}
 		handler = slog.NewTextHandler(file, options)
-	} else if d.isChild() {
+	} else if d.isChild {
 		if system, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "imapfs"); err == nil {
 			handler = slog.NewMultiHandler(handler, newSystemLog(system, options))
 		}
 	}
-	last := &lastErrors{Handler: handler, kept: new(keptErrors)}
-	return slog.New(last), last, nil
+	last := new(lastErrors)
+	return slog.New(slog.NewMultiHandler(handler, last)), last, nil
 }
 
-// systemLog is a slog.Handler that writes to syslog(3), and so to the journal
-// where systemd has that. Time and priority are the system's.
-type systemLog struct {
-	slog.Handler // writes to text
-	out          *syslog.Writer
+// systemLog takes lines of the log to syslog(3), and so to the journal where
+// systemd has that. Time and priority are the system's.
+type systemLog struct{ *syslog.Writer }
 
-	mu   *sync.Mutex // guards text
-	text *bytes.Buffer
-}
-
-func newSystemLog(out *syslog.Writer, options *slog.HandlerOptions) *systemLog {
-	text := new(bytes.Buffer)
-	bare := &slog.HandlerOptions{Level: options.Level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+func newSystemLog(out *syslog.Writer, options *slog.HandlerOptions) slog.Handler {
+	return slog.NewTextHandler(systemLog{out}, &slog.HandlerOptions{Level: options.Level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.TimeKey {
 			return slog.Attr{}
 		}
 		return a
-	}}
-	return &systemLog{slog.NewTextHandler(text, bare), out, new(sync.Mutex), text}
+	}})
 }
 
-func (h *systemLog) Handle(ctx context.Context, r slog.Record) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.text.Reset()
-	if err := h.Handler.Handle(ctx, r); err != nil {
-		return err
+// Write takes one line, which begins with its level.
+func (s systemLog) Write(line []byte) (int, error) {
+	first, text, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(strings.TrimPrefix(first, "level="))); err != nil {
+		return 0, err
 	}
-	write := h.out.Debug
+	write := s.Debug
 	switch {
-	case r.Level >= slog.LevelError:
-		write = h.out.Err
-	case r.Level >= slog.LevelWarn:
-		write = h.out.Warning
-	case r.Level >= slog.LevelInfo:
-		write = h.out.Info
+	case level >= slog.LevelError:
+		write = s.Err
+	case level >= slog.LevelWarn:
+		write = s.Warning
+	case level >= slog.LevelInfo:
+		write = s.Info
 	}
-	return write(strings.TrimSpace(h.text.String()))
-}
-
-func (h *systemLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &systemLog{h.Handler.WithAttrs(attrs), h.out, h.mu, h.text}
-}
-
-func (h *systemLog) WithGroup(name string) slog.Handler {
-	return &systemLog{h.Handler.WithGroup(name), h.out, h.mu, h.text}
+	return len(line), write(text)
 }
 
 // privateFile opens a file to add to, which only the user may read. what is to
@@ -108,14 +91,8 @@ type event struct {
 	Error string    `json:"error,omitempty"`
 }
 
-// lastErrors is a log handler that keeps the latest errors, each once, whatever
-// its level lets through.
+// lastErrors is a log handler that keeps the latest errors, each once.
 type lastErrors struct {
-	slog.Handler
-	kept *keptErrors
-}
-
-type keptErrors struct {
 	mu     sync.Mutex // guards events
 	events []event    // the latest last
 }
@@ -123,18 +100,18 @@ type keptErrors struct {
 const mostErrors = 10
 
 func (h *lastErrors) list() []event {
-	h.kept.mu.Lock()
-	defer h.kept.mu.Unlock()
-	return append([]event{}, h.kept.events...)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]event{}, h.events...)
 }
 
 // Enabled implements slog.Handler.
-func (h *lastErrors) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelInfo || h.Handler.Enabled(ctx, level)
+func (h *lastErrors) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo
 }
 
 // Handle implements slog.Handler.
-func (h *lastErrors) Handle(ctx context.Context, r slog.Record) error {
+func (h *lastErrors) Handle(_ context.Context, r slog.Record) error {
 	e := event{Time: r.Time, What: r.Message}
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "error" {
@@ -142,26 +119,20 @@ func (h *lastErrors) Handle(ctx context.Context, r slog.Record) error {
 		}
 		return true
 	})
-	if e.Error != "" || r.Level >= slog.LevelWarn {
-		h.kept.mu.Lock()
-		// What fails again and again must not push out all else.
-		h.kept.events = slices.DeleteFunc(h.kept.events, func(old event) bool { return old.What == e.What && old.Error == e.Error })
-		h.kept.events = append(h.kept.events, e)
-		h.kept.events = h.kept.events[max(0, len(h.kept.events)-mostErrors):]
-		h.kept.mu.Unlock()
-	}
-	if !h.Handler.Enabled(ctx, r.Level) {
+	if e.Error == "" && r.Level < slog.LevelWarn {
 		return nil
 	}
-	return h.Handler.Handle(ctx, r)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// What fails again and again must not push out all else.
+	h.events = slices.DeleteFunc(h.events, func(old event) bool { return old.What == e.What && old.Error == e.Error })
+	h.events = append(h.events, e)
+	h.events = h.events[max(0, len(h.events)-mostErrors):]
+	return nil
 }
 
 // WithAttrs implements slog.Handler.
-func (h *lastErrors) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &lastErrors{h.Handler.WithAttrs(attrs), h.kept}
-}
+func (h *lastErrors) WithAttrs([]slog.Attr) slog.Handler { return h }
 
 // WithGroup implements slog.Handler.
-func (h *lastErrors) WithGroup(name string) slog.Handler {
-	return &lastErrors{h.Handler.WithGroup(name), h.kept}
-}
+func (h *lastErrors) WithGroup(string) slog.Handler { return h }

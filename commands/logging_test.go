@@ -44,7 +44,7 @@ func TestSystemLog(t *testing.T) {
 
 // What fails again and again leaves room for other errors.
 func TestLastErrors(t *testing.T) {
-	last := &lastErrors{Handler: slog.DiscardHandler, kept: new(keptErrors)}
+	last := new(lastErrors)
 	log := slog.New(last)
 	log.Warn("the one")
 	for range 2 * mostErrors {

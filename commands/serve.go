@@ -17,12 +17,12 @@ import (
 )
 
 // serve connects, mounts, and serves until the mount goes away or ctx ends.
-func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, dir string, d *daemon) error {
+func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, dir string, d daemon) error {
 	leaveProcessors()
 	// Whoever reads what is logged may go before the mount does. Without this,
 	// the next line would kill imapfs, and leave a dead mount.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	log, lastErrors, err := s.logger(d)
+	log, last, err := s.logger(d)
 	if err != nil {
 		return err
 	}
@@ -48,12 +48,12 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	defer backend.Close()
 
 	memory := cache.New(int64(s.cacheSize), disk)
-	status := &status{source: source, begun: time.Now(), backend: backend, cache: memory, lastErrors: lastErrors}
-	fsys, err := fs.New(backend, memory, s.fsOptions(cfg.URL.Folder, status.json, log))
-	if err != nil {
+	about := report{Source: source, Version: version(), Since: time.Now()}
+	var fsys *fs.FS
+	status := func() []byte { return about.ask(backend, memory, fsys, last).json() }
+	if fsys, err = fs.New(backend, memory, s.fsOptions(cfg.URL.Folder, status, log)); err != nil {
 		return err
 	}
-	status.fsys = fsys
 	backend.OnChange(fsys.Changed)
 	fsys.Changed(mail.Change{}) // the folders may have changed just before
 	mounted, err := fsys.Mount(source, dir, s.mountOptions)

@@ -110,7 +110,7 @@ func positional(n int, what string) cobra.PositionalArgs {
 		if len(args) == n {
 			return nil
 		}
-		if command, ok := misspelled(cmd, args); ok {
+		if command := misspelled(cmd, args); command != "" {
 			return usagef("there is no command %q; did you mean %s?", args[0], command)
 		}
 		if len(args) > n {
@@ -120,10 +120,8 @@ func positional(n int, what string) cobra.PositionalArgs {
 				}
 			}
 		}
-		if len(args) == 0 {
-			return usagef("want %s, got 0 of %d arguments", what, n)
-		}
-		return usagef("want %s, got %d of %d arguments: %s", what, len(args), n, strings.Join(args, " "))
+		given := strings.TrimSuffix(": "+strings.Join(args, " "), ": ")
+		return usagef("want %s, got %d of %d arguments%s", what, len(args), n, given)
 	}
 }
 
@@ -134,26 +132,22 @@ var elsewhere = map[string]string{
 	"unmount": "to unmount, use: fusermount3 -u MOUNTPOINT",
 }
 
-// misspelled tells whether the first argument of the bare program looks like a
-// command, and which. SOURCE has a "://" in it.
-func misspelled(cmd *cobra.Command, args []string) (string, bool) {
+// misspelled returns the commands that the first argument of the bare program
+// looks like; "" for none. SOURCE has a "://" in it.
+func misspelled(cmd *cobra.Command, args []string) string {
 	if cmd.HasParent() || len(args) == 0 || strings.Contains(args[0], "://") {
-		return "", false
+		return ""
 	}
-	like := cmd.SuggestionsFor(args[0])
-	if len(like) == 0 {
-		return "", false
-	}
-	return strings.Join(like, " or "), true
+	return strings.Join(cmd.SuggestionsFor(args[0]), " or ")
 }
 
 // explainSource adds to an error of SOURCE what may have been meant.
 func explainSource(cmd *cobra.Command, args []string, err error) error {
 	source, dir := args[0], args[1]
-	switch command, ok := misspelled(cmd, args); {
+	switch command := misspelled(cmd, args); {
 	case strings.Contains(dir, "://"):
 		return usagef("SOURCE comes first, and then MOUNTPOINT: %s %s %s", cmd.Name(), dir, source)
-	case ok:
+	case command != "":
 		return usagef("there is no command %q; did you mean %s?", source, command)
 	}
 	return usageError{err}
@@ -167,13 +161,12 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := root.Find(args)
 			if err != nil || about == nil || len(rest) > 0 {
-				names := []string{}
-				for _, c := range root.Commands() {
+				var names []string
+				for _, c := range root.Commands() { // in order
 					if c.IsAvailableCommand() {
 						names = append(names, c.Name())
 					}
 				}
-				slices.Sort(names)
 				return usagef("there is no command %q; there are %s", strings.Join(args, " "), strings.Join(names, ", "))
 			}
 			about.InitDefaultHelpFlag()

@@ -101,13 +101,13 @@ func newWatchedFolder(dir string) (*watchedFolder, error) {
 	f := &watchedFolder{dir: dir}
 	var err error
 	if f.device, f.changed, err = lastChange(dir); err != nil {
-		return nil, fmt.Errorf("cannot watch %s: %v", dir, errno(err))
+		return nil, fmt.Errorf("cannot watch %s: %v", dir, err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "headers.txt")); err == nil {
 		return nil, fmt.Errorf("%s is a message; wait watches a folder", dir)
 	}
 	if f.uids, err = uidsIn(dir); err != nil {
-		return nil, fmt.Errorf("cannot list %s: %v", dir, errno(err))
+		return nil, fmt.Errorf("cannot list %s: %v", dir, errors.Unwrap(err)) // without the path
 	}
 	return f, nil
 }
@@ -175,12 +175,4 @@ func uidsIn(dir string) ([]uint32, error) {
 	}
 	slices.Sort(uids)
 	return uids, nil
-}
-
-// errno is what a system call has said, without the call and the path.
-func errno(err error) error {
-	if e, ok := errors.AsType[syscall.Errno](err); ok {
-		return e
-	}
-	return err
 }
