@@ -35,9 +35,7 @@ func TestFirstSession(t *testing.T) {
 	_, session, _ := strings.Cut(readme, "```\n$ ")
 	session, _, _ = strings.Cut(session, "```\n")
 	home, bin := t.TempDir(), t.TempDir()
-	if err := os.Symlink(harness.Self(t), filepath.Join(bin, "imapfs")); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.Symlink(harness.Self(t), filepath.Join(bin, "imapfs")))
 	defer harness.Unmount(t, filepath.Join(home, "mail"))
 	commands := 0
 	for step := range strings.SplitSeq(session, "\n$ ") {
@@ -108,9 +106,7 @@ func TestMessageDirectory(t *testing.T) {
 			}
 			harness.SameFiles(t, dir, m.Raw)
 			info, err := os.Stat(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, err)
 			if !info.ModTime().Equal(m.Date) {
 				t.Errorf("%s is dated %v, INTERNALDATE is %v", dir, info.ModTime(), m.Date)
 			}
@@ -193,9 +189,7 @@ func TestDeleteOneMessage(t *testing.T) {
 		"rm -r": func(t *testing.T, dir string) { harness.Run(t, "rm", "-r", dir) },
 		"rmdir": func(t *testing.T, dir string) { harness.Run(t, "rmdir", dir) },
 		"RemoveAll": func(t *testing.T, dir string) {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, os.RemoveAll(dir))
 		},
 		"unlink, rmdir": func(t *testing.T, dir string) {
 			harness.Run(t, "rm", filepath.Join(dir, "body.txt"), filepath.Join(dir, "headers.txt"))
@@ -206,9 +200,7 @@ func TestDeleteOneMessage(t *testing.T) {
 		c := a.Client(t)
 		uid := harness.Deliver(t, c, "INBOX", []byte("Subject: to go\r\n\r\nBye.\r\n"), time.Now())
 		marked := harness.Deliver(t, c, "INBOX", []byte("Subject: marked by another client\r\n\r\nStay.\r\n"), time.Now())
-		if _, err := c.Select("INBOX", nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Select(t, c, "INBOX")
 		harness.Mark(t, c, marked)
 		for name, way := range ways {
 			t.Run(name, func(t *testing.T) {
@@ -258,9 +250,7 @@ func TestNewsByIdle(t *testing.T) {
 	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
 		c := a.Client(t)
 		inUse := a.Mailbox("In use")
-		if err := c.Create(inUse, nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, c.Create(inUse, nil).Wait())
 		mnt := harness.Mount(t, a, "--poll", "24h")
 		inbox := filepath.Join(mnt, "INBOX")
 		harness.Names(t, inbox)
@@ -293,9 +283,7 @@ func TestRemountFetchesOnlyWhatIsNew(t *testing.T) {
 	c := p.Client(t)
 	harness.Deliver(t, c, "INBOX", harness.OneLetter(1001), time.Now())
 	harness.Deliver(t, c, "INBOX", harness.OneLetter(1002), time.Now())
-	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Select(t, c, "INBOX")
 	harness.Expunge(t, c, 7)
 	p.Forget()
 	third := r.Mount(t)
@@ -333,9 +321,7 @@ func TestOfflineMount(t *testing.T) {
 	if got := string(harness.Read(t, r.Dir, "INBOX/3/body.txt")); !strings.HasSuffix(got, "end of 3\n") {
 		t.Errorf("got %q", got)
 	}
-	if err := s.Restart(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, s.Restart())
 	harness.Eventually(t, "the mount heals", func() bool { return os.RemoveAll(filepath.Join(r.Dir, "INBOX/3")) == nil })
 	second.Unmount(t)
 }
@@ -348,9 +334,7 @@ func TestEnds(t *testing.T) {
 		"umount":  func(t *testing.T, dir string, _ *harness.Process) { harness.Unmount(t, dir) },
 		"SIGTERM while in use": func(t *testing.T, dir string, p *harness.Process) {
 			f, err := os.Open(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, err)
 			t.Cleanup(func() { f.Close() })
 			p.Cmd.Process.Signal(syscall.SIGTERM)
 		},
@@ -366,9 +350,7 @@ func TestEnds(t *testing.T) {
 			dir, p := harness.MountProcess(t, proxy.Account)
 			harness.Names(t, filepath.Join(dir, "INBOX"))
 			end(t, dir, p)
-			if code := p.Exit(t); code != 0 {
-				t.Errorf("exit code %d: %s", code, p.Stderr)
-			}
+			p.EndsWith(t, 0, "")
 			if len(proxy.Sent("LOGOUT")) == 0 {
 				t.Error("no LOGOUT was sent")
 			}
@@ -387,7 +369,5 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the demo's INBOX has %d entries", n)
 	}
 	p.Cmd.Process.Signal(syscall.SIGTERM)
-	if code := p.Exit(t); code != 0 {
-		t.Errorf("exit code %d: %s", code, p.Stderr)
-	}
+	p.EndsWith(t, 0, "")
 }

@@ -17,12 +17,8 @@ func TestCacheCommands(t *testing.T) {
 	process := r.Mount(t)
 	harness.Eventually(t, "the mirror is complete", func() bool { return mirrored(t, r.Dir) })
 	name := p.User + "@" + strings.ReplaceAll(p.Addr, "/", "%2F")
-	if err := os.MkdirAll(other, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(other, "lock"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.MkdirAll(other, 0o700))
+	harness.Must(t, os.WriteFile(filepath.Join(other, "lock"), nil, 0o600))
 
 	var list harness.Said
 	harness.Eventually(t, "the mirror is on the disk", func() bool {

@@ -21,9 +21,7 @@ func TestNoCacheOfWrongNames(t *testing.T) {
 	refused := func() {
 		t.Helper()
 		wrong := harness.Imapfs(t, []string{"IMAPFS_PASSWORD=wrong", "XDG_CACHE_HOME=" + r.Cache}, append(r.Flags, r.URL(), r.Dir)...)
-		if code := wrong.Exit(t); code != commands.ExitFailed {
-			t.Errorf("exit code %d: %s", code, wrong.Stderr)
-		}
+		wrong.EndsWith(t, commands.ExitFailed, "")
 	}
 	refused()
 	if list := harness.RunCommand(t, r.Cache, "cache", "list"); list != (harness.Said{}) {
@@ -89,9 +87,7 @@ func TestNoRoomForACache(t *testing.T) {
 	_, p := harness.Inbox(t, 3)
 	r := harness.NewRemounter(t, p.Account)
 	r.Cache = filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(r.Cache, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.WriteFile(r.Cache, nil, 0o600))
 	process := r.Mount(t)
 	if said := process.Stderr.String(); !strings.Contains(said, "no cache on disk (") || !strings.Contains(said, "set XDG_CACHE_HOME") {
 		t.Errorf("it said %q", said)
@@ -102,14 +98,10 @@ func TestNoRoomForACache(t *testing.T) {
 
 func TestNoServerAndNothingRemembered(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	addr := ln.Addr().String()
 	ln.Close()
 	a := harness.Account{Addr: addr, User: "anna", Password: "secret"}
 	p := harness.Imapfs(t, []string{"IMAPFS_PASSWORD=secret"}, "--insecure", a.URL(), t.TempDir())
-	if code := p.Exit(t); code != 1 || !strings.Contains(p.Stderr.String(), "refuses connections") {
-		t.Errorf("code %d:\n%s", code, p.Stderr)
-	}
+	p.EndsWith(t, 1, "refuses connections")
 }

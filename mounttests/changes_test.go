@@ -149,12 +149,8 @@ func TestExpungedUnnoticed(t *testing.T) {
 		c := a.Client(t)
 		inbox := filepath.Join(mnt, "INBOX")
 		uid, err := strconv.Atoi(harness.FirstUID(t, inbox))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Select("INBOX", nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
+		harness.Select(t, c, "INBOX")
 		harness.Expunge(t, c, imap.UID(uid))
 		if _, err := os.ReadFile(filepath.Join(inbox, fmt.Sprint(uid), "body.txt")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("got %v, want %v", err, os.ErrNotExist)

@@ -90,9 +90,7 @@ func peakMemory(t *testing.T, pid int) int64 {
 	for line := range strings.Lines(string(harness.Read(t, fmt.Sprintf("/proc/%d/status", pid)))) {
 		if f := strings.Fields(line); f[0] == "VmHWM:" {
 			kb, err := strconv.ParseInt(f[1], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, err)
 			return kb << 10
 		}
 	}

@@ -29,9 +29,7 @@ func TestDaemon(t *testing.T) {
 	harness.Unmount(t, dir)
 
 	p = harness.Imapfs(t, nil, "--daemon", "--password-command", "echo wrong", "--insecure", a.URL(), dir)
-	if code := p.Exit(t); code != 1 {
-		t.Errorf("exit code %d with a wrong password", code)
-	}
+	p.EndsWith(t, 1, "")
 }
 
 // TestInterruptedDaemon ends --daemon while its child waits for the server. The
@@ -41,16 +39,12 @@ func TestInterruptedDaemon(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
 			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, err)
 			defer l.Close()
 			dir := t.TempDir()
 			p := harness.Imapfs(t, nil, "--daemon", "--password-command", "echo x", "--insecure", "imap://anna@"+l.Addr().String()+"/", dir)
 			child, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, err)
 			defer child.Close()
 			p.Cmd.Process.Signal(signal)
 			if code := p.Exit(t); code != commands.ExitFailed || strings.Count(p.Stderr.String(), "imapfs: interrupted\n") != 1 {
@@ -77,9 +71,7 @@ func TestRetryDaemon(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			// A port where nobody listens yet.
 			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, err)
 			addr := l.Addr().String()
 			l.Close()
 			dir, source := t.TempDir(), "imap://"+a.User+"@"+addr+"/"
@@ -132,13 +124,9 @@ func TestLogFile(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if err := os.Chmod(file, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.Chmod(file, 0o644))
 	p = harness.Imapfs(t, nil, "--log-file", file, "--password-command", "echo "+a.Password, "--insecure", a.URL(), dir)
-	if code := p.Exit(t); code != commands.ExitFailed || !strings.Contains(p.Stderr.String(), "others may read "+file) {
-		t.Errorf("exit code %d: %s", code, p.Stderr)
-	}
+	p.EndsWith(t, commands.ExitFailed, "others may read "+file)
 }
 
 // TestNobodyReadsTheLog has the program that reads standard error end before
@@ -149,12 +137,8 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	cmd := harness.Command(t, t.TempDir(), "-v", "--insecure", a.URL(), dir)
 	cmd.Env = append(cmd.Env, "IMAPFS_PASSWORD="+a.Password)
 	log, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
+	harness.Must(t, cmd.Start())
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()

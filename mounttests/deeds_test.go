@@ -168,9 +168,7 @@ type mailbox struct {
 // was filled first.
 func (m *mailbox) fill(t *testing.T, folder string) {
 	t.Helper()
-	if err := m.client.Create(folder, nil).Wait(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, m.client.Create(folder, nil).Wait())
 	if m.first != "" {
 		if _, err := m.client.Copy(imap.SeqSet{{Start: 1}}, folder).Wait(); err != nil {
 			t.Fatal(err)

@@ -27,13 +27,9 @@ func TestDeletionsRace(t *testing.T) {
 	harness.Need(t, "rm")
 	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
 		c, race := a.Client(t), a.Mailbox("Race")
-		if err := c.Create(race, nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, c.Create(race, nil).Wait())
 		third := a.Client(t) // looks at the result
-		if _, err := c.Select(race, nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Select(t, c, race)
 		folder := filepath.Join(a.Top(harness.Mount(t, a, "--poll", "50ms")), "Race")
 		want := map[imap.UID]bool{} // what has to be left, and whether it is marked
 		for round := range rounds {

@@ -44,18 +44,14 @@ func TestUnmountWhileBusy(t *testing.T) {
 		t.Errorf("the read that was under way: %v", err)
 	}
 	harness.Unmount(t, dir)
-	if code := p.Exit(t); code != 0 {
-		t.Errorf("exit code %d: %s", code, p.Stderr)
-	}
+	p.EndsWith(t, 0, "")
 }
 
 // TestSIGTERMDuringRead ends imapfs under a read that waits for the server.
 func TestSIGTERMDuringRead(t *testing.T) {
 	dir, p, _, ended := stuckRead(t)
 	p.Cmd.Process.Signal(syscall.SIGTERM)
-	if code := p.Exit(t); code != 0 {
-		t.Errorf("exit code %d: %s", code, p.Stderr)
-	}
+	p.EndsWith(t, 0, "")
 	if err := <-ended; err == nil {
 		t.Error("the read succeeded without its bytes")
 	}
@@ -77,9 +73,7 @@ func TestServerGoneAtUnmount(t *testing.T) {
 					s.Kill()
 				} else {
 					for _, stream := range []string{"upstream", "downstream"} {
-						if err := l.disturb("timeout", stream, `"timeout": 0`); err != nil {
-							t.Fatal(err)
-						}
+						harness.Must(t, l.disturb("timeout", stream, `"timeout": 0`))
 					}
 				}
 				if end == "SIGTERM" {
@@ -87,9 +81,7 @@ func TestServerGoneAtUnmount(t *testing.T) {
 				} else {
 					harness.Unmount(t, dir)
 				}
-				if code := p.Exit(t); code != 0 {
-					t.Errorf("exit code %d: %s", code, p.Stderr)
-				}
+				p.EndsWith(t, 0, "")
 				if harness.IsMounted(t, dir) {
 					t.Error("a mount is left behind")
 				}

@@ -27,13 +27,9 @@ func newLine(t *testing.T, a harness.Account) *line {
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	l := &line{Account: a, proxy: toxiproxy.NewProxy(api, "line", "127.0.0.1:0", a.Addr)}
 	w, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(`{"type": "tripwire"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	l.wire = w.Toxic.(*tripwire)
-	if err := l.proxy.Start(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, l.proxy.Start())
 	t.Cleanup(l.proxy.Stop)
 	l.Addr = l.proxy.Listen
 	return l
@@ -64,9 +60,7 @@ func (l *line) resettable(t *testing.T) {
 func (l *line) heal(t *testing.T) {
 	t.Helper()
 	for _, name := range l.faults {
-		if err := l.proxy.Toxics.RemoveToxic(t.Context(), name); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, l.proxy.Toxics.RemoveToxic(t.Context(), name))
 	}
 	l.faults = nil
 }

@@ -63,9 +63,7 @@ func bringFaultMail(t *testing.T, to server) server {
 	t.Helper()
 	c := to.Client(t)
 	for folder, mail := range faultMessagesOf() {
-		if err := c.Create(to.Mailbox(folder), nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, c.Create(to.Mailbox(folder), nil).Wait())
 		for _, raw := range mail {
 			harness.Deliver(t, c, to.Mailbox(folder), raw, time.Now())
 		}
@@ -79,9 +77,7 @@ func faultMail(t *testing.T) *dovecot.Server {
 	t.Helper()
 	s := dovecot.Start(t, dovecot.Options{Extra: "mail_max_userip_connections = 100"})
 	for folder, mail := range faultMessagesOf() {
-		if err := s.DeliverTo(folder, slices.Values(mail)); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, s.DeliverTo(folder, slices.Values(mail)))
 	}
 	return s
 }

@@ -47,9 +47,7 @@ func (r *faultRun) run(t *testing.T, s server, f fault, job faultJob, at int64) 
 
 	tripped, placed := l.wire.arm(at)
 	if f.name == cutAfter {
-		if err := l.disturb("limit_data", "downstream", fmt.Sprintf(`"bytes": %d`, at)); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, l.disturb("limit_data", "downstream", fmt.Sprintf(`"bytes": %d`, at)))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), harness.Within)
 	defer cancel()
@@ -58,9 +56,7 @@ func (r *faultRun) run(t *testing.T, s server, f fault, job faultJob, at int64) 
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, cmd.Start())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -73,16 +69,12 @@ func (r *faultRun) run(t *testing.T, s server, f fault, job faultJob, at int64) 
 		l.wire.disarm()
 	}
 	walked := r.walk.start()
-	if err := f.strike(s, l); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, f.strike(s, l))
 	close(placed)
 	<-time.After(f.lasts)
 	l.heal(t)
 	if f.end != nil {
-		if err := f.end(s, l); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, f.end(s, l))
 	}
 	healed := time.Now()
 	<-ended

@@ -20,15 +20,11 @@ func TestGoneElsewhereIsNotKept(t *testing.T) {
 	}
 	for name, take := range map[string]func(t *testing.T, c *imapclient.Client){
 		"a message": func(t *testing.T, c *imapclient.Client) {
-			if _, err := c.Select("Letters", nil).Wait(); err != nil {
-				t.Fatal(err)
-			}
+			harness.Select(t, c, "Letters")
 			harness.Expunge(t, c, 1)
 		},
 		"a folder": func(t *testing.T, c *imapclient.Client) {
-			if err := c.Delete("Letters").Wait(); err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, c.Delete("Letters").Wait())
 		},
 		"a folder of the same name comes": func(t *testing.T, c *imapclient.Client) { makeAnew(t, c, "Letters") },
 	} {
@@ -37,9 +33,7 @@ func TestGoneElsewhereIsNotKept(t *testing.T) {
 			t.Run(name+", "+when, func(t *testing.T) {
 				a := harness.EmptyDovecot(t, "")
 				c := a.Client(t)
-				if err := c.Create("Letters", nil).Wait(); err != nil {
-					t.Fatal(err)
-				}
+				harness.Must(t, c.Create("Letters", nil).Wait())
 				harness.Deliver(t, c, "Letters", content("gone"), time.Now())
 				harness.Deliver(t, c, "INBOX", content("kept"), time.Now())
 				r := harness.NewRemounter(t, a, "--poll", "200ms", "--connections", "1") // Letters is not selected then

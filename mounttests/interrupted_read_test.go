@@ -34,13 +34,9 @@ func TestInterruptedRead(t *testing.T) {
 	signal.Notify(caught, os.Interrupt)
 	defer signal.Stop(caught)
 	cat := exec.Command("cat", path)
-	if err := cat.Start(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, cat.Start())
 	<-tripped
-	if err := cat.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, cat.Process.Signal(os.Interrupt))
 	ended := make(chan error, 1)
 	go func() { ended <- cat.Wait() }()
 	select {

@@ -36,9 +36,7 @@ func TestNoCredentials(t *testing.T) {
 			s.Deliver(t, []byte("Subject: Lanterns\n\nThey are lit at dusk.\n"), []byte("Subject: Torches\n\nAlso.\n"))
 			file, trace := filepath.Join(t.TempDir(), "secret"), filepath.Join(t.TempDir(), "trace")
 			give := func(secret string) {
-				if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				harness.Must(t, os.WriteFile(file, []byte(secret+"\n"), 0o600))
 			}
 			start := func(dir string) *harness.Process {
 				return harness.Imapfs(t, nil, "--insecure", "-v", "--connections", "1", "--trace-imap", trace, flag, "cat "+file, "imap://"+dovecot.User+"@"+s.Addr+"/", dir)
@@ -51,9 +49,7 @@ func TestNoCredentials(t *testing.T) {
 			if got := string(harness.Read(t, dir, "INBOX", "1", "body.txt")); got != "They are lit at dusk.\n" {
 				t.Errorf("body %q", got)
 			}
-			if err := s.Kick(); err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, s.Kick())
 			if got := string(harness.Read(t, dir, "INBOX", "2", "body.txt")); got != "Also.\n" {
 				t.Errorf("body %q", got)
 			}
@@ -62,9 +58,7 @@ func TestNoCredentials(t *testing.T) {
 			})
 			give(bad)
 			failed := start(t.TempDir())
-			if code := failed.Exit(t); code != 1 || !strings.Contains(failed.Stderr.String(), "does not accept") {
-				t.Errorf("exit code %d: %s", code, failed.Stderr)
-			}
+			failed.EndsWith(t, 1, "does not accept")
 			places := map[string]string{
 				"trace":                         string(harness.Read(t, trace)),
 				"standard error":                p.Stderr.String(),
@@ -73,9 +67,7 @@ func TestNoCredentials(t *testing.T) {
 				"table of mounts":               string(harness.Read(t, "/proc/self/mounts")),
 			}
 			processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
-			if err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, err)
 			for _, name := range processes {
 				if cmdline, err := os.ReadFile(name); err == nil { // others end meanwhile
 					places["process list"] += string(cmdline) + "\n"
@@ -128,7 +120,7 @@ func secretForms(user, secret, addr string) []string {
 // password in a form that does not fit. PLAIN follows over TLS only, and only
 // where the password has not been refused already.
 func TestScramFallback(t *testing.T) {
-	cert, key := certificate(t, "127.0.0.1")
+	cert, key := certificate(t)
 	hash := sha256.Sum256([]byte(dovecot.Password))
 	extra := dovecot.NoPenalty + "auth_mechanisms = plain scram-sha-256\n"
 	hashed := dovecot.Start(t, dovecot.Options{CertFile: cert, KeyFile: key, Extra: extra, Stored: "{SHA256}" + base64.StdEncoding.EncodeToString(hash[:])})
@@ -160,9 +152,7 @@ func TestScramFallback(t *testing.T) {
 			}
 			p := harness.Imapfs(t, []string{"IMAPFS_PASSWORD=" + test.password}, args...)
 			if test.want == "" {
-				if code := p.Exit(t); code != 1 {
-					t.Errorf("exit code %d: %s", code, p.Stderr)
-				}
+				p.EndsWith(t, 1, "")
 			} else {
 				p.WaitMounted(t)
 				t.Cleanup(func() { harness.Unmount(t, dir) })
@@ -174,9 +164,7 @@ func TestScramFallback(t *testing.T) {
 				if test.want == "By proof.\n" {
 					server = fits
 				}
-				if err := server.Kick(); err != nil {
-					t.Fatal(err)
-				}
+				harness.Must(t, server.Kick())
 				if got := string(harness.Read(t, dir, "2", "body.txt")); got != "Again.\n" {
 					t.Errorf("body %q", got)
 				}
@@ -224,9 +212,7 @@ func TestTokenDaemon(t *testing.T) {
 		}
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	for _, file := range processes {
 		if cmdline, err := os.ReadFile(file); err == nil && slices.Contains(strings.Split(string(cmdline), "\x00"), "token-2") {
 			t.Errorf("%s shows the token", file)
@@ -237,9 +223,7 @@ func TestTokenDaemon(t *testing.T) {
 func TestTokenUsage(t *testing.T) {
 	dir := t.TempDir()
 	open := filepath.Join(t.TempDir(), "open")
-	if err := os.WriteFile(open, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.WriteFile(open, nil, 0o644))
 	a := harness.Embedded(t)
 	for _, test := range []struct {
 		args []string
@@ -253,9 +237,7 @@ func TestTokenUsage(t *testing.T) {
 		{[]string{"--trace-imap", open, "--password-command", "echo x", "--insecure", a.URL()}, 1, "others may read"},
 	} {
 		p := harness.Imapfs(t, nil, append(slices.Clip(test.args), dir)...)
-		if code := p.Exit(t); code != test.code || !strings.Contains(p.Stderr.String(), test.want) {
-			t.Errorf("%q: exit code %d, want %d; it said %q, want something with %q", test.args, code, test.code, p.Stderr, test.want)
-		}
+		p.EndsWith(t, test.code, test.want)
 	}
 	// The server has logged nothing in, and nothing is mounted.
 	if err := syscall.Rmdir(dir); err != nil {

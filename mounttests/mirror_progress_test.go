@@ -34,9 +34,7 @@ func TestMirrorOfNoFolder(t *testing.T) {
 		"INBOX,Archive/*": "--mirror=Archive/* names no folder",
 	} {
 		process := harness.Imapfs(t, []string{"IMAPFS_PASSWORD=" + p.Password}, "--insecure", "--mirror="+names, p.URL(), t.TempDir())
-		if code := process.Exit(t); code != commands.ExitFailed || !strings.Contains(process.Stderr.String(), want) {
-			t.Errorf("%s: code %d, %s", names, code, process.Stderr)
-		}
+		process.EndsWith(t, commands.ExitFailed, want)
 	}
 }
 
@@ -61,9 +59,7 @@ func TestMirrorBar(t *testing.T) {
 	cmd := harness.Command(t, r.Cache, append(r.Flags, r.URL(), r.Dir)...)
 	cmd.Env = append(cmd.Env, "IMAPFS_PASSWORD="+r.Password)
 	cmd.Stderr = terminal
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, cmd.Start())
 	terminal.Close()
 	t.Cleanup(func() {
 		cmd.Process.Kill()
@@ -96,20 +92,14 @@ func TestMirrorBar(t *testing.T) {
 func openTerminal(t *testing.T) (control, terminal *os.File) {
 	t.Helper()
 	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	t.Cleanup(func() { control.Close() })
 	n, err := unix.IoctlGetInt(int(control.Fd()), unix.TIOCGPTN)
 	if err == nil {
 		err = unix.IoctlSetPointerInt(int(control.Fd()), unix.TIOCSPTLCK, 0)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return control, terminal
 }

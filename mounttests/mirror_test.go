@@ -22,9 +22,7 @@ type mirrorStatus struct {
 func mirrorOf(t *testing.T, dir string) mirrorStatus {
 	t.Helper()
 	var status struct{ Mirror mirrorStatus }
-	if err := json.Unmarshal(harness.Read(t, dir, ".imapfs/status"), &status); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, json.Unmarshal(harness.Read(t, dir, ".imapfs/status"), &status))
 	return status.Mirror
 }
 
@@ -52,9 +50,7 @@ func TestMirror(t *testing.T) {
 	harness.SameTree(t, "the mirror after a remount", harness.Tree(t, r.Dir), want)
 	second.Unmount(t)
 
-	if err := s.Restart(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, s.Restart())
 	p.Forget()
 	third := r.Mount(t)
 	harness.Eventually(t, "the mirror is complete", func() bool { return mirrored(t, r.Dir) })
@@ -82,9 +78,7 @@ func TestMirrorSparesOpen(t *testing.T) {
 	// The kernel knows estimates, and files are open, before it is told.
 	harness.Run(t, "ls", "-lR", r.Dir)
 	open, err := os.Open(filepath.Join(r.Dir, "INBOX/3/body.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer open.Close()
 	harness.Eventually(t, "OPEN is spared", func() bool { return mirrorOf(t, r.Dir).Spared })
 

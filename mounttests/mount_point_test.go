@@ -21,17 +21,13 @@ import (
 // ends with its own message and exit code, and leaves no mount.
 func TestFailures(t *testing.T) {
 	a := harness.Embedded(t)
-	cert, key := certificate(t, "127.0.0.1")
+	cert, key := certificate(t)
 	secure := dovecot.Start(t, dovecot.Options{CertFile: cert, KeyFile: key})
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	closed.Close()
 	full := t.TempDir()
-	if err := os.WriteFile(filepath.Join(full, "file"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.WriteFile(filepath.Join(full, "file"), nil, 0o600))
 	missing := filepath.Join(t.TempDir(), "missing")
 	empty := t.TempDir()
 
@@ -106,16 +102,12 @@ func TestMountPointTaken(t *testing.T) {
 	first := harness.Imapfs(t, env, "--insecure", a.URL(), dir)
 	first.WaitMounted(t)
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(dir, link); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.Symlink(dir, link))
 	t.Cleanup(func() { exec.Command("fusermount3", "-u", "-z", dir).Run() })
 	refused := func(want string) {
 		t.Helper()
 		p := harness.Imapfs(t, env, "--insecure", a.URL(), dir)
-		if code := p.Exit(t); code != 1 || !strings.Contains(p.Stderr.String(), want) {
-			t.Errorf("exit code %d, it said %q, want something with %q", code, p.Stderr, want)
-		}
+		p.EndsWith(t, 1, want)
 	}
 	refused("mounted on " + dir + " already")
 	if err := fs.CheckMountPoint(link); err == nil || !strings.Contains(err.Error(), "mounted on "+link+" already") {
@@ -132,33 +124,23 @@ func TestMountPointTaken(t *testing.T) {
 	}
 	refused("mounted on " + dir + " already")
 	alive := harness.Imapfs(t, env, "--insecure", "--force-unmount", a.URL(), dir)
-	if code := alive.Exit(t); code != 1 {
-		t.Errorf("--force-unmount over a mount that is alive: exit code %d, %s", code, alive.Stderr)
-	}
+	alive.EndsWith(t, 1, "")
 	again.Cmd.Process.Signal(syscall.SIGTERM)
-	if code := again.Exit(t); code != 0 {
-		t.Errorf("exit code %d: %s", code, again.Stderr)
-	}
+	again.EndsWith(t, 0, "")
 }
 
 // TestSymlinkedMountPoint announces the path that fusermount3 -u takes.
 func TestSymlinkedMountPoint(t *testing.T) {
 	a := harness.EmptyDemo(t)
 	link, dir := filepath.Join(t.TempDir(), "link"), t.TempDir()
-	if err := os.Symlink(dir, link); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.Symlink(dir, link))
 	p := harness.Imapfs(t, []string{"IMAPFS_PASSWORD=" + a.Password}, "--insecure", a.URL(), link)
 	p.WaitMounted(t)
 	// Nor does it name the link to who mounts there once more.
 	second := harness.Imapfs(t, []string{"IMAPFS_PASSWORD=" + a.Password}, "--insecure", a.URL(), link)
-	if code := second.Exit(t); code != commands.ExitFailed || !strings.Contains(second.Stderr.String(), "unmount it with: fusermount3 -u "+dir+"\n") {
-		t.Errorf("a second mount: code %d, %s", code, second.Stderr)
-	}
+	second.EndsWith(t, commands.ExitFailed, "unmount it with: fusermount3 -u "+dir+"\n")
 	_, at, _ := strings.Cut(p.Stderr.String(), " at ")
 	at, _, _ = strings.Cut(at, "\n")
 	harness.Run(t, "fusermount3", "-u", at)
-	if code := p.Exit(t); code != 0 {
-		t.Errorf("exit code %d: %s", code, p.Stderr)
-	}
+	p.EndsWith(t, 0, "")
 }

@@ -13,9 +13,7 @@ import (
 func TestNewsByPoll(t *testing.T) {
 	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
 		c := a.Client(t)
-		if err := c.Create(a.Mailbox("Other"), nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, c.Create(a.Mailbox("Other"), nil).Wait())
 		mnt := harness.Mount(t, a, "--poll", "200ms", "--connections", "1")
 		other := filepath.Join(a.Top(mnt), "Other")
 		harness.Names(t, other)
@@ -23,14 +21,10 @@ func TestNewsByPoll(t *testing.T) {
 		harness.SeesAnother(t, c, a.Mailbox("Other"), other)
 
 		fresh := a.Mailbox("Fresh folder")
-		if err := c.Create(fresh, nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, c.Create(fresh, nil).Wait())
 		listed := func() bool { return slices.Contains(harness.Names(t, a.Top(mnt)), "Fresh folder") }
 		harness.Eventually(t, "the new folder is listed", listed)
-		if err := c.Delete(fresh).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, c.Delete(fresh).Wait())
 		harness.Eventually(t, "the deleted folder goes", func() bool { return !listed() })
 	})
 }
@@ -44,11 +38,7 @@ func TestNewsAfterRestart(t *testing.T) {
 	before := len(harness.Names(t, folder))
 	s.Kill()
 	file := filepath.Join(s.Maildir(), "."+faultFolder, "new", "2000000000.M1.test")
-	if err := os.WriteFile(file, []byte("Subject: new\n\nFresh.\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Restart(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, os.WriteFile(file, []byte("Subject: new\n\nFresh.\n"), 0o644))
+	harness.Must(t, s.Restart())
 	harness.Eventually(t, "the new message is listed", func() bool { return len(harness.Names(t, folder)) == before+1 })
 }

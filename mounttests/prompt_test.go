@@ -29,9 +29,7 @@ func testInterruptedPrompt(t *testing.T, flag string) {
 	cmd := harness.Command(t, t.TempDir(), "--insecure", flag, p.URL(), t.TempDir())
 	cmd.Stdin, cmd.Stderr = terminal, terminal
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, cmd.Start())
 	kill := time.AfterFunc(harness.Within, func() { cmd.Process.Kill() })
 	defer kill.Stop()
 	out := bufio.NewReader(control)
@@ -64,9 +62,7 @@ func testInterruptedPrompt(t *testing.T, flag string) {
 func echoes(t *testing.T, terminal *os.File) bool {
 	t.Helper()
 	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return state.Lflag&unix.ECHO != 0
 }
 
@@ -82,7 +78,5 @@ func testTerminatedPasswordCommand(t *testing.T, flag string) {
 	p := harness.Imapfs(t, nil, "--insecure", flag, "--password-command", "touch "+begun+"; exec sleep 1000", harness.Embedded(t).URL(), t.TempDir())
 	harness.Eventually(t, "the command runs", func() bool { _, err := os.Stat(begun); return err == nil })
 	p.Cmd.Process.Signal(syscall.SIGTERM)
-	if code := p.Exit(t); code != commands.ExitFailed || !strings.Contains(p.Stderr.String(), "interrupted") {
-		t.Errorf("exit code %d: %s", code, p.Stderr)
-	}
+	p.EndsWith(t, commands.ExitFailed, "interrupted")
 }

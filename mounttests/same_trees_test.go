@@ -33,14 +33,10 @@ func (m messageTree) String() string {
 func inOrder(t *testing.T, dir string) []string {
 	t.Helper()
 	d, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer d.Close()
 	list, err := d.Readdirnames(-1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	return list
 }
 

@@ -79,9 +79,7 @@ func testServerAway(t *testing.T, start func(t *testing.T) server) {
 			}
 			if away == "is silent" {
 				for _, stream := range []string{"upstream", "downstream"} {
-					if err := l.disturb("timeout", stream, `"timeout": 0`); err != nil {
-						t.Fatal(err)
-					}
+					harness.Must(t, l.disturb("timeout", stream, `"timeout": 0`))
 				}
 			} else {
 				s.machine.Kill()

@@ -66,7 +66,7 @@ var settingsTable = []setting{
 // table is printed, in Markdown.
 func TestSettings(t *testing.T) {
 	harness.Need(t, "mount.fuse3")
-	cert, key := certificate(t, "127.0.0.1")
+	cert, key := certificate(t)
 	servers := map[string]harness.Account{}
 	var handshakes atomic.Int32
 	for name, o := range map[string]dovecot.Options{
@@ -136,9 +136,7 @@ func (c setting) start(t *testing.T, a harness.Account, fault, way string, cache
 	p.Forget()
 	d := t.TempDir()
 	for name, text := range map[string]string{"right": a.Password, "wrong": "wrong", "empty": ""} {
-		if err := os.WriteFile(filepath.Join(d, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, os.WriteFile(filepath.Join(d, name), []byte(text), 0o600))
 	}
 	source := "imap://" + p.User + c.auth + "@" + p.Addr + "/"
 	if c.server == "tls" {
@@ -180,15 +178,11 @@ func (c setting) fail(t *testing.T, fault string, p *harness.Proxy, r *harness.R
 	case "cache-in-use":
 		// As another mount has it, but without its logins.
 		disk, err := cache.OpenDisk(filepath.Join(r.Cache, "imapfs", p.User+"@"+p.Addr), 1<<20, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		t.Cleanup(func() { disk.Close() })
 	case "cache-unwritable":
 		file := filepath.Join(t.TempDir(), "file")
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, os.WriteFile(file, nil, 0o600))
 		r.Cache = file // for root too, no directory can be made in it
 	default:
 		t.Fatalf("no fault %q", fault)

@@ -44,9 +44,7 @@ func TestSizeIsExactOnceOpen(t *testing.T) {
 			}
 			return nil
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		if n < 100 {
 			t.Errorf("only %d files", n)
 		}

@@ -39,9 +39,7 @@ func TestStatus(t *testing.T) {
 		Disk   *cache.Stats `json:"disk_cache"`
 		Mirror *content.Progress
 	}
-	if err := json.Unmarshal([]byte(asJSON.Stdout), &got); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, json.Unmarshal([]byte(asJSON.Stdout), &got))
 	if got.Server != p.Addr || got.User != p.User || got.Away != "" || got.RoundTrip <= 0 || len(got.Connections) == 0 ||
 		got.Disk == nil || got.Disk.Bytes < 1<<20 || got.Mirror == nil || got.Mirror.Here != 6 {
 		t.Errorf("got %s", asJSON.Stdout)
@@ -129,9 +127,7 @@ func TestUsage(t *testing.T) {
 	}
 	var st syscall.Statfs_t
 	harness.Eventually(t, "all is counted", func() bool {
-		if err := syscall.Statfs(filepath.Join(mnt, "Letters", "1"), &st); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, syscall.Statfs(filepath.Join(mnt, "Letters", "1"), &st))
 		return st.Files-st.Ffree == uint64(count)
 	})
 	if used, want := st.Blocks-st.Bfree, uint64(bytes+int64(st.Bsize)-1)/uint64(st.Bsize); used != want || st.Bavail == 0 {

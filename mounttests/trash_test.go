@@ -32,25 +32,19 @@ func TestTrash(t *testing.T) {
 		}, "--trash", "Papierkorb", []string{"COPY", "STORE", "EXPUNGE"}},
 		{"dovecot, named", func(t *testing.T) harness.Account {
 			a := harness.EmptyDovecot(t, "")
-			if err := a.Client(t).Create("Old/Bin", nil).Wait(); err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, a.Client(t).Create("Old/Bin", nil).Wait())
 			return a
 		}, "--trash=Old/Bin", "Old/Bin", []string{"MOVE"}},
 		{"cyrus", func(t *testing.T) harness.Account {
 			a := harness.EmptyCyrus(t)
 			c := a.Client(t)
 			c.Create("INBOX", nil).Wait() // or it is there
-			if err := c.Create("Bin", &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{imap.MailboxAttrTrash}}).Wait(); err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, c.Create("Bin", &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{imap.MailboxAttrTrash}}).Wait())
 			return a
 		}, "--trash", "Bin", []string{"MOVE"}},
 		{"courier, named", func(t *testing.T) harness.Account { // it marks none
 			a := harness.EmptyCourier(t)
-			if err := a.Client(t).Create("INBOX.Trash", nil).Wait(); err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, a.Client(t).Create("INBOX.Trash", nil).Wait())
 			return a
 		}, "--trash=INBOX/Trash", "INBOX/Trash", []string{"COPY", "STORE", "EXPUNGE"}},
 	} {
@@ -113,8 +107,6 @@ func TestNoTrash(t *testing.T) {
 	a := harness.EmptyDovecot(t, "")
 	for flag, want := range map[string]string{"--trash": "name it: --trash=FOLDER", "--trash=Nope": `no folder "Nope"`} {
 		p := harness.Imapfs(t, []string{"IMAPFS_PASSWORD=" + a.Password}, "--insecure", flag, a.URL(), t.TempDir())
-		if code := p.Exit(t); code != commands.ExitFailed || !strings.Contains(p.Stderr.String(), want) {
-			t.Errorf("%s: code %d, %s", flag, code, p.Stderr)
-		}
+		p.EndsWith(t, commands.ExitFailed, want)
 	}
 }

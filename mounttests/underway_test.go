@@ -55,18 +55,14 @@ func TestFolderMadeAnew(t *testing.T) {
 
 func testFolderMadeAnew(t *testing.T, a harness.Account) {
 	c, folder := a.Client(t), a.Mailbox("Other")
-	if err := c.Create(folder, nil).Wait(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, c.Create(folder, nil).Wait())
 	for i := range 3 {
 		harness.Deliver(t, c, folder, harness.Letter(fmt.Sprint("old ", i+1)), time.Now())
 	}
 	other := filepath.Join(a.Top(harness.Mount(t, a)), "Other")
 	harness.Names(t, other)
 	open, err := os.Open(filepath.Join(other, "2", "body.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer open.Close()
 
 	makeAnew(t, c, folder)
@@ -112,9 +108,7 @@ func testLargeRead(t *testing.T, a harness.Account, change func(t *testing.T, a 
 	want := harness.Contents(t, filepath.Join(a.Top(harness.Mount(t, a)), "Large"))["1/attachments/data.bin"]
 	mnt := a.Top(harness.Mount(t, a, "--poll", "200ms"))
 	f, err := os.Open(filepath.Join(mnt, largeFile))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	defer f.Close()
 	first := make([]byte, 300_000)
 	if _, err := io.ReadFull(f, first); err != nil {
@@ -137,9 +131,7 @@ func testLargeRead(t *testing.T, a harness.Account, change func(t *testing.T, a 
 
 func TestExpungedDuringLargeRead(t *testing.T) {
 	largeRead(t, func(t *testing.T, a harness.Account, c *imapclient.Client, mnt string) {
-		if _, err := c.Select(a.Mailbox("Large"), nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Select(t, c, a.Mailbox("Large"))
 		harness.Expunge(t, c, 1)
 		harness.Eventually(t, "the listing is empty", func() bool { return len(harness.Names(t, filepath.Join(mnt, "Large"))) == 0 })
 		if _, err := os.ReadFile(filepath.Join(mnt, "Large", "1", "body.txt")); !errors.Is(err, os.ErrNotExist) {
@@ -150,9 +142,7 @@ func TestExpungedDuringLargeRead(t *testing.T) {
 
 func TestFolderRenamedDuringLargeRead(t *testing.T) {
 	largeRead(t, func(t *testing.T, a harness.Account, c *imapclient.Client, mnt string) {
-		if err := c.Rename(a.Mailbox("Large"), a.Mailbox("Moved"), nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, c.Rename(a.Mailbox("Large"), a.Mailbox("Moved"), nil).Wait())
 		harness.Eventually(t, "the folder has its new name", func() bool {
 			list := harness.Names(t, mnt)
 			return slices.Contains(list, "Moved") && !slices.Contains(list, "Large")
@@ -163,9 +153,7 @@ func TestFolderRenamedDuringLargeRead(t *testing.T) {
 
 func TestFolderDeletedDuringLargeRead(t *testing.T) {
 	largeRead(t, func(t *testing.T, a harness.Account, c *imapclient.Client, mnt string) {
-		if err := c.Delete(a.Mailbox("Large")).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, c.Delete(a.Mailbox("Large")).Wait())
 		harness.Eventually(t, "the folder is not listed", func() bool { return !slices.Contains(harness.Names(t, mnt), "Large") })
 		if _, err := os.ReadDir(filepath.Join(mnt, "Large")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("listing the deleted folder: %v, want %v", err, os.ErrNotExist)
@@ -183,13 +171,9 @@ mail_plugins = acl
 plugin {
   acl = vfile::cache_secs=0
 }`})
-			if err := s.DeliverTo("Other", slices.Values([][]byte{harness.Letter("one"), harness.Letter("two")})); err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, s.DeliverTo("Other", slices.Values([][]byte{harness.Letter("one"), harness.Letter("two")})))
 			restrict := func() {
-				if err := os.WriteFile(filepath.Join(s.Maildir(), ".Other", "dovecot-acl"), []byte("owner lr\n"), 0o644); err != nil {
-					t.Fatal(err)
-				}
+				harness.Must(t, os.WriteFile(filepath.Join(s.Maildir(), ".Other", "dovecot-acl"), []byte("owner lr\n"), 0o644))
 			}
 			if when == "before" {
 				restrict()
@@ -201,9 +185,7 @@ plugin {
 			}
 			if when == "after" {
 				// The mount has the folder open for writing now.
-				if err := syscall.Rmdir(filepath.Join(mnt, "Other", "2")); err != nil {
-					t.Fatal(err)
-				}
+				harness.Must(t, syscall.Rmdir(filepath.Join(mnt, "Other", "2")))
 				restrict()
 			}
 			if err := syscall.Rmdir(dir); !errors.Is(err, syscall.EACCES) {
@@ -267,9 +249,7 @@ func testConnectionLimit(t *testing.T, a harness.Account) {
 	folders := []string{"One", "Two", "Three", "Four"}
 	c := a.Client(t)
 	for _, folder := range folders {
-		if err := c.Create(a.Mailbox(folder), nil).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, c.Create(a.Mailbox(folder), nil).Wait())
 		for i := range 30 {
 			harness.Deliver(t, c, a.Mailbox(folder), harness.Letter(fmt.Sprint("number ", i+1)), time.Now())
 		}

@@ -62,15 +62,11 @@ func TestWait(t *testing.T) {
 		t.Errorf("--follow has ended: %s", all.Stderr)
 	}
 	all.Cmd.Process.Signal(os.Interrupt)
-	if code := all.Exit(t); code != commands.ExitFailed || !strings.Contains(all.Stderr.String(), "interrupted") {
-		t.Errorf("interrupted: code %d, %s", code, all.Stderr)
-	}
+	all.EndsWith(t, commands.ExitFailed, "interrupted")
 
 	// What goes ends the wait too, and is not printed.
 	gone, stdout := waiting(t, dir)
-	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Select(t, c, "INBOX")
 	uid := imap.UID(0)
 	harness.Eventually(t, "wait sees an expunge", func() bool {
 		if !gone.HasEnded() {
@@ -105,15 +101,11 @@ func TestWait(t *testing.T) {
 	harness.Eventually(t, "the server is away", func() bool {
 		return strings.Contains(harness.RunCommand(t, r.Cache, "status", r.Dir).Stdout, ", away: ")
 	})
-	if err := s.Restart(); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, s.Restart())
 	back := fmt.Sprintf("%s/%d\n", dir, harness.Deliver(t, p.Client(t), "INBOX", harness.OneLetter(500), time.Now()))
 	harness.Eventually(t, "mail after the server was away is printed", func() bool { return strings.HasSuffix(stdout.String(), back) })
 	mount.Unmount(t)
-	if code := away.Exit(t); code != commands.ExitFailed || !strings.Contains(away.Stderr.String(), "INBOX is gone") {
-		t.Errorf("after the mount: code %d, %s", code, away.Stderr)
-	}
+	away.EndsWith(t, commands.ExitFailed, "INBOX is gone")
 }
 
 // TestChangeTime looks at what imapfs wait goes by.
@@ -124,9 +116,7 @@ func TestChangeTime(t *testing.T) {
 	dir := filepath.Join(r.Dir, "INBOX")
 	stat := func() (mtime time.Time, ctime syscall.Timespec) {
 		info, err := os.Stat(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		return info.ModTime(), info.Sys().(*syscall.Stat_t).Ctim
 	}
 	date, before := stat()

@@ -46,9 +46,7 @@ func Messages(t *testing.T, c *imapclient.Client, folder string) []Held {
 func Folders(t *testing.T, c *imapclient.Client) []*imap.ListData {
 	t.Helper()
 	list, err := c.List("", "*", nil).Collect()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return list
 }
 
@@ -102,22 +100,23 @@ func appendTo(c *imapclient.Client, folder string, raw []byte, date time.Time) (
 func Mark(t *testing.T, c *imapclient.Client, uids ...imap.UID) {
 	t.Helper()
 	// Courier passes over a message of which it has not told this client.
-	if err := c.Noop().Wait(); err != nil {
-		t.Fatal(err)
-	}
+	Must(t, c.Noop().Wait())
 	flags := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
-	if err := c.Store(imap.UIDSetNum(uids...), flags, nil).Close(); err != nil {
-		t.Fatal(err)
-	}
+	Must(t, c.Store(imap.UIDSetNum(uids...), flags, nil).Close())
+}
+
+// Select opens a folder for the client, which may change it.
+func Select(t *testing.T, c *imapclient.Client, folder string) {
+	t.Helper()
+	_, err := c.Select(folder, nil).Wait()
+	Must(t, err)
 }
 
 // Expunge deletes messages of the selected folder as another client.
 func Expunge(t *testing.T, c *imapclient.Client, uids ...imap.UID) {
 	t.Helper()
 	Mark(t, c, uids...)
-	if err := c.UIDExpunge(imap.UIDSetNum(uids...)).Close(); err != nil {
-		t.Fatal(err)
-	}
+	Must(t, c.UIDExpunge(imap.UIDSetNum(uids...)).Close())
 }
 
 // SeesAnother has another client deliver to a folder and expunge there, while
@@ -133,9 +132,7 @@ func SeesAnother(t *testing.T, c *imapclient.Client, folder, dir string) {
 		t.Errorf("body %q", got)
 	}
 
-	if _, err := c.Select(folder, nil).Wait(); err != nil {
-		t.Fatal(err)
-	}
+	Select(t, c, folder)
 	Expunge(t, c, uid)
 	Eventually(t, "the expunged message goes from the listing", func() bool { return slices.Equal(Names(t, dir), before) })
 	if _, err := os.ReadFile(filepath.Join(path, "body.txt")); !errors.Is(err, os.ErrNotExist) {

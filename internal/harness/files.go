@@ -42,9 +42,7 @@ func Eventually(t *testing.T, what string, ok func() bool) {
 func Names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	var list []string
 	for _, e := range entries {
 		list = append(list, e.Name())
@@ -55,9 +53,7 @@ func Names(t *testing.T, dir string) []string {
 func Read(t *testing.T, path ...string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(path...))
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return b
 }
 
@@ -203,9 +199,7 @@ func eachFile(t *testing.T, dir string, f func(path string, b []byte)) {
 		f(path, b)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 }
 
 func ToolsAgree(t *testing.T, a Account, atLeast int) {

@@ -37,9 +37,7 @@ func MountProcess(t *testing.T, a Account, flags ...string) (string, *Process) {
 func IsMounted(t *testing.T, dir string) bool {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return bytes.Contains(mounts, []byte(" "+dir+" "))
 }
 

@@ -97,13 +97,19 @@ func (l *Lines) String() string {
 	return l.text.String()
 }
 
+// Must ends a test that cannot go on after err.
+func Must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Self is the path of imapfs: that of the test binary.
 func Self(t *testing.T) string {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	if os.Getenv(playImapfs) == "" {
 		t.Fatal("no TestMain that calls Main: the tests would start themselves again and again")
 	}
@@ -123,9 +129,7 @@ func Program(t *testing.T, name string, env []string, args ...string) *Process {
 	cmd.Env = slices.Concat(os.Environ(), []string{"XDG_CACHE_HOME=" + t.TempDir()}, env)
 	p := &Process{Cmd: cmd, Stdout: newLines(), Stderr: newLines(), Done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.Stdout, p.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	Must(t, cmd.Start())
 	go func() {
 		cmd.Wait()
 		close(p.Done)
@@ -155,6 +159,15 @@ func (p *Process) Exit(t *testing.T) int {
 		t.Fatalf("imapfs does not end; it said:\n%s", p.Stderr)
 	}
 	return p.Cmd.ProcessState.ExitCode()
+}
+
+// EndsWith waits for the end of the program, and checks its exit code and that
+// it has said text.
+func (p *Process) EndsWith(t *testing.T, code int, text string) {
+	t.Helper()
+	if got := p.Exit(t); got != code || !strings.Contains(p.Stderr.String(), text) {
+		t.Errorf("exit code %d, want %d; it said %q, want something with %q", got, code, p.Stderr, text)
+	}
 }
 
 func (p *Process) HasEnded() bool {

@@ -33,9 +33,7 @@ func NewProxy(t *testing.T, a Account) *Proxy {
 func NewProxyAt(t *testing.T, a Account, addr string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	p := &Proxy{Account: a, Listener: l}
 	p.Addr = l.Addr().String()
 	var wg sync.WaitGroup

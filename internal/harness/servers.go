@@ -79,9 +79,7 @@ func (a Account) addSample(t *testing.T) {
 func EmptyDemo(t *testing.T) Account {
 	t.Helper()
 	s, err := demo.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	t.Cleanup(func() { s.Close() })
 	return Account{Addr: s.Addr, User: s.User, Password: s.Password, embedded: s}
 }
@@ -123,13 +121,9 @@ func (a Account) URL() string { return "imap://" + a.User + "@" + a.Addr + "/" }
 func (a Account) Client(t *testing.T) *imapclient.Client {
 	t.Helper()
 	c, err := imapclient.DialInsecure(a.Addr, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	t.Cleanup(func() { c.Close() })
-	if err := c.Login(a.User, a.Password).Wait(); err != nil {
-		t.Fatal(err)
-	}
+	Must(t, c.Login(a.User, a.Password).Wait())
 	return c
 }
 
