@@ -60,6 +60,19 @@ func TestFirstSession(t *testing.T) {
 	}
 }
 
+// TestDemo makes the mount point, and shows the sample.
+func TestDemo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made by demo")
+	p := harness.Imapfs(t, nil, "demo", dir)
+	p.WaitMounted(t)
+	if n := len(harness.Names(t, filepath.Join(dir, "INBOX"))); n < 5 {
+		t.Errorf("the demo's INBOX has %d entries", n)
+	}
+	p.Cmd.Process.Signal(syscall.SIGTERM)
+	p.EndsWith(t, 0, "")
+}
+
+// TestTreeIsTheServers lists all folders: their messages are the server's.
 func TestTreeIsTheServers(t *testing.T) {
 	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
 		mnt := harness.Mount(t, a)
@@ -94,6 +107,8 @@ func TestTreeIsTheServers(t *testing.T) {
 	})
 }
 
+// TestMessageDirectory reads all messages: a directory has the headers, the text
+// and the attachments, the date at which it came, and is for the user alone.
 func TestMessageDirectory(t *testing.T) {
 	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
 		mnt := harness.Mount(t, a)
@@ -123,6 +138,7 @@ func TestToolsSeeTheSameBytes(t *testing.T) {
 	harness.ForEachServer(t, func(t *testing.T, a harness.Account) { harness.ToolsAgree(t, a, 30) })
 }
 
+// TestLargeAttachment fetches no more of a large message than is read.
 func TestLargeAttachment(t *testing.T) {
 	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
 		raw, attachment := harness.BigMessage(25 << 20)
@@ -156,6 +172,7 @@ func TestLargeAttachment(t *testing.T) {
 	})
 }
 
+// TestReadingSetsNoFlag reads everything: no message is marked as read.
 func TestReadingSetsNoFlag(t *testing.T) {
 	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
 		c := a.Client(t)
@@ -184,6 +201,24 @@ func TestReadingSetsNoFlag(t *testing.T) {
 	})
 }
 
+// TestNewsByIdle never polls: only IDLE can tell.
+func TestNewsByIdle(t *testing.T) {
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
+		inUse := a.Mailbox("In use")
+		harness.Must(t, c.Create(inUse, nil).Wait())
+		mnt := harness.Mount(t, a, "--poll", "24h")
+		inbox := filepath.Join(mnt, "INBOX")
+		harness.Names(t, inbox)
+		for range 2 {
+			harness.SeesAnother(t, c, inUse, filepath.Join(a.Top(mnt), "In use"))
+			harness.SeesAnother(t, c, "INBOX", inbox)
+		}
+	})
+}
+
+// TestDeleteOneMessage removes a directory in several ways: this one message goes
+// from the server.
 func TestDeleteOneMessage(t *testing.T) {
 	ways := map[string]func(t *testing.T, dir string){
 		"rm -r": func(t *testing.T, dir string) { harness.Run(t, "rm", "-r", dir) },
@@ -245,22 +280,7 @@ func TestDeleteOneMessage(t *testing.T) {
 	})
 }
 
-// TestNewsByIdle never polls: only IDLE can tell.
-func TestNewsByIdle(t *testing.T) {
-	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
-		c := a.Client(t)
-		inUse := a.Mailbox("In use")
-		harness.Must(t, c.Create(inUse, nil).Wait())
-		mnt := harness.Mount(t, a, "--poll", "24h")
-		inbox := filepath.Join(mnt, "INBOX")
-		harness.Names(t, inbox)
-		for range 2 {
-			harness.SeesAnother(t, c, inUse, filepath.Join(a.Top(mnt), "In use"))
-			harness.SeesAnother(t, c, "INBOX", inbox)
-		}
-	})
-}
-
+// TestRemountFetchesOnlyWhatIsNew mounts again with what the last mount has kept.
 func TestRemountFetchesOnlyWhatIsNew(t *testing.T) {
 	_, p := harness.Inbox(t, 100)
 	r := harness.NewRemounter(t, p.Account)
@@ -298,6 +318,8 @@ func TestRemountFetchesOnlyWhatIsNew(t *testing.T) {
 	third.Unmount(t)
 }
 
+// TestOfflineMount mounts without a server: what was kept can be read, and
+// nothing deleted.
 func TestOfflineMount(t *testing.T) {
 	s, p := harness.Inbox(t, 20)
 	r := harness.NewRemounter(t, p.Account)
@@ -326,6 +348,7 @@ func TestOfflineMount(t *testing.T) {
 	second.Unmount(t)
 }
 
+// TestEnds ends the mount in each way: it is gone, and the server is told.
 func TestEnds(t *testing.T) {
 	ends := map[string]func(t *testing.T, dir string, p *harness.Process){
 		"SIGTERM": func(_ *testing.T, _ string, p *harness.Process) { p.Cmd.Process.Signal(syscall.SIGTERM) },
@@ -359,15 +382,4 @@ func TestEnds(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestDemo(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "made by demo")
-	p := harness.Imapfs(t, nil, "demo", dir)
-	p.WaitMounted(t)
-	if n := len(harness.Names(t, filepath.Join(dir, "INBOX"))); n < 5 {
-		t.Errorf("the demo's INBOX has %d entries", n)
-	}
-	p.Cmd.Process.Signal(syscall.SIGTERM)
-	p.EndsWith(t, 0, "")
 }

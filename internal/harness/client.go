@@ -43,6 +43,7 @@ func Messages(t *testing.T, c *imapclient.Client, folder string) []Held {
 	return list
 }
 
+// Folders lists all folders, also those that hold no messages.
 func Folders(t *testing.T, c *imapclient.Client) []*imap.ListData {
 	t.Helper()
 	list, err := c.List("", "*", nil).Collect()
@@ -73,6 +74,7 @@ func copyMail(t *testing.T, from, to Account) {
 	}
 }
 
+// Deliver appends a message, and returns its UID.
 func Deliver(t *testing.T, c *imapclient.Client, folder string, raw []byte, date time.Time) imap.UID {
 	t.Helper()
 	uid, err := appendTo(c, folder, raw, date)
@@ -97,6 +99,7 @@ func appendTo(c *imapclient.Client, folder string, raw []byte, date time.Time) (
 	return data.UID, nil
 }
 
+// Mark marks messages of the selected folder as deleted.
 func Mark(t *testing.T, c *imapclient.Client, uids ...imap.UID) {
 	t.Helper()
 	// Courier passes over a message of which it has not told this client.

@@ -16,6 +16,7 @@ func Mount(t *testing.T, a Account, flags ...string) string {
 	return dir
 }
 
+// MountProcess mounts the account until the test ends.
 func MountProcess(t *testing.T, a Account, flags ...string) (string, *Process) {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,6 +35,7 @@ func MountProcess(t *testing.T, a Account, flags ...string) (string, *Process) {
 	return dir, p
 }
 
+// IsMounted tells whether something is mounted at dir.
 func IsMounted(t *testing.T, dir string) bool {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")
@@ -41,6 +43,7 @@ func IsMounted(t *testing.T, dir string) bool {
 	return bytes.Contains(mounts, []byte(" "+dir+" "))
 }
 
+// Unmount unmounts as this user can.
 func Unmount(t *testing.T, dir string) {
 	t.Helper()
 	if os.Getuid() == 0 {

@@ -76,6 +76,7 @@ func (a Account) addSample(t *testing.T) {
 	}
 }
 
+// EmptyDemo is a server inside the test.
 func EmptyDemo(t *testing.T) Account {
 	t.Helper()
 	s, err := demo.Start()
@@ -115,6 +116,7 @@ func CourierAccount(s *courier.Server) Account {
 	return Account{Addr: s.Addr, User: courier.User, Password: courier.Password, below: "INBOX", ChangesNames: true}
 }
 
+// URL is SOURCE of the account.
 func (a Account) URL() string { return "imap://" + a.User + "@" + a.Addr + "/" }
 
 // Client is a second client of the same account.

@@ -7,8 +7,10 @@ import (
 	"strings"
 )
 
+// Letter is a short message.
 func Letter(text string) []byte { return []byte("Subject: " + text + "\r\n\r\n" + text + "\r\n") }
 
+// OneLetter is a message of about 2 kB.
 func OneLetter(i int) []byte {
 	return fmt.Appendf(nil, "Subject: letter %d\r\n\r\n%s\r\nend of %d\r\n", i, strings.Repeat("All work and no play. ", 90), i)
 }

@@ -61,9 +61,6 @@ func leaks() int {
 	return 0
 }
 
-// Within is how long anything here may take; a failure then, never a hang.
-const Within = 2 * time.Minute
-
 // Process is a running program, imapfs or what starts it.
 type Process struct {
 	Cmd            *exec.Cmd
@@ -95,14 +92,6 @@ func (l *Lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
-}
-
-// Must ends a test that cannot go on after err.
-func Must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Self is the path of imapfs: that of the test binary.
@@ -198,6 +187,7 @@ func (p *Process) WaitSaid(t *testing.T, text string) {
 	}
 }
 
+// Unmount ends imapfs, which has to end well.
 func (p *Process) Unmount(t *testing.T) {
 	t.Helper()
 	p.Cmd.Process.Signal(syscall.SIGTERM)
@@ -215,6 +205,7 @@ type Said struct {
 	Code           int
 }
 
+// RunCommand runs a command of imapfs to its end.
 func RunCommand(t *testing.T, cache string, args ...string) Said {
 	t.Helper()
 	cmd := Command(t, cache, args...)
