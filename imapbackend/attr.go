@@ -165,7 +165,8 @@ func (f *folder) loadAttrs(id mail.ID) error {
 		return err
 	}
 	// Where somebody looks at one message its parts are wanted next.
-	gone, failed, err := f.describe(id.UIDValidity, uids, len(uids) == 1)
+	structure := len(uids) == 1 && !f.b.structures.Contains(id) && f.trouble(id, structuring) == nil
+	gone, failed, err := f.describe(id.UIDValidity, uids, structure)
 	if gone[id.UID] {
 		return fmt.Errorf("%s: %w", id, mail.ErrNotFound)
 	}
@@ -189,6 +190,11 @@ func (f *folder) describe(validity uint32, uids []uint32, structure bool) (gone 
 		}
 		return m.Size >= 0 || !m.Date.IsZero()
 	})
+	if structure && len(failed) > 0 {
+		// The parts may be what cannot be told, or read.
+		f.settleTroubles(validity, structuring, uids, failed)
+		return f.describe(validity, uids, false)
+	}
 	for uid, why := range failed {
 		if lessErr := f.describeLess(validity, uid, why); lessErr == nil {
 			delete(failed, uid)
