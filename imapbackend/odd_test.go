@@ -128,6 +128,49 @@ func TestOddPartial(t *testing.T) {
 	}
 }
 
+// TestPartThatEndsEarly has a part that ends a little before its server has said: it
+// was counted wrong, or its message has gone while it was read, though SEARCH finds
+// it. Then the bytes that came before are not there any more either.
+func TestPartThatEndsEarly(t *testing.T) {
+	const here, claimed, piece = 100, 110, 50
+	for name, gone := range map[string]bool{"counted wrong": false, "gone": true} {
+		t.Run(name, func(t *testing.T) {
+			s := fetchAnswer(func(uid int) string {
+				return line(uid, fmt.Sprintf(`("application" "pdf" NIL NIL NIL "base64" %d)`, claimed), goodDate)
+			})
+			others, asked := s.answer, 0
+			s.answer = func(tag, command string) string {
+				_, part, isPart := strings.Cut(command, "BODY.PEEK[1]<")
+				if !isPart {
+					return others(tag, command)
+				}
+				var off, n int
+				fmt.Sscanf(part, "%d.%d", &off, &n)
+				n = max(0, min(n, here-off))
+				if asked++; gone && asked > 1 {
+					n = 0
+				}
+				return fmt.Sprintf("* 2 FETCH (UID 2 BODY[1]<%d> {%d}\r\n%s)\r\n%s OK x\r\n", off, n, strings.Repeat("x", n), tag)
+			}
+			b := listed(t, s.start(t))
+			if _, err := b.Structure(t.Context(), msg(2)); err != nil {
+				t.Fatal(err)
+			}
+			for off := int64(0); off <= here; off += piece {
+				got, err := b.Fetch(msg(2), "1", off, piece)
+				switch {
+				case gone && off > 0:
+					if !errors.Is(err, mail.ErrNotFound) {
+						t.Fatalf("at %d: %d bytes, %v, want not found", off, len(got), err)
+					}
+				case err != nil || int64(len(got)) != min(piece, here-off):
+					t.Fatalf("at %d: %d bytes, %v", off, len(got), err)
+				}
+			}
+		})
+	}
+}
+
 // TestOneBadMessage has a server that fails whenever it is asked for message 30 of
 // 60, in several ways. The others come, with few commands, and it is left in peace
 // for a while.

@@ -146,9 +146,21 @@ func (sec *section) mayEndAt(end int64) error {
 		return nil
 	}
 	part := root.Find(sec.name)
+	if part == nil {
+		return nil
+	}
+	// SEARCH may still find it in a folder that is gone. Its first byte is not there
+	// then.
+	first, err := sec.fetch(sec.name, &imap.SectionPartial{Size: 1}, sec.b.pool.with)
+	if err != nil {
+		return err
+	}
+	if len(first) == 0 {
+		return fmt.Errorf("%s: it has gone while it was read: %w", sec.what, mail.ErrNotFound)
+	}
 	attr, isKnown, _ := sec.b.Known(sec.id)
 	// By more than line ends can make, and of a size that is no nonsense.
-	if part != nil && part.Size-end > part.Size/8+1024 && (!isKnown || part.Size <= attr.Size) {
+	if part.Size-end > part.Size/8+1024 && (!isKnown || part.Size <= attr.Size) {
 		return fmt.Errorf("%s: it ends before the server has said: %w", sec.what, errNotGiven)
 	}
 	return nil
