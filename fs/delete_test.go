@@ -129,20 +129,20 @@ func TestHiddenComesBack(t *testing.T) {
 		l.hide(n)
 	}
 	l.mu.Lock()
-	l.hidden[a] = l.hidden[a].Add(-hideFor)
+	l.hidden[a.id].until[a] = l.hidden[a.id].until[a].Add(-hideFor)
 	l.mu.Unlock()
 	if l.hides(a) || !l.hides(b) {
 		t.Errorf("hidden: a %t, b %t; want only b", l.hides(a), l.hides(b))
 	}
-	l.expire()
-	if l.timer == nil || len(l.hidden) != 1 {
-		t.Errorf("%v is hidden, timer %v; want b, and a timer for it", l.hidden, l.timer)
+	l.expire(a.id)
+	if h := l.hidden[a.id]; h == nil || len(h.until) != 1 || !h.timer.Stop() {
+		t.Errorf("%v is hidden; want b, and a timer for it", h)
 	}
 	l.mu.Lock()
-	l.hidden[b] = l.hidden[b].Add(-hideFor)
+	l.hidden[a.id].until[b] = l.hidden[a.id].until[b].Add(-hideFor)
 	l.mu.Unlock()
-	l.expire()
-	if l.hides(b) || l.timer != nil {
+	l.expire(a.id)
+	if l.hides(b) || len(l.hidden) > 0 {
 		t.Error("something is left")
 	}
 }

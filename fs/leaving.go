@@ -20,9 +20,14 @@ type leaving struct {
 	void func(mail.ID) // declares the kernel's listings of a message void
 
 	mu       sync.Mutex // guards what follows
-	hidden   map[hiddenName]time.Time
+	hidden   map[mail.ID]*hiding
 	deleting map[mail.ID]bool
-	timer    *time.Timer // runs expire; nil if nothing is hidden
+}
+
+// hiding is what is hidden of one message.
+type hiding struct {
+	until map[hiddenName]time.Time
+	timer *time.Timer // runs expire
 }
 
 // hiddenName is a name in one of the directories of a message.
@@ -39,62 +44,71 @@ func (l *leaving) hide(n hiddenName) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.hidden == nil {
-		l.hidden = make(map[hiddenName]time.Time)
+		l.hidden = make(map[mail.ID]*hiding)
 	}
-	l.hidden[n] = time.Now().Add(hideFor)
-	if l.timer == nil {
-		l.timer = time.AfterFunc(hideFor, l.expire)
+	h := l.hidden[n.id]
+	if h == nil {
+		h = &hiding{make(map[hiddenName]time.Time), time.AfterFunc(hideFor, func() { l.expire(n.id) })}
+		l.hidden[n.id] = h
 	}
+	h.until[n] = time.Now().Add(hideFor)
 }
 
 // hides tells whether a name is hidden.
 func (l *leaving) hides(n hiddenName) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.hidden) > 0 && time.Now().Before(l.hidden[n])
+	h := l.hidden[n.id]
+	return h != nil && time.Now().Before(h.until[n])
 }
 
 // show brings a name back if it is hidden.
 func (l *leaving) show(n hiddenName) {
-	l.showIf(func(other hiddenName, _ time.Time) bool { return other == n })
+	l.showIf(n.id, func(other hiddenName, _ time.Time) bool { return other == n })
 }
 
 // showAll brings back what is hidden of a message.
 func (l *leaving) showAll(id mail.ID) {
-	l.showIf(func(n hiddenName, _ time.Time) bool { return n.id == id })
+	l.showIf(id, func(hiddenName, time.Time) bool { return true })
 }
 
-// expire brings back those names whose time is over.
-func (l *leaving) expire() {
+// expire brings back those names of a message whose time is over.
+func (l *leaving) expire(id mail.ID) {
 	now := time.Now()
-	l.showIf(func(_ hiddenName, until time.Time) bool { return !until.After(now) })
+	l.showIf(id, func(_ hiddenName, until time.Time) bool { return !until.After(now) })
 }
 
-// showIf brings names back, and has the timer run for those that are left.
-func (l *leaving) showIf(back func(n hiddenName, until time.Time) bool) {
-	shown := make(map[mail.ID]bool)
+// showIf brings names of a message back, and has the timer run for those that are
+// left.
+func (l *leaving) showIf(id mail.ID, back func(n hiddenName, until time.Time) bool) {
+	if l.showNow(id, back) {
+		l.void(id)
+	}
+}
+
+func (l *leaving) showNow(id mail.ID, back func(n hiddenName, until time.Time) bool) (shown bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.hidden[id]
+	if h == nil {
+		return false
+	}
 	var next time.Time
-	for n, until := range l.hidden {
+	for n, until := range h.until {
 		if back(n, until) {
-			delete(l.hidden, n)
-			shown[n.id] = true
+			delete(h.until, n)
+			shown = true
 		} else if next.IsZero() || until.Before(next) {
 			next = until
 		}
 	}
-	switch {
-	case l.timer == nil:
-	case next.IsZero():
-		l.timer.Stop()
-		l.timer = nil
-	default:
-		l.timer.Reset(time.Until(next))
+	if len(h.until) > 0 {
+		h.timer.Reset(time.Until(next))
+	} else {
+		h.timer.Stop()
+		delete(l.hidden, id)
 	}
-	l.mu.Unlock()
-	for id := range shown {
-		l.void(id)
-	}
+	return shown
 }
 
 // delete notes that a message is being deleted from here, until the function is
