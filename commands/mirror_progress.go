@@ -47,6 +47,9 @@ func (s *settings) startMirror(fsys *fs.FS) (stop func()) {
 // has them (RFC 9051 §6.3.9): in it * stands for any text, and % for any within one
 // level.
 func matchesFolder(pattern string, f mail.Folder) bool {
+	if f.Delim != 0 {
+		pattern = string(f.Delim) + pattern // MatchList takes one off, and some names begin with one
+	}
 	return imapserver.MatchList(f.Name, f.Delim, "", pattern)
 }
 

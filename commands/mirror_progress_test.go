@@ -80,6 +80,7 @@ func TestMirrorPatterns(t *testing.T) {
 		{"INBOX", "INBOX", true}, {"INBOX", "INBOX/x", false}, {"*", "a/b", true}, {"Archive/*", "Archive/2024/1", true},
 		{"Archive/*", "Archive", false}, {"*x*", "axb", true}, {"*x*", "ab", false}, {"", "", true}, {"a*b*c", "a-b-b-c", true}, {"a*b", "ab-", false},
 		{"Archive/%", "Archive/2024", true}, {"Archive/%", "Archive/2024/1", false},
+		{"/shared/x", "/shared/x", true}, {"/shared/*", "/shared/x", true}, {"/INBOX", "INBOX", false},
 	} {
 		if got := matchesFolder(c.pattern, mail.Folder{Name: c.name, Delim: '/'}); got != c.want {
 			t.Errorf("matchesFolder(%q, %q) is %v", c.pattern, c.name, got)
