@@ -26,7 +26,7 @@ const (
 // 512 kB before decoding.
 const pieceSize = 512 << 10
 
-// sizesKept bounds the exact sizes that are remembered, some 150 bytes each.
+// sizesKept bounds the exact sizes that are remembered, some 250 bytes each.
 const sizesKept = 1 << 16
 
 // File is a file of a message.
@@ -122,7 +122,8 @@ func (f *File) Size(ctx context.Context) (int64, error) {
 	return size, err
 }
 
-// IsStreamed tells whether somebody reads the file who does not know its size.
+// IsStreamed tells whether the file is read piece by piece, since somebody has opened
+// it: Size then takes no more than to look for its end.
 func (f *File) IsStreamed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

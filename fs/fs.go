@@ -24,9 +24,10 @@
 // the file takes that back and loads the file (file.go, told.go), and from then on
 // the size is exact.
 //
-// Locks: each of told, handle, leaving, notifier, call and usage has one, which is
-// taken alone: under none of them is another taken, or anything asked of a disk or
-// a network. No notification is sent under one.
+// Locks: each of told, handle, leaving, notifier, changes, call and usage has one,
+// which is taken alone, but that under usage's the mail is asked for its counts, which
+// are in memory. Nothing is asked of a disk or a network under one, and no
+// notification is sent.
 package fs
 
 import (
