@@ -74,9 +74,10 @@ func (n *fileNode) sizeNow() (size int64, final bool) {
 }
 
 // size is the answer to a GETATTR: while the file is open the size, and who
-// asks waits for it; else an estimate will do.
-func (n *fileNode) size(ctx context.Context, open bool) (size int64, exact bool, err error) {
-	size, exact = n.content.Exact()
+// asks waits for it; else an estimate will do. final tells whether the kernel may
+// keep it: no estimate if the file was opened meanwhile.
+func (n *fileNode) size(ctx context.Context, open bool) (size int64, final bool, err error) {
+	size, exact := n.content.Exact()
 	switch {
 	case exact:
 	case n.message.fsys.onlyExact.Load() || open && n.content.IsStreamed():
@@ -87,9 +88,9 @@ func (n *fileNode) size(ctx context.Context, open bool) (size int64, exact bool,
 		size = estimated(size)
 	}
 	if err == nil {
-		n.told.answer(size)
+		open = n.told.answer(size)
 	}
-	return size, exact, err
+	return size, exact || keepEstimates && !open, err
 }
 
 func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
@@ -100,7 +101,7 @@ func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 	if errno := n.message.check(); errno != 0 && !(open && errno == syscall.ENOENT) {
 		return errno
 	}
-	size, exact, err := n.size(ctx, open)
+	size, final, err := n.size(ctx, open)
 	if err == nil {
 		_, err = n.message.content.Attr(ctx)
 	}
@@ -109,7 +110,7 @@ func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 	}
 	date, known := n.message.date()
 	fsys.fill(&out.Attr, n.number(), date, size)
-	if known && (exact || keepEstimates && !open) {
+	if known && final {
 		out.SetTimeout(keep)
 	}
 	return 0
