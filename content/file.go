@@ -195,9 +195,9 @@ func (f *File) now() ([]byte, bool) {
 	return p.text(f.Kind)
 }
 
-// Open is Load for a file of a small message that is here already: it counts as
+// Here is Load for a file of a small message that is here already: it counts as
 // opened for those who read ahead, and nothing is asked of anybody.
-func (f *File) Open(ctx context.Context) ([]byte, bool) {
+func (f *File) Here(ctx context.Context) ([]byte, bool) {
 	text, ok := f.now()
 	if ok {
 		f.message.store.walks.opened(ctx, f.message.ID)
@@ -213,7 +213,10 @@ func (f *File) Load(ctx context.Context) (Bytes, error) {
 		return nil, err
 	}
 	if l, ok := b.(Loaded); ok {
-		if _, exact := f.Exact(); !exact {
+		f.mu.Lock()
+		exact := f.exact
+		f.mu.Unlock()
+		if !exact {
 			f.setSize(int64(len(l)))
 		}
 	}

@@ -22,10 +22,10 @@ import (
 // somebody waits for something else no further batch is asked for.
 type mirror struct {
 	*Store
-	wants    func(mail.Folder) bool
-	complete func()
-	wake     chan struct{}       // something has changed; holds one
-	memory   *semaphore.Weighted // bytes for large messages
+	wants        func(mail.Folder) bool
+	whenComplete func()
+	wake         chan struct{}       // something has changed; holds one
+	memory       *semaphore.Weighted // bytes for large messages
 
 	mu       sync.Mutex // guards what follows
 	dirty    map[string]bool
@@ -72,7 +72,7 @@ func (s *Store) Mirror(ctx context.Context, wants func(mail.Folder) bool, comple
 }
 
 func (s *Store) newMirror(wants func(mail.Folder) bool, complete func()) *mirror {
-	m := &mirror{Store: s, wants: wants, complete: complete, memory: semaphore.NewWeighted(s.cache.Budget() / 2),
+	m := &mirror{Store: s, wants: wants, whenComplete: complete, memory: semaphore.NewWeighted(s.cache.Budget() / 2),
 		wake: make(chan struct{}, 1), dirty: make(map[string]bool), refused: make(map[string]map[uint32]string)}
 	s.mirror.Store(m)
 	m.changed("")

@@ -83,14 +83,14 @@ func nextBatch(todo []missing) (n int, bytes int64) {
 // batch fetches messages: small ones with one command, a large one by itself.
 func (m *mirror) batch(ctx context.Context, folder string, validity uint32, batch []missing) error {
 	id := mail.ID{Folder: folder, UIDValidity: validity}
-	claims := make(claims, len(batch))
+	claimed := make(claims, len(batch))
 	var alone []uint32 // large, larger than was said, not come, or fetched just now by somebody else
 	for _, w := range batch {
-		if id.UID = w.uid; w.size >= wholeSize || !claims.claim(m.cache, id) {
+		if id.UID = w.uid; w.size >= wholeSize || !claimed.claim(m.cache, id) {
 			alone = append(alone, w.uid)
 		}
 	}
-	err := m.fetch(id, claims, func(uid uint32, load *cache.Load, start []byte) {
+	err := m.fetch(id, claimed, func(uid uint32, load *cache.Load, start []byte) {
 		load.KeepOnDisk(start)
 		if len(start) == wholeSize {
 			alone = append(alone, uid)
@@ -98,20 +98,20 @@ func (m *mirror) batch(ctx context.Context, folder string, validity uint32, batc
 			m.came(int64(len(start)))
 		}
 	})
-	alone = slices.AppendSeq(alone, maps.Keys(claims))
-	claims.release()
+	alone = slices.AppendSeq(alone, maps.Keys(claimed))
+	claimed.release()
 	for _, uid := range alone {
 		if id.UID = uid; err == nil {
-			err = m.message(ctx, id)
+			err = m.fetchAlone(ctx, id)
 		}
 	}
 	return err
 }
 
-// message fetches one message, of any size, and finds out the sizes of its files.
+// fetchAlone fetches one message, of any size, and finds out the sizes of its files.
 // In memory it is twice, as it comes and in pieces, and may wait for others that
 // are too.
-func (m *mirror) message(ctx context.Context, id mail.ID) error {
+func (m *mirror) fetchAlone(ctx context.Context, id mail.ID) error {
 	if attr, known, err := m.server.Known(id); err == nil && known {
 		weight := 2 * min(attr.Size, m.mostWhole())
 		if err := m.memory.Acquire(ctx, weight); err != nil {

@@ -100,7 +100,7 @@ func (m *mirror) rest(err error) {
 		complete = p.Complete
 	})
 	if complete {
-		m.complete()
+		m.whenComplete()
 	}
 }
 

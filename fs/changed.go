@@ -95,7 +95,7 @@ func (fsys *FS) messagesChanged(c mail.Change, void func(parent *gofs.Inode, nam
 // are back that were hidden.
 func (fsys *FS) voidListings(id mail.ID) {
 	void := func() {
-		for _, n := range fsys.nodes(id) {
+		if n := fsys.node(id); n != nil {
 			n.NotifyContent(0, 0)
 			if attachments := n.GetChild(attachmentsName); attachments != nil {
 				attachments.NotifyContent(0, 0)

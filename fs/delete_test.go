@@ -129,20 +129,20 @@ func TestHiddenComesBack(t *testing.T) {
 		l.hide(n)
 	}
 	l.mu.Lock()
-	l.hidden[a.id].until[a] = l.hidden[a.id].until[a].Add(-hideFor)
+	l.messages[a.id].hidden[a] = l.messages[a.id].hidden[a].Add(-hideFor)
 	l.mu.Unlock()
 	if l.hides(a) || !l.hides(b) {
 		t.Errorf("hidden: a %t, b %t; want only b", l.hides(a), l.hides(b))
 	}
 	l.expire(a.id)
-	if h := l.hidden[a.id]; h == nil || len(h.until) != 1 || !h.timer.Stop() {
-		t.Errorf("%v is hidden; want b, and a timer for it", h)
+	if d := l.messages[a.id]; d == nil || len(d.hidden) != 1 || !d.timer.Stop() {
+		t.Errorf("%v is hidden; want b, and a timer for it", d)
 	}
 	l.mu.Lock()
-	l.hidden[a.id].until[b] = l.hidden[a.id].until[b].Add(-hideFor)
+	l.messages[a.id].hidden[b] = l.messages[a.id].hidden[b].Add(-hideFor)
 	l.mu.Unlock()
 	l.expire(a.id)
-	if l.hides(b) || len(l.hidden) > 0 {
+	if l.hides(b) || len(l.messages) > 0 {
 		t.Error("something is left")
 	}
 }

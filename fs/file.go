@@ -160,7 +160,7 @@ func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint3
 // The kernel has the exact size already. It waits for a page that somebody else
 // is reading, which another request answers.
 func (n *fileNode) give(ctx context.Context, size int64) {
-	if text, ok := n.content.Open(ctx); ok && int64(len(text)) == size && size > 0 {
+	if text, ok := n.content.Here(ctx); ok && int64(len(text)) == size && size > 0 {
 		n.WriteCache(0, text)
 	}
 }

@@ -15,19 +15,20 @@ const hideFor = time.Minute
 // leaving is the one table of what has gone or is going, of messages that the
 // server still has: the names that unlink has taken away for a while, because a
 // message cannot lose a part of itself, but rm -r has to get on to the message; and
-// the messages that are being deleted from here.
+// the messages that are being deleted from here. It knows messages by mail.ID, so
+// it is the same wherever one is shown, and whatever the kernel forgets.
 type leaving struct {
 	void func(mail.ID) // declares the kernel's listings of a message void
 
-	mu       sync.Mutex // guards what follows
-	hidden   map[mail.ID]*hiding
-	deleting map[mail.ID]bool
+	mu       sync.Mutex // guards messages
+	messages map[mail.ID]*departure
 }
 
-// hiding is what is hidden of one message.
-type hiding struct {
-	until map[hiddenName]time.Time
-	timer *time.Timer // runs expire
+// departure is what is leaving of one message.
+type departure struct {
+	deletions int // under way from here
+	hidden    map[hiddenName]time.Time
+	timer     *time.Timer // runs expire; nil if nothing is hidden
 }
 
 // hiddenName is a name in one of the directories of a message.
@@ -37,29 +38,41 @@ type hiddenName struct {
 	name string
 }
 
+// at hands f what is leaving of a message, and forgets it if that is nothing then.
+func (l *leaving) at(id mail.ID, f func(*departure)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.messages[id]
+	if d == nil {
+		if l.messages == nil {
+			l.messages = make(map[mail.ID]*departure)
+		}
+		d = &departure{hidden: make(map[hiddenName]time.Time)}
+		l.messages[id] = d
+	}
+	if f(d); d.deletions == 0 && len(d.hidden) == 0 {
+		delete(l.messages, id)
+	}
+}
+
 // hide hides a name. The kernel drops it by itself after an unlink, and is given
 // no answer to keep about a name that is hidden; only when names come back it has
 // to be told that the listing has changed.
 func (l *leaving) hide(n hiddenName) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.hidden == nil {
-		l.hidden = make(map[mail.ID]*hiding)
-	}
-	h := l.hidden[n.id]
-	if h == nil {
-		h = &hiding{make(map[hiddenName]time.Time), time.AfterFunc(hideFor, func() { l.expire(n.id) })}
-		l.hidden[n.id] = h
-	}
-	h.until[n] = time.Now().Add(hideFor)
+	l.at(n.id, func(d *departure) {
+		d.hidden[n] = time.Now().Add(hideFor)
+		if d.timer == nil {
+			d.timer = time.AfterFunc(hideFor, func() { l.expire(n.id) })
+		}
+	})
 }
 
 // hides tells whether a name is hidden.
 func (l *leaving) hides(n hiddenName) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h := l.hidden[n.id]
-	return h != nil && time.Now().Before(h.until[n])
+	d := l.messages[n.id]
+	return d != nil && time.Now().Before(d.hidden[n])
 }
 
 // show brings a name back if it is hidden.
@@ -81,55 +94,42 @@ func (l *leaving) expire(id mail.ID) {
 // showIf brings names of a message back, and has the timer run for those that are
 // left.
 func (l *leaving) showIf(id mail.ID, back func(n hiddenName, until time.Time) bool) {
-	if l.showNow(id, back) {
+	shown := false
+	l.at(id, func(d *departure) {
+		var next time.Time
+		for n, until := range d.hidden {
+			if back(n, until) {
+				delete(d.hidden, n)
+				shown = true
+			} else if next.IsZero() || until.Before(next) {
+				next = until
+			}
+		}
+		switch {
+		case d.timer == nil:
+		case next.IsZero():
+			d.timer.Stop()
+			d.timer = nil
+		default:
+			d.timer.Reset(time.Until(next))
+		}
+	})
+	if shown {
 		l.void(id)
 	}
-}
-
-func (l *leaving) showNow(id mail.ID, back func(n hiddenName, until time.Time) bool) (shown bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	h := l.hidden[id]
-	if h == nil {
-		return false
-	}
-	var next time.Time
-	for n, until := range h.until {
-		if back(n, until) {
-			delete(h.until, n)
-			shown = true
-		} else if next.IsZero() || until.Before(next) {
-			next = until
-		}
-	}
-	if len(h.until) > 0 {
-		h.timer.Reset(time.Until(next))
-	} else {
-		h.timer.Stop()
-		delete(l.hidden, id)
-	}
-	return shown
 }
 
 // delete notes that a message is being deleted from here, until the function is
 // called.
 func (l *leaving) delete(id mail.ID) (end func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.deleting == nil {
-		l.deleting = make(map[mail.ID]bool)
-	}
-	l.deleting[id] = true
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.deleting, id)
-	}
+	l.at(id, func(d *departure) { d.deletions++ })
+	return func() { l.at(id, func(d *departure) { d.deletions-- }) }
 }
 
 // deletes tells whether a message is just being deleted from here.
 func (l *leaving) deletes(id mail.ID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.deleting[id]
+	d := l.messages[id]
+	return d != nil && d.deletions > 0
 }

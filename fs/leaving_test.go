@@ -30,8 +30,8 @@ func TestManyHiddenNamesComeBack(t *testing.T) {
 		synctest.Wait()
 		shown := 0
 		told.Range(func(any, any) bool { shown++; return true })
-		if l.hides(first) || len(l.hidden) > 0 || shown != n {
-			t.Errorf("%d messages are still in the table; of %d was told that names are back, want %d", len(l.hidden), shown, n)
+		if l.hides(first) || len(l.messages) > 0 || shown != n {
+			t.Errorf("%d messages are still in the table; of %d was told that names are back, want %d", len(l.messages), shown, n)
 		}
 	})
 }

@@ -24,8 +24,6 @@ func (v view) listing(ctx context.Context) (mail.Listing, error) {
 	if v.mailbox == "" {
 		return mail.Listing{}, nil
 	}
-	ctx, finish := v.fsys.call(ctx)
-	defer finish()
 	return v.fsys.mail.Messages(ctx, v.mailbox)
 }
 
@@ -35,6 +33,8 @@ func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fus
 	if !ok || v.mailbox == "" {
 		return nil, syscall.ENOENT
 	}
+	ctx, finish := v.fsys.call(ctx)
+	defer finish()
 	l, err := v.listing(ctx)
 	if err == nil && !l.Has(uid) {
 		err = mail.ErrNotFound
@@ -52,6 +52,8 @@ func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fus
 
 // list adds the messages to a listing.
 func (v view) list(ctx context.Context, to *listing) syscall.Errno {
+	ctx, finish := v.fsys.call(ctx)
+	defer finish()
 	l, err := v.listing(ctx)
 	if err != nil {
 		return v.fsys.errno("list "+v.mailbox, err)
@@ -72,14 +74,14 @@ func messageIn(dir *gofs.Inode, name string) *messageNode {
 	return child
 }
 
-// nodes returns what the kernel knows of a message, wherever it is shown.
-func (fsys *FS) nodes(id mail.ID) []*messageNode {
+// node returns what the kernel knows of a message, nil for nothing.
+func (fsys *FS) node(id mail.ID) *messageNode {
 	folder := fsys.inodeOf(id.Folder)
 	if folder == nil {
 		return nil
 	}
 	if n := messageIn(folder, MessageName(id.UID)); n != nil && n.content.ID == id {
-		return []*messageNode{n}
+		return n
 	}
 	return nil
 }
