@@ -12,10 +12,7 @@ package cache
 import (
 	"context"
 	"errors"
-	"math"
 	"sync"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // overhead is charged for each entry beside its bytes: key, list element and
@@ -26,14 +23,12 @@ const overhead = 200
 // is safe for concurrent use. The values are shared: nobody may change them.
 type Cache struct {
 	budget int64
+	lru    *Weighted[string, []byte]
 	disk   *Disk
 
-	mu    sync.Mutex // guards what follows; disk is used without it
-	used  int64
-	lru   *simplelru.LRU[string, []byte]
-	loads map[string]*Load
-
-	hits, misses int64 // of Get
+	mu           sync.Mutex       // guards what follows; lru is used under it, disk is not
+	loads        map[string]*Load // a key goes over from here to lru in one step
+	hits, misses int64            // of Get
 }
 
 // Load is a value on its way.
@@ -53,15 +48,7 @@ var errReleased = errors.New("the load was released")
 // New returns a cache that keeps at most budget bytes in memory, and what disk
 // takes on that; disk may be nil.
 func New(budget int64, disk *Disk) *Cache {
-	c := &Cache{budget: budget, disk: disk, loads: make(map[string]*Load)}
-	lru, err := simplelru.NewLRU(math.MaxInt, func(key string, value []byte) {
-		c.used -= cost(key, value)
-	})
-	if err != nil {
-		panic(err) // only for a size below one
-	}
-	c.lru = lru
-	return c
+	return &Cache{budget: budget, lru: NewWeighted(budget, cost), disk: disk, loads: make(map[string]*Load)}
 }
 
 func cost(key string, value []byte) int64 {
@@ -188,17 +175,11 @@ func (c *Cache) Comes(key string) bool {
 
 // Peek returns the value of key if it is here, and never loads it.
 func (c *Cache) Peek(key string) ([]byte, bool) {
-	c.mu.Lock()
 	value, ok := c.lru.Get(key)
-	c.mu.Unlock()
-	if ok {
-		return value, true
-	}
-	value, ok = c.disk.Get(key)
-	if ok {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.add(key, value)
+	if !ok {
+		if value, ok = c.disk.Get(key); ok {
+			c.add(key, value)
+		}
 	}
 	return value, ok
 }
@@ -216,25 +197,16 @@ type Stats struct {
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{Hits: c.hits, Misses: c.misses, Entries: c.lru.Len(), Bytes: c.used, Budget: c.budget}
+	return Stats{Hits: c.hits, Misses: c.misses, Entries: c.lru.Len(), Bytes: c.lru.Used(), Budget: c.budget}
 }
 
 // Used returns the bytes that the entries in memory cost now.
-func (c *Cache) Used() int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.used
-}
+func (c *Cache) Used() int64 { return c.lru.Used() }
 
-// add is called with c.mu held.
+// add keeps value in memory, unless it would push out everything and still not
+// fit.
 func (c *Cache) add(key string, value []byte) {
-	if cost(key, value) > c.budget {
-		return // it would push out everything and still not fit
-	}
-	c.lru.Remove(key)
-	c.lru.Add(key, value)
-	c.used += cost(key, value)
-	for c.used > c.budget {
-		c.lru.RemoveOldest()
+	if cost(key, value) <= c.budget {
+		c.lru.Add(key, value)
 	}
 }
