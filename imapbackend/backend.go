@@ -33,6 +33,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"imapfs/cache"
 	"imapfs/imapbackend/wire"
 	"imapfs/mail"
 )
@@ -65,7 +66,7 @@ type Config struct {
 //	pool.mu, folder.mu, credentials.mu
 //	Backend.mu
 //	ear.mu, and in package wire Trace.mu
-//	session.doingMu, secrets.mu, structures.mu, and all else in package wire
+//	session.doingMu, secrets.mu, structures, and all else in package wire
 //
 // Those of the first two rows are queues for the server, and are held while it is
 // asked; so is credentials.mu while a command looks for a password, which nobody waits
@@ -91,7 +92,7 @@ type Backend struct {
 	quirks quirks
 
 	whole      atomic.Pointer[whole] // that is read in pieces where quirks.noPartial is true
-	structures *structures
+	structures *cache.Weighted[mail.ID, *mail.Part]
 	store      Store
 	unsaved    chan struct{} // wakes the saver
 
