@@ -29,7 +29,6 @@ type mirror struct {
 
 	mu       sync.Mutex // guards what follows
 	dirty    map[string]bool
-	again    map[string]bool              // dirty from the next run on, because of refused
 	refused  map[string]map[uint32]string // by folder and UID: what the server does not give, and why
 	progress Progress
 }
@@ -54,7 +53,7 @@ func (s *Store) Mirror(ctx context.Context, wants func(mail.Folder) bool, comple
 		case err != nil:
 			s.log.Info("the mirror rests", "error", err)
 			again = time.After(pauses.NextBackOff())
-		case m.refusedDirty():
+		case m.hasRefused():
 			pauses.Reset()
 			again = time.After(refused.NextBackOff())
 		default:
@@ -110,10 +109,9 @@ func (m *mirror) run(ctx context.Context) (failed error) {
 	lost := disk.Lost()
 	m.recount()
 	m.mu.Lock()
-	for folder := range m.again {
+	for folder := range m.refused {
 		m.dirty[folder] = true
 	}
-	m.again = nil
 	m.mu.Unlock()
 	defer func() {
 		if failed == nil {

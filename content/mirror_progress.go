@@ -104,18 +104,12 @@ func (m *mirror) rest(err error) {
 	}
 }
 
-// refusedDirty has the next run look at the folders with messages that the server
-// did not give, and tells whether there are some.
-func (m *mirror) refusedDirty() bool {
+// hasRefused tells whether there is something that the server did not give. The
+// next run asks for it again.
+func (m *mirror) hasRefused() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.again = make(map[string]bool)
-	for folder, uids := range m.refused {
-		if len(uids) > 0 {
-			m.again[folder] = true
-		}
-	}
-	return len(m.again) > 0
+	return len(m.refused) > 0
 }
 
 // errNotDescribed says that there is no answer about a message.

@@ -1,12 +1,18 @@
 package fs
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
 	"runtime"
 	"syscall"
 	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/content"
+	"imapfs/mail"
 )
 
 // keep is how long the kernel may keep what does not change, and what it will
@@ -39,4 +45,56 @@ func (fsys *FS) fill(out *fuse.Attr, id gofs.StableAttr, date time.Time, size in
 	out.Blocks = (out.Size + 511) / 512
 	out.Blksize = blockSize
 	out.SetTimes(&date, &date, &date)
+}
+
+// The kinds of directories of a message, beside those of its files, in inode
+// numbers.
+const (
+	kindMessage     content.Kind = 0
+	kindAttachments content.Kind = 5
+)
+
+// numbers makes inode numbers for one folder under one UIDVALIDITY. They are
+// the same at every mount. The library tells nodes apart by number and
+// generation: 128 bits that depend on all of a message's name, so that two
+// nodes are never taken for one.
+type numbers [2]uint64
+
+func numbersOf(what string, uidValidity uint32) numbers {
+	h := sha256.Sum256(append([]byte(what), byte(uidValidity>>24), byte(uidValidity>>16), byte(uidValidity>>8), byte(uidValidity)))
+	return numbers{binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])}
+}
+
+func (n numbers) of(uid uint32, k content.Kind, mode uint32) gofs.StableAttr {
+	x := uint64(uid)<<32 ^ uint64(k)
+	ino := mix(n[0] ^ mix(x))
+	if ino < 2 || ino == ^uint64(0) {
+		ino ^= 1 << 32 // reserved numbers
+	}
+	return gofs.StableAttr{Mode: mode, Ino: ino, Gen: mix(n[1] ^ x)}
+}
+
+// mix is the finalizer of SplitMix64: each bit of the result depends on each
+// bit of x.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+func folderNumber(key string) gofs.StableAttr {
+	return numbersOf("folder "+key, 0).of(0, kindMessage, syscall.S_IFDIR)
+}
+
+func messageNumbers(id mail.ID) numbers {
+	return numbersOf("messages "+id.Folder, id.UIDValidity)
+}
+
+// attachment is of for the attachment of a message in this section. A short
+// hash of the section would not do: a message can have thousands of parts, and
+// two that share a number would share their content.
+func (n numbers) attachment(uid uint32, section string) gofs.StableAttr {
+	what := fmt.Sprintf("attachment %x %x %d %s", n[0], n[1], uid, section)
+	return numbersOf(what, 0).of(uid, content.Attachment, syscall.S_IFREG)
 }

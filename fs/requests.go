@@ -1,6 +1,8 @@
 package fs
 
 import (
+	"syscall"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
@@ -55,3 +57,36 @@ func (r *requests) readDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.Di
 	withHandle.Fh = opened.Fh
 	return read(cancel, &withHandle, out)
 }
+
+// Open implements fuse.RawFileSystem.
+func (r *requests) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if r.fsys.noOpen.Load() && in.Flags&(syscall.O_WRONLY|syscall.O_RDWR) == 0 && r.server.KernelSettings().Flags64()&fuse.CAP_NO_OPEN_SUPPORT != 0 {
+		return fuse.ENOSYS
+	}
+	return r.RawFileSystem.Open(cancel, in, out)
+}
+
+// Read implements fuse.RawFileSystem. The library wants a handle: one is opened
+// for each request that has none.
+func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	if in.Fh != 0 {
+		return r.RawFileSystem.Read(cancel, in, buf)
+	}
+	var opened fuse.OpenOut
+	if status := r.RawFileSystem.Open(cancel, &fuse.OpenIn{InHeader: in.InHeader}, &opened); status != fuse.OK {
+		return nil, status
+	}
+	defer r.RawFileSystem.Release(cancel, &fuse.ReleaseIn{InHeader: in.InHeader, Fh: opened.Fh})
+	withHandle := *in
+	withHandle.Fh = opened.Fh
+	return r.RawFileSystem.Read(cancel, &withHandle, buf)
+}
+
+// Writev implements fuse.RawFileSystem. Without OPEN nobody else can say no.
+func (r *requests) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, fuse.Status) {
+	return 0, fuse.EPERM
+}
+
+// Flush implements fuse.RawFileSystem. There is nothing to flush, which the
+// kernel has to be told only once.
+func (r *requests) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }

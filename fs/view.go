@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"strconv"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
@@ -10,8 +11,21 @@ import (
 	"imapfs/mail"
 )
 
+// MessageName is the name of a message's directory: its UID.
+func MessageName(uid uint32) string { return strconv.FormatUint(uint64(uid), 10) }
+
+// ParseMessageName is the inverse of MessageName. A UID has one name only: no sign,
+// no leading zero.
+func ParseMessageName(name string) (uid uint32, ok bool) {
+	if len(name) == 0 || name[0] < '1' || name[0] > '9' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(name, 10, 32)
+	return uint32(n), err == nil
+}
+
 // view is the messages of a mailbox as a directory shows them: each in a directory
-// of its own, with a name that tells its UID (name.go). What is read, hidden or
+// of its own, with a name that tells its UID. What is read, hidden or
 // deleted of a message is kept by mail.ID, so it is the same however one has come
 // to it.
 type view struct {
