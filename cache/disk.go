@@ -4,16 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"go.etcd.io/bbolt"
 )
 
 // Disk keeps byte strings in a directory, within a budget, across restarts.
@@ -39,7 +34,9 @@ type Disk struct {
 
 	hits, misses atomic.Int64 // of Get
 
-	mu      sync.Mutex // guards what follows
+	// mu guards what follows. A lookup may begin with mu held, so store.scrubbing
+	// comes behind mu. Cache.mu is never held here.
+	mu      sync.Mutex
 	room    *sync.Cond // pending has shrunk
 	store   *store     // nil if it was given up
 	broken  *store     // the one that was, until the writer has ended it
@@ -81,33 +78,6 @@ var usual = tuning{
 	retry:   10 * time.Second,
 	clock:   time.Now,
 }
-
-const (
-	// mostDamages is after how many damaged stores a Disk goes on without.
-	mostDamages = 3
-	// mostWaiting is how many changes may wait while writing fails. Then the
-	// store is thrown away, which always works.
-	mostWaiting = 50_000
-	// mostGone is how many prefixes are remembered that were forgotten. What was
-	// on its way has come by then.
-	mostGone = 10_000
-)
-
-// change is something to be written.
-type change struct {
-	kind   kind
-	key    string // or prefix
-	value  []byte // of put
-	number uint64 // of drop, see store; 0: whatever it is
-}
-
-type kind int
-
-const (
-	put kind = iota
-	drop
-	dropAll
-)
 
 // OpenDisk opens the cache in dir, and makes dir, for the user alone, if it is
 // not there. budget is how many bytes it may take. A damaged cache is begun
@@ -303,282 +273,6 @@ func (d *Disk) Stats() Stats {
 		return Stats{}
 	}
 	return Stats{Hits: d.hits.Load(), Misses: d.misses.Load(), Entries: d.Len(), Bytes: d.Used(), Budget: d.budget}
-}
-
-// pendingOf returns the change of key that waits to be written, or the store to
-// look in.
-func (d *Disk) pendingOf(key string) (*change, *store) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if c := d.waiting[key]; c != nil {
-		return c, nil
-	}
-	// There may be one for each of 100,000 messages, and a key has few bytes.
-	for n := 0; n <= len(key) && len(d.prefix) > 0; n++ {
-		if d.prefix[key[:n]] > 0 {
-			return &change{kind: drop}, nil
-		}
-	}
-	return nil, d.store
-}
-
-// Get returns the value of key. It is shared: nobody may change it.
-func (d *Disk) Get(key string) (value []byte, found bool) {
-	if d == nil {
-		return nil, false
-	}
-	defer func() {
-		if found {
-			d.hits.Add(1)
-		} else {
-			d.misses.Add(1)
-		}
-	}()
-	c, s := d.pendingOf(key)
-	if c != nil {
-		return c.value, c.kind == put
-	}
-	if s == nil {
-		return nil, false
-	}
-	e, value, found, err := s.get(key)
-	if err != nil {
-		d.fail(s, err)
-		return nil, false
-	}
-	if found && value == nil {
-		// It is no damage if its file was removed before it was opened.
-		if now, there, err := s.find(key); err != nil || there && now.number == e.number {
-			d.bad(key, e.number)
-		}
-		return nil, false
-	}
-	if found {
-		d.touch(key, e.stamp)
-	}
-	return value, found
-}
-
-// Names returns what stands between prefix and the next NUL in the keys that
-// begin with prefix, each once. It looks at few of the keys on the disk.
-func (d *Disk) Names(prefix string) []string {
-	if d == nil {
-		return nil
-	}
-	names := make(map[string]bool)
-	d.mu.Lock()
-	s := d.store
-	for key := range d.waiting {
-		if rest, ok := strings.CutPrefix(key, prefix); ok {
-			name, _, _ := strings.Cut(rest, "\x00")
-			names[name] = true
-		}
-	}
-	d.mu.Unlock()
-	if s != nil {
-		if err := s.names(prefix, names); err != nil {
-			d.fail(s, err)
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
-// Has tells whether a value of key is kept, without reading it.
-func (d *Disk) Has(key string) bool { return d.Sizes([]string{key})[0] >= 0 }
-
-// Sizes returns how long the values of keys are, without reading them: -1 where
-// none is kept. Many together take a fraction of the time.
-func (d *Disk) Sizes(keys []string) []int64 {
-	sizes := make([]int64, len(keys))
-	for i := range sizes {
-		sizes[i] = -1
-	}
-	if d == nil {
-		return sizes
-	}
-	var unsettled []int // in keys
-	var s *store
-	for i, key := range keys {
-		var c *change
-		switch c, s = d.pendingOf(key); {
-		case c == nil:
-			unsettled = append(unsettled, i)
-		case c.kind == put:
-			sizes[i] = int64(len(c.value))
-		}
-	}
-	if len(unsettled) == 0 || s == nil {
-		return sizes
-	}
-	if err := s.sizes(keys, unsettled, sizes); err != nil {
-		d.fail(s, err)
-		for _, i := range unsettled {
-			sizes[i] = -1
-		}
-	}
-	return sizes
-}
-
-// Put keeps value under key. It returns before it is written, and waits only
-// while much else is. Nobody may change value any more.
-func (d *Disk) Put(key string, value []byte) {
-	if d == nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for d.full() {
-		d.room.Wait()
-	}
-	d.put(key, value)
-}
-
-// Offer is Put for who cannot wait: where too much else is to be written the
-// value is not kept.
-func (d *Disk) Offer(key string, value []byte) {
-	if d == nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.full() {
-		d.put(key, value)
-	}
-}
-
-// full tells whether so much waits to be written that more has to wait. It is
-// called with d.mu held.
-func (d *Disk) full() bool { return d.pending > d.tune.pending && !d.closed && !d.failing }
-
-// put is called with d.mu held.
-func (d *Disk) put(key string, value []byte) {
-	if d.isGone(key) {
-		return
-	}
-	c := &change{kind: put, key: key, value: value}
-	e := entry{size: int64(len(value))}
-	if d.failing || d.closed {
-		d.lost++
-	}
-	if d.failing || e.cost(key) > d.budget || len(key) > bbolt.MaxKeySize || key == "" {
-		if !d.old(key) {
-			return
-		}
-		c = &change{kind: drop, key: key}
-	}
-	d.add(c)
-}
-
-// Delete forgets the values of all keys that begin with prefix.
-func (d *Disk) Delete(prefix string) {
-	if d == nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.delete(prefix)
-}
-
-// Forget is Delete for what is gone for good: what is put later under such a
-// key, because it was on its way, is not kept. That is remembered of the last
-// ones.
-func (d *Disk) Forget(prefix string) {
-	if d == nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.gone[prefix] {
-		d.gone[prefix] = true
-		if d.latest = append(d.latest, prefix); len(d.latest) > mostGone {
-			delete(d.gone, d.latest[0])
-			d.latest = d.latest[1:]
-		}
-	}
-	d.delete(prefix)
-}
-
-// isGone tells whether key was forgotten. It is called with d.mu held.
-func (d *Disk) isGone(key string) bool {
-	for n := 0; n <= len(key) && len(d.gone) > 0; n++ {
-		if d.gone[key[:n]] {
-			return true
-		}
-	}
-	return false
-}
-
-// delete is Delete, called with d.mu held.
-func (d *Disk) delete(prefix string) {
-	for key := range d.waiting {
-		if strings.HasPrefix(key, prefix) {
-			delete(d.waiting, key)
-		}
-	}
-	d.add(&change{kind: dropAll, key: prefix})
-}
-
-// old tells whether there is a value of key that has to go because the new one
-// is not kept. It is called with d.mu held.
-func (d *Disk) old(key string) bool {
-	if d.waiting[key] != nil {
-		return true
-	}
-	if d.store == nil {
-		return false
-	}
-	_, found, err := d.store.find(key)
-	return found || err != nil
-}
-
-// add queues a change. It is called with d.mu held.
-func (d *Disk) add(c *change) {
-	if d.closed || d.store == nil && d.failing {
-		return
-	}
-	if c.kind == dropAll {
-		d.prefix[c.key]++
-	}
-	d.queue = append(d.queue, c)
-	d.pending += c.weight()
-	if c.kind != dropAll {
-		d.waiting[c.key] = c
-	}
-	poke(d.wake)
-}
-
-func (c *change) weight() int64 { return int64(len(c.key) + len(c.value) + overhead) }
-
-// poke wakes up who waits for c.
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// bad removes the value with the number, which is not what was written.
-func (d *Disk) bad(key string, number uint64) {
-	d.log.Warn("dropping a damaged value of the disk cache")
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.waiting[key] == nil {
-		d.add(&change{kind: drop, key: key, number: number})
-	}
-}
-
-// touch notes that key was used, unless its stamp is of late.
-func (d *Disk) touch(key string, stamp int64) {
-	now := d.now()
-	if now.Sub(time.Unix(0, stamp)) < d.tune.touch {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.touched[key] = now
-	if len(d.touched) == d.tune.touches {
-		poke(d.wake)
-	}
 }
 
 // fail gives a store up that is damaged. The writer begins a new one.

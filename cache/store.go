@@ -2,23 +2,16 @@ package cache
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path"
-	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -75,21 +68,6 @@ const (
 	// formatVersion changes when a new program could not read an old store.
 	formatVersion = 1
 )
-
-// errDamaged says that the store is not what was written.
-var errDamaged = errors.New("the cache is damaged")
-
-// guard runs fn, and makes an error of a panic: bbolt believes what it finds in
-// its file, which is mapped into memory, and a damaged one leads it anywhere.
-func guard(fn func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, p)
-		}
-	}()
-	return fn()
-}
 
 // openStore opens the store in root, or begins one.
 func openStore(root *os.Root, noSync bool) (*store, error) {
@@ -174,31 +152,6 @@ func (s *store) prepare() error {
 	})
 }
 
-// isDamage tells whether the error comes from what is in the store, not from
-// the disk that it is on.
-func isDamage(err error) bool {
-	for _, e := range []error{
-		errDamaged, berrors.ErrInvalid, berrors.ErrChecksum, berrors.ErrVersionMismatch, berrors.ErrIncompatibleValue,
-		berrors.ErrBucketNotFound, berrors.ErrKeyRequired, berrors.ErrKeyTooLarge, berrors.ErrFreePagesNotLoaded,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// passing tells whether the error has nothing to do with what is in the store,
-// so that it is not to be thrown away.
-func passing(err error) bool {
-	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, berrors.ErrTimeout} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *store) close() error {
 	return guard(s.db.Close)
 }
@@ -216,106 +169,6 @@ func (s *store) abandon() {
 // removeStore removes what is in root but for the lock.
 func removeStore(root *os.Root) error {
 	return errors.Join(root.RemoveAll(indexName), root.RemoveAll(filesName))
-}
-
-// totals is the record of the meta bucket.
-type totals struct {
-	used  int64  // sum of the entries' costs
-	count int64  // of entries
-	next  uint64 // number of the next value
-}
-
-func (t totals) bytes() []byte {
-	b := binary.BigEndian.AppendUint32(nil, formatVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(t.used))
-	b = binary.BigEndian.AppendUint64(b, uint64(t.count))
-	b = binary.BigEndian.AppendUint64(b, t.next)
-	sum := sha256.Sum256(b)
-	return append(b, sum[:8]...)
-}
-
-func parseTotals(b []byte) (totals, error) {
-	if len(b) != 36 || binary.BigEndian.Uint32(b) != formatVersion {
-		return totals{}, fmt.Errorf("%w, or of another version", errDamaged)
-	}
-	if sum := sha256.Sum256(b[:28]); !bytes.Equal(sum[:8], b[28:]) {
-		return totals{}, fmt.Errorf("%w: totals", errDamaged)
-	}
-	return totals{
-		used:  int64(binary.BigEndian.Uint64(b[4:])),
-		count: int64(binary.BigEndian.Uint64(b[12:])),
-		next:  binary.BigEndian.Uint64(b[20:]),
-	}, nil
-}
-
-// entry is what the entries bucket holds for a key.
-type entry struct {
-	number uint64
-	size   int64
-	stamp  int64    // when it was used, nanoseconds since 1970
-	sum    [16]byte // the start of a SHA-256, see checksum
-}
-
-const entrySize = 40
-
-// lastStamp is the latest stamp that is believed, in 2116: it leaves room to
-// count on.
-const lastStamp = 1 << 62
-
-func (e entry) bytes() []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, entrySize), e.number)
-	b = binary.BigEndian.AppendUint64(b, uint64(e.size))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.stamp))
-	return append(b, e.sum[:]...)
-}
-
-// parseEntry parses b, nil if the key is absent.
-func parseEntry(b []byte) (e entry, found bool, err error) {
-	if b == nil {
-		return e, false, nil
-	}
-	if len(b) != entrySize {
-		return e, false, fmt.Errorf("%w: an entry of %d bytes", errDamaged, len(b))
-	}
-	e.number = binary.BigEndian.Uint64(b)
-	e.size = int64(binary.BigEndian.Uint64(b[8:]))
-	e.stamp = int64(binary.BigEndian.Uint64(b[16:]))
-	copy(e.sum[:], b[24:])
-	if e.size < 0 || e.size > 1<<40 {
-		return e, false, fmt.Errorf("%w: an entry with a size of %d", errDamaged, e.size)
-	}
-	return e, true, nil
-}
-
-// large tells that the value is a file.
-func (e entry) large() bool { return e.size > largest }
-
-// cost is what the entry counts against the budget.
-func (e entry) cost(key string) int64 {
-	cost := int64(2*len(key)) + entryCost
-	if e.large() {
-		return cost + (e.size+blockSize-1)/blockSize*blockSize
-	}
-	return cost + e.size + e.size/4
-}
-
-func (e entry) used() []byte {
-	b := binary.BigEndian.AppendUint64(nil, uint64(e.stamp))
-	return binary.BigEndian.AppendUint64(b, e.number)
-}
-
-func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
-
-func fileName(number uint64) string {
-	return path.Join(filesName, strconv.FormatUint(number, 10))
-}
-
-func checksum(key string, value []byte) (sum [16]byte) {
-	h := sha256.New()
-	io.WriteString(h, strconv.Itoa(len(key))+" "+key)
-	h.Write(value)
-	copy(sum[:], h.Sum(nil))
-	return sum
 }
 
 // viewsMapped is after how many transactions the database's pages are unmapped.
@@ -410,60 +263,4 @@ func (s *store) get(key string) (e entry, value []byte, found bool, err error) {
 		value = nil
 	}
 	return e, value, true, nil
-}
-
-// readFile returns the value that is a file, nil if it is not there or of
-// another size.
-func (s *store) readFile(e entry) []byte {
-	file, err := s.root.Open(fileName(e.number))
-	if err != nil {
-		return nil
-	}
-	defer file.Close()
-	if info, err := file.Stat(); err != nil || info.Size() != e.size {
-		return nil
-	}
-	value := make([]byte, e.size)
-	if _, err := io.ReadFull(file, value); err != nil {
-		return nil
-	}
-	return value
-}
-
-// writeFile writes a value that is to be a file. Nothing names it until the
-// database does, and if it is torn its checksum tells: so it is not synced.
-func (s *store) writeFile(number uint64, value []byte) error {
-	name := fileName(number)
-	file, err := s.root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(value)
-	if err = errors.Join(err, file.Close()); err != nil {
-		s.root.Remove(name)
-	}
-	return err
-}
-
-// removeStrays removes the files that no entry names: a crash leaves some.
-func (s *store) removeStrays() error {
-	dir, err := s.root.Open(filesName)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	return s.view(func(tx *bbolt.Tx) error {
-		files := tx.Bucket(filesBucket)
-		for _, name := range names {
-			number, err := strconv.ParseUint(name, 10, 64)
-			if err != nil || files.Get(numberKey(number)) == nil {
-				s.root.RemoveAll(path.Join(filesName, name))
-			}
-		}
-		return nil
-	})
 }

@@ -133,30 +133,22 @@ func (d *Disk) commit() bool {
 	}
 	d.mu.Unlock()
 
-	done, stamp := 0, d.now().UnixNano()
-	t, err := s.update(func(c *changes) error {
-		keys := slices.SortedFunc(maps.Keys(touched), func(a, b string) int { return touched[a].Compare(touched[b]) })
-		for _, key := range keys {
-			if err := c.touch(key, touched[key].UnixNano()); err != nil {
-				return err
-			}
+	done := 0
+	t, err := s.update(func(c *changes) (err error) {
+		if err = c.touchAll(touched); err == nil {
+			done, err = c.applyAll(batch, vain, d.now().UnixNano(), d.tune.steps)
 		}
-		steps := d.tune.steps
-		for i, ch := range batch {
-			if !vain[i] {
-				n, err := c.apply(ch, stamp, steps)
-				if err != nil {
-					return err
-				}
-				if steps -= n; steps <= 0 && ch.kind == dropAll {
-					break // there may be more of it
-				}
-			}
-			done++
+		if err == nil {
+			err = c.evict(d.budget, d.tune.steps)
 		}
-		return c.evict(d.budget, d.tune.steps)
+		return err
 	})
+	return d.settle(s, t, done, err)
+}
 
+// settle takes in how the transaction has ended that has made the first changes
+// of the queue, and tells whether there is more to do.
+func (d *Disk) settle(s *store, t totals, done int, err error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.store != s { // a reader has found it damaged
@@ -189,6 +181,34 @@ func (d *Disk) batch() []*change {
 		}
 	}
 	return d.queue[:len(d.queue):len(d.queue)]
+}
+
+// touchAll notes what was used, in the order in which it was.
+func (c *changes) touchAll(touched map[string]time.Time) error {
+	for _, key := range slices.SortedFunc(maps.Keys(touched), func(a, b string) int { return touched[a].Compare(touched[b]) }) {
+		if err := c.touch(key, touched[key].UnixNano()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applyAll makes the changes that are not vain, with steps entries removed at
+// most, and returns how many of the changes are done.
+func (c *changes) applyAll(batch []*change, vain []bool, stamp int64, steps int) (done int, err error) {
+	for i, ch := range batch {
+		if !vain[i] {
+			n, err := c.apply(ch, stamp, steps)
+			if err != nil {
+				return done, err
+			}
+			if steps -= n; steps <= 0 && ch.kind == dropAll {
+				break // there may be more of it
+			}
+		}
+		done++
+	}
+	return done, nil
 }
 
 // apply makes one change, and returns how many entries that has removed.

@@ -1,0 +1,111 @@
+package cache
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+)
+
+// totals is the record of the meta bucket.
+type totals struct {
+	used  int64  // sum of the entries' costs
+	count int64  // of entries
+	next  uint64 // number of the next value
+}
+
+func (t totals) bytes() []byte {
+	b := binary.BigEndian.AppendUint32(nil, formatVersion)
+	b = binary.BigEndian.AppendUint64(b, uint64(t.used))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.count))
+	b = binary.BigEndian.AppendUint64(b, t.next)
+	sum := sha256.Sum256(b)
+	return append(b, sum[:8]...)
+}
+
+func parseTotals(b []byte) (totals, error) {
+	if len(b) != 36 || binary.BigEndian.Uint32(b) != formatVersion {
+		return totals{}, fmt.Errorf("%w, or of another version", errDamaged)
+	}
+	if sum := sha256.Sum256(b[:28]); !bytes.Equal(sum[:8], b[28:]) {
+		return totals{}, fmt.Errorf("%w: totals", errDamaged)
+	}
+	return totals{
+		used:  int64(binary.BigEndian.Uint64(b[4:])),
+		count: int64(binary.BigEndian.Uint64(b[12:])),
+		next:  binary.BigEndian.Uint64(b[20:]),
+	}, nil
+}
+
+// entry is what the entries bucket holds for a key.
+type entry struct {
+	number uint64
+	size   int64
+	stamp  int64    // when it was used, nanoseconds since 1970
+	sum    [16]byte // the start of a SHA-256, see checksum
+}
+
+const entrySize = 40
+
+// lastStamp is the latest stamp that is believed, in 2116: it leaves room to
+// count on.
+const lastStamp = 1 << 62
+
+func (e entry) bytes() []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, entrySize), e.number)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.size))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.stamp))
+	return append(b, e.sum[:]...)
+}
+
+// parseEntry parses b, nil if the key is absent.
+func parseEntry(b []byte) (e entry, found bool, err error) {
+	if b == nil {
+		return e, false, nil
+	}
+	if len(b) != entrySize {
+		return e, false, fmt.Errorf("%w: an entry of %d bytes", errDamaged, len(b))
+	}
+	e.number = binary.BigEndian.Uint64(b)
+	e.size = int64(binary.BigEndian.Uint64(b[8:]))
+	e.stamp = int64(binary.BigEndian.Uint64(b[16:]))
+	copy(e.sum[:], b[24:])
+	if e.size < 0 || e.size > 1<<40 {
+		return e, false, fmt.Errorf("%w: an entry with a size of %d", errDamaged, e.size)
+	}
+	return e, true, nil
+}
+
+// large tells that the value is a file.
+func (e entry) large() bool { return e.size > largest }
+
+// cost is what the entry counts against the budget.
+func (e entry) cost(key string) int64 {
+	cost := int64(2*len(key)) + entryCost
+	if e.large() {
+		return cost + (e.size+blockSize-1)/blockSize*blockSize
+	}
+	return cost + e.size + e.size/4
+}
+
+func (e entry) used() []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(e.stamp))
+	return binary.BigEndian.AppendUint64(b, e.number)
+}
+
+func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
+
+func fileName(number uint64) string {
+	return path.Join(filesName, strconv.FormatUint(number, 10))
+}
+
+func checksum(key string, value []byte) (sum [16]byte) {
+	h := sha256.New()
+	io.WriteString(h, strconv.Itoa(len(key))+" "+key)
+	h.Write(value)
+	copy(sum[:], h.Sum(nil))
+	return sum
+}
