@@ -64,13 +64,14 @@ type statusNode struct {
 	gofs.Inode
 	unchangeable
 	fsys *FS
-	text []byte
+	text content.Loaded
 	at   time.Time
 }
 
 var _ interface {
 	gofs.NodeGetattrer
 	gofs.NodeOpener
+	gofs.NodeReader
 } = (*statusNode)(nil)
 
 func (n *statusNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
@@ -79,14 +80,10 @@ func (n *statusNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.Att
 }
 
 func (n *statusNode) Open(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	return &statusHandle{n.text}, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
+	return nil, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
 }
 
-type statusHandle struct{ text content.Loaded }
-
-var _ gofs.FileReader = (*statusHandle)(nil)
-
-func (h *statusHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	b, _ := h.text.Read(ctx, dest, off)
+func (n *statusNode) Read(ctx context.Context, _ gofs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	b, _ := n.text.Read(ctx, dest, off)
 	return fuse.ReadResultData(b), 0
 }

@@ -171,25 +171,21 @@ func (d *Decoder) quotedPrintable(dst, src []byte, last bool) []byte {
 				i++
 			}
 		case qpEqual:
+			took := true
 			switch {
 			case c == '\n':
 				d.state = qpText
-				i++
 			case c == '\r':
 				d.state = qpCR
-				i++
-			case c == '=':
-				// Some programs write "==" for "=".
-				dst = append(dst, '=')
-				d.state = qpText
-				i++
 			case unhex(c) >= 0:
-				d.held = c
-				d.state = qpHex
-				i++
+				d.state, d.held = qpHex, c
 			default:
+				took = c == '=' // some programs write "==" for "="
 				dst = append(dst, '=')
 				d.state = qpText
+			}
+			if took {
+				i++
 			}
 		case qpHex:
 			if lo := unhex(c); lo >= 0 {

@@ -211,61 +211,64 @@ func DecodeParams(raw map[string]string) map[string]string {
 	if len(raw) == 0 {
 		return nil
 	}
-	type piece struct {
-		n       int
-		encoded bool
-		value   string
-	}
 	m := make(map[string]string, len(raw))
-	pieces := make(map[string][]piece)
+	pieces := make(map[string][]paramPiece)
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
-		name, value := strings.ToLower(key), raw[key]
-		base, rest, star := strings.Cut(name, "*")
-		if !star {
-			m[name] = decodeWords(value)
-			continue
+		name := strings.ToLower(key)
+		if base, p, ok := pieceOf(name, raw[key]); ok {
+			pieces[base] = append(pieces[base], p)
+		} else {
+			m[name] = decodeWords(raw[key])
 		}
-		p := piece{value: value, encoded: rest == "" || strings.HasSuffix(rest, "*")}
-		if num := strings.TrimSuffix(rest, "*"); num != "" {
-			n, err := strconv.Atoi(num)
-			if err != nil || n < 0 {
-				m[name] = decodeWords(value)
-				continue
-			}
-			p.n = n
-		}
-		pieces[base] = append(pieces[base], p)
 	}
 	for base, ps := range pieces {
-		slices.SortStableFunc(ps, func(a, b piece) int { return a.n - b.n })
-		var text []byte
-		charset := ""
-		encoded := false
-		for i, p := range ps {
-			if !p.encoded {
-				text = append(text, p.value...)
-				continue
-			}
-			encoded = true
-			v := p.value
-			if i == 0 {
-				// charset'language'text (RFC 2231 §4)
-				if c, rest, ok := strings.Cut(v, "'"); ok {
-					if _, value, ok := strings.Cut(rest, "'"); ok {
-						charset, v = c, value
-					}
-				}
-			}
-			text = append(text, percentDecode(v)...)
-		}
-		if encoded {
-			m[base] = decodeCharset(charset, text)
-		} else {
-			// Pieces without a charset: some programs cut up a 2047 word.
-			m[base] = decodeWords(string(text))
-		}
+		m[base] = joinPieces(ps)
 	}
 	return m
+}
+
+// paramPiece is a piece of a parameter: name*1*=value (RFC 2231 §3).
+type paramPiece struct {
+	n       int
+	encoded bool
+	value   string
+}
+
+// pieceOf reads the name of a piece; base is that of the parameter.
+func pieceOf(name, value string) (base string, p paramPiece, ok bool) {
+	base, rest, star := strings.Cut(name, "*")
+	p = paramPiece{value: value, encoded: rest == "" || strings.HasSuffix(rest, "*")}
+	if number := strings.TrimSuffix(rest, "*"); number != "" {
+		var err error
+		if p.n, err = strconv.Atoi(number); err != nil || p.n < 0 {
+			return "", p, false
+		}
+	}
+	return base, p, star
+}
+
+// joinPieces puts a parameter together.
+func joinPieces(ps []paramPiece) string {
+	slices.SortStableFunc(ps, func(a, b paramPiece) int { return a.n - b.n })
+	var text []byte
+	charset, encoded := "", false
+	for i, p := range ps {
+		if !p.encoded {
+			text = append(text, p.value...)
+			continue
+		}
+		encoded = true
+		// charset'language'text (RFC 2231 §4)
+		if parts := strings.SplitN(p.value, "'", 3); i == 0 && len(parts) == 3 {
+			charset, p.value = parts[0], parts[2]
+		}
+		text = append(text, percentDecode(p.value)...)
+	}
+	if encoded {
+		return decodeCharset(charset, text)
+	}
+	// Pieces without a charset: some programs cut up a 2047 word.
+	return decodeWords(string(text))
 }
 
 func percentDecode(s string) []byte {
