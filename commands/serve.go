@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"imapfs/cache"
+	"imapfs/content"
 	"imapfs/fs"
 	"imapfs/imapbackend"
 	"imapfs/mail"
@@ -48,10 +49,14 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	defer backend.Close()
 
 	memory := cache.New(int64(s.cacheSize), disk)
+	store, err := content.New(backend, memory, log)
+	if err != nil {
+		return err
+	}
 	about := report{Source: source, Version: version(), Since: time.Now()}
 	var fsys *fs.FS
 	status := func() []byte { return about.ask(backend, memory, fsys, last).json() }
-	if fsys, err = fs.New(backend, memory, s.fsOptions(cfg.URL.Folder, status, log)); err != nil {
+	if fsys, err = fs.New(backend, store, s.fsOptions(cfg.URL.Folder, status, log)); err != nil {
 		return err
 	}
 	backend.OnChange(fsys.Changed)

@@ -36,17 +36,23 @@ import (
 	"sync/atomic"
 	"time"
 
-	"imapfs/cache"
 	"imapfs/content"
 	"imapfs/mail"
 	"imapfs/tree"
 )
 
-// Mail is what the file system asks of a mail account. Errors are those of package
-// mail, an error of ctx, or anything else for a server that cannot be reached.
+// Mail is what the file system itself asks of a mail account; what is in the files
+// is asked for by package content. Errors are those of package mail, an error of
+// ctx, or anything else for a server that cannot be reached. A method whose ctx ends
+// returns soon; the work goes on for whoever asks next.
 type Mail interface {
-	content.Server
 	Changer
+	// Folders returns the mailboxes that are known, without waiting.
+	Folders() []mail.Folder
+	// Messages returns the messages of a folder.
+	Messages(ctx context.Context, folder string) (mail.Listing, error)
+	// Attr returns the attributes of a message.
+	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
 	// Usage returns how many messages are known of all folders, and the bytes of
 	// those whose size is known, without waiting.
 	Usage() (messages int, bytes int64)
@@ -54,8 +60,7 @@ type Mail interface {
 
 // Changer changes what is on the server.
 type Changer interface {
-	// Delete removes a message: for good, or to where removed messages go. When ctx
-	// ends it returns soon, and the work goes on.
+	// Delete removes a message: for good, or to where removed messages go.
 	Delete(ctx context.Context, id mail.ID) error
 }
 
@@ -93,12 +98,9 @@ type FS struct {
 	noOpen    atomic.Bool // and OPEN is not wanted
 }
 
-// New returns the file system. It fails if Options.Folder is not there.
-func New(m Mail, c *cache.Cache, opt Options) (*FS, error) {
-	store, err := content.New(m, c, opt.Log)
-	if err != nil {
-		return nil, err
-	}
+// New returns the file system of the account m, with the content of its messages.
+// It fails if Options.Folder is not there.
+func New(m Mail, store *content.Store, opt Options) (*FS, error) {
 	folders, err := tree.New(m.Folders(), opt.Folder)
 	if err != nil {
 		return nil, err

@@ -6,14 +6,29 @@ import (
 	"time"
 
 	"imapfs/cache"
+	"imapfs/content"
 )
 
 // newFS returns a file system of fake mail that is not mounted.
-func newFS(t testing.TB, f Mail, budget int64) *FS {
+func newFS(t testing.TB, f server, budget int64) *FS {
 	t.Helper()
-	fsys, err := New(f, cache.New(budget, nil), Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
+	fsys, err := newFSOf(f, budget, Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return fsys
+}
+
+// server is fake mail, or what a test has made of it.
+type server interface {
+	Mail
+	content.Server
+}
+
+func newFSOf(f server, budget int64, opt Options) (*FS, error) {
+	store, err := content.New(f, cache.New(budget, nil), opt.Log)
+	if err != nil {
+		return nil, err
+	}
+	return New(f, store, opt)
 }

@@ -21,7 +21,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"imapfs/cache"
 	"imapfs/internal/fakemail"
 	"imapfs/mail"
 )
@@ -96,7 +95,7 @@ func serve(scenario, dir string) error {
 			return mail.ErrTimeout
 		}
 	}
-	fsys, err := New(f, cache.New(4<<20, nil), Options{
+	fsys, err := newFSOf(f, 4<<20, Options{
 		Timeout: timeout, Umask: 0077, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"imapfs/mail"
 )
 
-// Server is such a server. It implements fs.Mail.
+// Server is such a server. It implements fs.Mail and content.Server.
 type Server struct {
 	Mailboxes []mail.Folder                         // nil for Inbox
 	Fails     func(section string, off int64) error // what becomes of a Fetch
@@ -56,7 +56,7 @@ func (f *Server) Messages(context.Context, string) (mail.Listing, error) {
 	return l, nil
 }
 
-// Known implements fs.Mail.
+// Known implements content.Server.
 func (f *Server) Known(id mail.ID) (mail.Attr, bool, error) {
 	attr, err := f.Attr(context.Background(), id)
 	return attr, err == nil, err
@@ -72,10 +72,10 @@ func (f *Server) Usage() (messages int, bytes int64) {
 	return len(f.Mail), bytes
 }
 
-// Describe implements fs.Mail.
+// Describe implements content.Server.
 func (f *Server) Describe(string, mail.Listing) error { return nil }
 
-// FetchStarts implements fs.Mail.
+// FetchStarts implements content.Server.
 func (f *Server) FetchStarts(folder string, l mail.Listing, n int64, take func(uint32, []byte)) error {
 	for _, uid := range l.UIDs {
 		b, err := f.Fetch(mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}, "", 0, n)
@@ -106,10 +106,10 @@ func (f *Server) Attr(_ context.Context, id mail.ID) (mail.Attr, error) {
 	return mail.Attr{Size: m.Claimed, Date: time.Unix(1e9, 0)}, err
 }
 
-// Found implements fs.Mail.
+// Found implements content.Server.
 func (f *Server) Found(mail.ID, *mail.Part) {}
 
-// Structure implements fs.Mail.
+// Structure implements content.Server.
 func (f *Server) Structure(_ context.Context, id mail.ID) (*mail.Part, error) {
 	m, err := f.message(id)
 	if err != nil {
@@ -121,7 +121,7 @@ func (f *Server) Structure(_ context.Context, id mail.ID) (*mail.Part, error) {
 	return mail.Parse(m.Raw), nil
 }
 
-// Fetch implements fs.Mail.
+// Fetch implements content.Server.
 func (f *Server) Fetch(id mail.ID, section string, off, n int64) ([]byte, error) {
 	if f.Fails != nil {
 		if err := f.Fails(section, off); err != nil {
