@@ -1,45 +1,34 @@
-// Package dovecot runs a private Dovecot for tests and benchmarks: from one
-// configuration file, in a temporary directory, on loopback, as root or as a
-// normal user.
+// Package dovecot runs a private Dovecot for tests and benchmarks, from one
+// configuration file.
 package dovecot
 
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"text/template"
-	"time"
 
-	"imapfs/internal/maildir"
-	"imapfs/internal/process"
+	"imapfs/internal/mailserver"
 )
 
 // User and Password are accepted by every server.
 const (
-	User     = "anna"
-	Password = "kNock-kn0ck"
+	User     = mailserver.User
+	Password = mailserver.Password
 )
 
-// Server is a running Dovecot.
+// Server is a running Dovecot. With a certificate, Addr has STARTTLS.
 type Server struct {
-	Addr string // host:port without TLS, with STARTTLS if there is a certificate
-	TLS  string // host:port with TLS, if there is a certificate
-	dir  string
-	args []string // the command that runs it
-	cmd  *exec.Cmd
+	*mailserver.Server
+	TLS string // host:port with TLS, if there is a certificate
 }
 
 // Options for Start and Run.
@@ -115,22 +104,12 @@ protocol imap {
 }
 `
 
-// ErrNotInstalled is what Run returns where there is no Dovecot.
-var ErrNotInstalled = errors.New("dovecot is not installed (Debian: dovecot-imapd)")
-
 // Start runs a server until the test ends, and skips the test where Dovecot is
 // not installed.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	s, err := Run(o)
-	if errors.Is(err, ErrNotInstalled) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
+	return mailserver.ForTest(t, s, err)
 }
 
 // Run starts a server, for other programs than tests. The caller has to Close
@@ -140,17 +119,12 @@ func Run(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not t.TempDir: its path can be too long for a unix socket.
-	dir, err := os.MkdirTemp("", "dovecot")
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{dir: dir}
-	if err := s.start(binary, o); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	s := &Server{}
+	s.Server, err = mailserver.Run("dovecot", func(base *mailserver.Server) error {
+		s.Server = base
+		return s.configure(binary, o)
+	})
+	return s, err
 }
 
 // Binary is the path of the program.
@@ -160,96 +134,54 @@ func Binary() (string, error) {
 			return path, nil
 		}
 	}
-	return "", ErrNotInstalled
+	return "", fmt.Errorf("dovecot is %w (Debian: dovecot-imapd)", mailserver.ErrNotInstalled)
 }
 
-// start configures the server and starts it.
-func (s *Server) start(binary string, o Options) error {
-	me, err := user.Current()
-	if err != nil {
-		return err
-	}
-	group, err := user.LookupGroupId(me.Gid)
-	if err != nil {
-		return err
-	}
-	port, err := freePort()
+// configure writes the configuration of the server, which then starts by it.
+func (s *Server) configure(binary string, o Options) error {
+	_, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {
 		return err
 	}
 	tlsPort := "0"
 	if o.CertFile != "" {
-		if tlsPort, err = freePort(); err != nil {
+		if s.TLS, err = mailserver.FreeAddr(); err != nil {
 			return err
 		}
+		_, tlsPort, _ = net.SplitHostPort(s.TLS)
 	}
-	s.Addr, s.TLS = "127.0.0.1:"+port, "127.0.0.1:"+tlsPort
+	group, err := user.LookupGroupId(s.Owner.Gid)
+	if err != nil {
+		return err
+	}
 	data := map[string]any{
-		"Dir": s.dir, "Password": cmp.Or(o.Stored, Password), "Port": port, "TLSPort": tlsPort,
-		"CertFile": o.CertFile, "KeyFile": o.KeyFile, "Extra": o.Extra,
-		// As root, Dovecot serves no mail of root's.
-		"MailUser": "nobody", "MailGroup": "nogroup", "InternalUser": "dovecot", "InternalGroup": "dovecot", "LoginUser": "dovenull", "RunAsUser": false,
+		"Dir": s.Dir, "Password": cmp.Or(o.Stored, Password), "Port": port, "TLSPort": tlsPort,
+		"CertFile": o.CertFile, "KeyFile": o.KeyFile, "Extra": o.Extra, "MailUser": s.Owner.Username, "MailGroup": group.Name,
+		"InternalUser": s.Owner.Username, "InternalGroup": group.Name, "LoginUser": s.Owner.Username, "RunAsUser": true,
 	}
-	if me.Uid != "0" {
-		for _, k := range []string{"MailUser", "InternalUser", "LoginUser"} {
-			data[k] = me.Username
-		}
-		data["MailGroup"], data["InternalGroup"], data["RunAsUser"] = group.Name, group.Name, true
+	if os.Getuid() == 0 {
+		data["InternalUser"], data["InternalGroup"], data["LoginUser"], data["RunAsUser"] = "dovecot", "dovecot", "dovenull", false
 	}
 	var text bytes.Buffer
 	if err := config.Execute(&text, data); err != nil {
 		return err
 	}
-	for _, d := range []string{s.dir, s.Maildir(), filepath.Join(s.dir, "home")} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(s.dir, 0o755); err != nil {
+	if err := s.Write([]string{"mail/" + User, "home"}, map[string]string{"dovecot.conf": text.String()}); err != nil {
 		return err
 	}
-	file := filepath.Join(s.dir, "dovecot.conf")
-	if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
-		return err
-	}
-	if err := s.own(filepath.Join(s.dir, "mail"), filepath.Join(s.dir, "home")); err != nil {
-		return err
-	}
-	s.args = []string{binary, "-F", "-c", file}
-	return s.run()
+	s.Inbox = s.file("mail/" + User)
+	s.Args = []string{binary, "-F", "-c", s.file("dovecot.conf")}
+	return s.Own(s.file("mail"), s.file("home"))
 }
 
-// run starts the process and waits until it serves.
-func (s *Server) run() error {
-	cmd := exec.Command(s.args[0], s.args[1:]...)
-	cmd.Stderr = os.Stderr
-	s.cmd = cmd
-	if err := process.Start(cmd, s.Addr); err != nil {
-		return fmt.Errorf("dovecot does not start (%v); its log:\n%s", err, s.Log())
-	}
-	return nil
-}
+func (s *Server) file(name string) string { return filepath.Join(s.Dir, name) }
 
-// Stop ends the server, with its connections.
-func (s *Server) Stop() {
-	if s.cmd != nil && s.cmd.Process != nil && s.cmd.ProcessState == nil {
-		s.cmd.Process.Signal(syscall.SIGTERM)
-		s.cmd.Wait()
-	}
-}
-
-// Kill ends the server at once, as a crash of its machine does.
-func (s *Server) Kill() {
-	process.Kill(s.cmd)
-}
+// Maildir is the directory of the inbox.
+func (s *Server) Maildir() string { return s.Inbox }
 
 // Kick ends all sessions of the user with BYE, whatever they are doing.
 func (s *Server) Kick() error {
-	cmd := exec.Command("doveadm", "-c", filepath.Join(s.dir, "dovecot.conf"), "kick", User)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("doveadm kick: %v: %s", err, out)
-	}
-	return nil
+	return s.Tool("", "doveadm", "-c", s.file("dovecot.conf"), "kick", User)
 }
 
 // Restart starts a server that was stopped or killed again, on the same port
@@ -258,7 +190,7 @@ func (s *Server) Kick() error {
 // A Dovecot that was killed leaves its lock files, and waits two minutes before
 // it takes them for forgotten.
 func (s *Server) Restart() error {
-	err := filepath.WalkDir(filepath.Join(s.dir, "mail"), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(s.file("mail"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".lock") {
 			return os.Remove(path)
 		}
@@ -267,87 +199,11 @@ func (s *Server) Restart() error {
 	if err != nil {
 		return err
 	}
-	return s.run()
+	return s.Server.Restart()
 }
 
 // Close stops the server and removes its mail.
 func (s *Server) Close() error {
 	s.Stop()
-	return os.RemoveAll(s.dir)
-}
-
-// Maildir is the directory of the inbox.
-func (s *Server) Maildir() string { return filepath.Join(s.dir, "mail", User) }
-
-// Deliver puts messages into the inbox before anybody has opened it. Their UIDs
-// count from 1, their INTERNALDATEs a day apart from 2001 on.
-func (s *Server) Deliver(t testing.TB, messages ...[]byte) {
-	t.Helper()
-	if err := s.deliver("INBOX", 24*time.Hour, slices.Values(messages)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// DeliverTo puts messages into a folder before anybody has opened it. Their
-// UIDs count from 1, their INTERNALDATEs an hour apart from 2001 on: Dovecot
-// keeps dates up to 2106 only, and a folder may be large.
-func (s *Server) DeliverTo(folder string, messages iter.Seq[[]byte]) error {
-	return s.deliver(folder, time.Hour, messages)
-}
-
-func (s *Server) deliver(folder string, apart time.Duration, messages iter.Seq[[]byte]) error {
-	dir, err := maildir.Deliver(s.Maildir(), folder, apart, messages)
-	if err != nil {
-		return err
-	}
-	return s.own(dir)
-}
-
-// own gives directories to the user that Dovecot serves the mail as.
-func (s *Server) own(dirs ...string) error {
-	if os.Getuid() != 0 {
-		return nil
-	}
-	nobody, err := user.Lookup("nobody")
-	if err != nil {
-		return err
-	}
-	uid, err := strconv.Atoi(nobody.Uid)
-	if err != nil {
-		return err
-	}
-	gid, err := strconv.Atoi(nobody.Gid)
-	if err != nil {
-		return err
-	}
-	for _, d := range dirs {
-		err := filepath.WalkDir(d, func(path string, _ os.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			return os.Chown(path, uid, gid)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Log returns what the server has logged.
-func (s *Server) Log() string {
-	b, err := os.ReadFile(filepath.Join(s.dir, "log"))
-	if err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(string(b))
-}
-
-func freePort() (string, error) {
-	addr, err := process.FreeAddr()
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(addr)
-	return port, err
+	return s.Server.Close()
 }

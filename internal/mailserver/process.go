@@ -1,6 +1,4 @@
-// Package process runs the mail servers of the tests: each in a process group
-// of its own, on a port of loopback that was free.
-package process
+package mailserver
 
 import (
 	"errors"
@@ -8,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
-	"syscall"
 	"time"
 )
 
@@ -26,14 +23,9 @@ func FreeAddr() (string, error) {
 	return "", errors.New("no free port on loopback")
 }
 
-// Start starts cmd, and waits up to 10 seconds until it greets on addr: some
-// servers accept connections before they can serve them. The caller has to Kill
-// it, also after an error.
-func Start(cmd *exec.Cmd, addr string) error {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Setpgid = true
+// startAndGreet starts cmd, and waits up to 10 seconds until it greets on addr:
+// some servers accept connections before they can serve them.
+func startAndGreet(cmd *exec.Cmd, addr string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -57,13 +49,4 @@ func greets(addr string, deadline time.Time) bool {
 	c.SetDeadline(deadline)
 	n, _ := c.Read(make([]byte, 4))
 	return n > 0
-}
-
-// Kill ends cmd and all that it has started, at once. It does nothing if cmd
-// was not started or has ended.
-func Kill(cmd *exec.Cmd) {
-	if cmd != nil && cmd.Process != nil && cmd.ProcessState == nil {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		cmd.Wait()
-	}
 }
