@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,8 +17,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"imapfs/internal/dovecot"
 )
 
 // killing kills a mount that mirrors INBOX and is read, and mounts again with
@@ -77,22 +74,19 @@ type arrival struct {
 const mostAgain = 16 << 20
 
 // kills is the command.
-func kills(args []string) (err error) {
+func kills(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench kills", flag.ExitOnError)
 	n := flags.Int("n", 200, "how often to kill")
 	seed := flags.Uint64("seed", 1, "for all that is random")
 	messages := flags.Int("messages", 2000, "messages of the corpus in INBOX; 0 for all")
 	line := flags.Bool("line", false, "a line of 40 ms and 100 Mbit/s, not loopback")
 	flags.Parse(args)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 
 	b := &bench{}
-	progress("building imapfs, filling Dovecot")
-	if err := b.build(ctx); err != nil {
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.start(ctx, moreConnections); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.dir)
 	if b.inbox, err = readCorpus(b.module, *messages); err != nil {
 		return err
 	}
@@ -100,10 +94,6 @@ func kills(args []string) (err error) {
 	for i, blocks := range []int{40, 200, 1500} {
 		b.inbox = slices.Insert(b.inbox, (i+1)*len(b.inbox)/4, soakMessage(i, blocks))
 	}
-	if b.server, err = dovecot.Run(dovecot.Options{Extra: "mail_max_userip_connections = 1000"}); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.server.Close()) }()
 	if err := b.server.DeliverTo("INBOX", slices.Values(b.inbox)); err != nil {
 		return err
 	}
@@ -118,7 +108,7 @@ func kills(args []string) (err error) {
 	defer network.close()
 	r, err := b.kill(ctx, network, *n, *seed)
 	if err != nil {
-		return interrupted(ctx, err)
+		return err
 	}
 	fmt.Print(r.text())
 	if r.wrong > 0 || r.failed > 0 || r.mostAgain > mostAgain {

@@ -5,6 +5,7 @@
 //	go run ./bench -short   a small form of it, below a minute
 //	go run ./bench -only RE only the jobs whose names match
 //	go run ./bench -v       show the IMAP commands too
+//	go run ./bench profile  a CPU profile of imapfs during the first grep -r
 //	go run ./bench soak     10 minutes of reading, delivering and deleting while
 //	                        the line and the server fail; -minutes N for longer
 //	go run ./bench kills    kill -9 a mount that mirrors and is read, 200 times;
@@ -32,14 +33,13 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 4 && os.Args[1] == serveTree {
-		exit(memoryTree(os.Args[2], os.Args[3]))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	commands := map[string]func(context.Context, []string) error{
+		"soak": soak, "kills": kills, "profile": profile, serveTree: memoryTree,
 	}
-	if len(os.Args) > 1 && os.Args[1] == "soak" {
-		exit(soak(os.Args[2:]))
-	}
-	if len(os.Args) > 1 && os.Args[1] == "kills" {
-		exit(kills(os.Args[2:]))
+	if len(os.Args) > 1 && commands[os.Args[1]] != nil {
+		exit(interrupted(ctx, commands[os.Args[1]](ctx, os.Args[2:])))
 	}
 	short := flag.Bool("short", false, "run a small form, to see that everything works")
 	only := flag.String("only", "", "run only the jobs whose names match this regular expression")
@@ -54,8 +54,6 @@ func main() {
 		fmt.Fprintf(os.Stderr, "bench: -only: %v\n", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	exit(run(ctx, *short, *verbose, filter))
 }
 
@@ -113,16 +111,10 @@ func run(ctx context.Context, short, verbose bool, filter *regexp.Regexp) (err e
 	if err := checkTools(); err != nil {
 		return err
 	}
-	progress("building imapfs, filling Dovecot")
-	if err := b.build(ctx); err != nil {
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.start(ctx, serverOptions); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.dir)
-
-	if b.server, err = dovecot.Run(dovecot.Options{Extra: serverOptions}); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.server.Close()) }()
 	_, port, _ := net.SplitHostPort(b.server.Addr)
 	packing := net.JoinHostPort(packingAddress, port)
 	if err := b.fill(ctx); err != nil {
@@ -182,8 +174,14 @@ listen = 127.0.0.1, ` + packingAddress + `
 local ` + packingAddress + ` {` + dovecot.Compress + `}
 `
 
-// build makes the temporary directory and builds imapfs there.
-func (b *bench) build(ctx context.Context, flags ...string) error {
+// moreConnections are those of many mounts one after the other: Dovecot sees
+// some time later only that a killed one has gone.
+const moreConnections = "mail_max_userip_connections = 1000"
+
+// start builds imapfs in a temporary directory, and starts Dovecot. The caller
+// has to close b, also after an error.
+func (b *bench) start(ctx context.Context, serverOptions string, flags ...string) error {
+	progress("building imapfs, filling Dovecot")
 	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return fmt.Errorf("go env GOMOD: %v", err)
@@ -196,15 +194,23 @@ func (b *bench) build(ctx context.Context, flags ...string) error {
 	build := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", b.imapfs}, flags, []string{"."})...)
 	build.Dir = b.module
 	if out, err := build.CombinedOutput(); err != nil {
-		os.RemoveAll(b.dir)
 		return fmt.Errorf("go build: %v\n%s", err, out)
 	}
-	return nil
+	b.server, err = dovecot.Run(dovecot.Options{Extra: serverOptions})
+	return err
+}
+
+// close ends what start has begun.
+func (b *bench) close() (err error) {
+	if b.server != nil && b.server.Server != nil {
+		err = b.server.Close()
+	}
+	return errors.Join(err, os.RemoveAll(b.dir))
 }
 
 // interrupted is the error of what ended because of Ctrl-C.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
 	return err
@@ -237,18 +243,22 @@ func (b *bench) fill(ctx context.Context) error {
 	}
 	var large []byte
 	large, b.content = largeMessage(b.large)
-	for _, f := range []struct {
+	const all = "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE"
+	folders := []struct {
 		name     string
 		messages iter.Seq[[]byte]
+		n        int
+		items    []string // what the index is to have
 	}{
-		{"INBOX", slices.Values(b.inbox)},
-		{"Big", smallMessages(b.big)},
-		{"Large", slices.Values([][]byte{large})},
-		{"Rm", smallMessages(rmMessages)},
-		{"Never", smallMessages(neverMessages)},
-		{"Away", smallMessages(awayMessages)},
-		{"News", smallMessages(newsMessages)},
-	} {
+		{"INBOX", slices.Values(b.inbox), len(b.inbox), []string{all, "BODY.PEEK[]"}},
+		{"Big", smallMessages(b.big), b.big, []string{"RFC822.SIZE INTERNALDATE FLAGS"}},
+		{"Large", slices.Values([][]byte{large}), 1, []string{all}},
+		{"Rm", smallMessages(rmMessages), rmMessages, []string{all}},
+		{"Never", smallMessages(neverMessages), neverMessages, []string{all}},
+		{"Away", smallMessages(awayMessages), awayMessages, []string{all}},
+		{"News", smallMessages(newsMessages), newsMessages, []string{all}},
+	}
+	for _, f := range folders {
 		if err := b.server.DeliverTo(f.name, f.messages); err != nil {
 			return err
 		}
@@ -263,25 +273,15 @@ func (b *bench) fill(ctx context.Context) error {
 	defer w.close()
 	stop := context.AfterFunc(ctx, w.close)
 	defer stop()
-	for _, f := range []struct {
-		name, items string
-		messages    int
-	}{
-		{"INBOX", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", len(b.inbox)},
-		{"INBOX", "BODY.PEEK[]", len(b.inbox)},
-		{"Big", "RFC822.SIZE INTERNALDATE FLAGS", b.big},
-		{"Large", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", 1},
-		{"Rm", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", rmMessages},
-		{"Never", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", neverMessages},
-		{"Away", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", awayMessages},
-		{"News", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE", newsMessages},
-	} {
-		n, err := w.fetch(f.name, f.items)
-		if err != nil {
-			return err
-		}
-		if n != f.messages {
-			return fmt.Errorf("the server has %d messages in %s, not %d", n, f.name, f.messages)
+	for _, f := range folders {
+		for _, items := range f.items {
+			n, err := w.fetch(f.name, items)
+			if err != nil {
+				return err
+			}
+			if n != f.n {
+				return fmt.Errorf("the server has %d messages in %s, not %d", n, f.name, f.n)
+			}
 		}
 	}
 	return nil

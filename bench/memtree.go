@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -19,14 +18,14 @@ import (
 // from memory: a process must not read a mount that it serves.
 const serveTree = "serve-tree"
 
-// mounted is the line on standard error that says that the tree can be used.
+// treeMounted is the line on standard error that says that the tree can be used.
 const treeMounted = "bench: mounted"
 
-// memoryTree serves a tree from memory on dir, with the default options of
-// go-fuse. source is a directory to copy, or a number of empty directories.
-func memoryTree(source, dir string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+// memoryTree serves a tree from memory, with the default options of go-fuse. Its
+// arguments are a directory to copy, or a number of empty directories, and the
+// mount point.
+func memoryTree(ctx context.Context, args []string) error {
+	source, dir := args[0], args[1]
 	root := &memoryDir{}
 	if n, err := strconv.Atoi(source); err == nil {
 		for i := range n {

@@ -60,9 +60,13 @@ func (b *bench) remount(ctx context.Context, n *network, folder, cache string, f
 func (b *bench) mountCommand(n *network, folder, cache, dir string, flags ...string) *exec.Cmd {
 	source := "imap://" + dovecot.User + "@" + n.relay.addr + "/" + folder
 	cmd := exec.Command(b.imapfs, append(append([]string{"--insecure"}, flags...), source, dir)...)
-	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "XDG_CACHE_HOME="+cache)
+	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "XDG_CACHE_HOME="+cache, "IMAPFS_SOAK="+socket(dir))
 	return cmd
 }
+
+// socket is where the process that mounts on dir tells of itself, if it was built
+// with the tag soak (watched.go).
+func socket(dir string) string { return dir + ".socket" }
 
 // mountMemory mounts a tree that another process of this program serves from
 // memory. source is as in memoryTree.
@@ -136,18 +140,8 @@ func (m *mount) close() error {
 
 // peakMemory is the most memory that the process had, in bytes.
 func (m *mount) peakMemory() (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	var kB int64
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			_, err := fmt.Sscanf(value, "%d kB", &kB)
-			return kB << 10, err
-		}
-	}
-	return 0, fmt.Errorf("no VmHWM in /proc/%d/status", m.cmd.Process.Pid)
+	kB, err := statusField(m.cmd.Process.Pid, "VmHWM:")
+	return kB << 10, err
 }
 
 // readyLog keeps what a process writes to standard error, and closes ready

@@ -103,10 +103,17 @@ func (r *report) text(b *bench, machine string, took time.Duration) string {
 	for _, row := range r.rows {
 		cells = append(cells, row.cells())
 	}
-	widths := make([]int, len(cells[0]))
-	for _, line := range cells {
-		for i, c := range line {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+	widths := make([]int, len(cells[0])) // negative: aligned to the left
+	rule := ""
+	for i := range widths {
+		width := 0
+		for _, line := range cells {
+			width = max(width, utf8.RuneCountInString(line[i]))
+		}
+		if numeric(i) {
+			widths[i], rule = width, rule+"|"+strings.Repeat("-", width+1)+":"
+		} else {
+			widths[i], rule = -width, rule+"|"+strings.Repeat("-", width+2)
 		}
 	}
 	var t strings.Builder
@@ -114,25 +121,12 @@ func (r *report) text(b *bench, machine string, took time.Duration) string {
 	fmt.Fprintf(&t, "\n%s; %s; the run took %s.\n\n", time.Now().Format(time.DateOnly), machine, took.Round(time.Second))
 	for n, line := range cells {
 		for i, c := range line {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
-			if numeric(i) {
-				t.WriteString("| " + pad + c + " ")
-			} else {
-				t.WriteString("| " + c + pad + " ")
-			}
+			fmt.Fprintf(&t, "| %*s ", widths[i], c)
 		}
 		t.WriteString("|\n")
-		if n > 0 {
-			continue
+		if n == 0 {
+			t.WriteString(rule + "|\n")
 		}
-		for i, w := range widths {
-			if numeric(i) {
-				t.WriteString("|" + strings.Repeat("-", w+1) + ":")
-			} else {
-				t.WriteString("|" + strings.Repeat("-", w+2))
-			}
-		}
-		t.WriteString("|\n")
 	}
 	return t.String()
 }

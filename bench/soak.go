@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -46,31 +45,23 @@ type soaking struct {
 	delivered map[imap.UID]bool // what the server has confirmed
 	deleted   map[imap.UID]bool // false: the deletion failed, so nobody knows
 
-	socket  string // of the mount, which tells of itself there (watched.go)
 	samples []sample
 }
 
 // soak runs readers, a writer, a deleter and faults for some minutes.
-func soak(args []string) (err error) {
+func soak(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench soak", flag.ExitOnError)
 	minutes := flags.Float64("minutes", 10, "how long")
 	seed := flags.Uint64("seed", 1, "for all that is random")
 	flags.Parse(args)
 	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics log by themselves
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 
 	b := &bench{}
-	progress("building imapfs, filling Dovecot")
-	if err := b.build(ctx, "-tags", "soak"); err != nil {
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.start(ctx, moreConnections, "-tags", "soak"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.dir)
-	s := &soaking{calls: map[int]time.Time{}, delivered: map[imap.UID]bool{}, deleted: map[imap.UID]bool{}}
-	if s.server, err = dovecot.Run(dovecot.Options{Extra: "mail_max_userip_connections = 1000"}); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.server.Close()) }()
+	s := &soaking{server: b.server, calls: map[int]time.Time{}, delivered: map[imap.UID]bool{}, deleted: map[imap.UID]bool{}}
 	var mail [][]byte
 	for i := range soakMessages {
 		mail = append(mail, soakMessage(i, 3))
@@ -92,9 +83,8 @@ func soak(args []string) (err error) {
 	}
 	cmd := exec.Command(b.imapfs, "--insecure", "--timeout", soakTimeout.String(), "--poll", "1s", "--cache-size", soakCache,
 		"imap://"+dovecot.User+"@"+s.proxy.Listen+"/", dir)
-	s.socket = filepath.Join(b.dir, "socket")
-	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "IMAPFS_SOAK="+s.socket, "XDG_CACHE_HOME="+dir+".cache")
-	if s.mount, err = startMount(ctx, cmd, dir, "imapfs: mounted "); err != nil {
+	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "IMAPFS_SOAK="+socket(dir), "XDG_CACHE_HOME="+dir+".cache")
+	if s.mount, err = startMount(ctx, cmd, dir, mounted); err != nil {
 		return err
 	}
 	// Deferred, so that the mount goes before the proxy and the server.
@@ -133,8 +123,7 @@ func soak(args []string) (err error) {
 		s.mount.cmd.Process.Kill() // which ends its system calls
 		<-ended
 	}
-	err = errors.Join(s.verdict(), unmount())
-	return err
+	return errors.Join(s.verdict(), unmount())
 }
 
 // call runs a system call on the mount and looks how long it takes.
@@ -303,17 +292,14 @@ func (s *soaking) write(ctx context.Context, _ int, r *rand.Rand) {
 			}
 		}
 		raw := soakMessage(i, 1+r.IntN(8))
-		cmd := c.Append("INBOX", int64(len(raw)), nil)
-		cmd.Write(raw)
-		cmd.Close()
-		data, err := cmd.Wait()
+		uid, err := appendTo(c, "INBOX", raw)
 		if err != nil {
 			c.Close()
 			c = nil
 			continue
 		}
 		s.mu.Lock()
-		s.delivered[data.UID] = true
+		s.delivered[uid] = true
 		s.mu.Unlock()
 	}
 }
@@ -388,15 +374,12 @@ func (s *soaking) verdict() error {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.Select("INBOX", &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
-		return err
-	}
-	found, err := c.UIDSearch(&imap.SearchCriteria{}, nil).Wait()
+	uids, err := allUIDs(c, "INBOX")
 	if err != nil {
 		return err
 	}
 	there := map[imap.UID]bool{}
-	for _, uid := range found.AllUIDs() {
+	for _, uid := range uids {
 		there[uid] = true
 	}
 	lost, left := 0, 0

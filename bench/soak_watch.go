@@ -77,7 +77,7 @@ func (s *soaking) sample(pid int) (now sample, err error) {
 		return now, err
 	}
 	client := &http.Client{Timeout: soakHang, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", s.socket)
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket(s.mount.dir))
 	}}}
 	answer, err := client.Get("http://imapfs/debug/vars")
 	if err != nil {
