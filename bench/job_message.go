@@ -38,21 +38,19 @@ func (b *bench) catJob(ctx context.Context) error {
 		{"cat of one body, folder never used", false, 2},
 		{"cat of one body, folder listed", true, 1},
 	} {
-		m, err := repeat(b.repeats, func() (measure, error) {
-			return b.onMount(ctx, n, nil, func(m *mount) (measure, error) {
-				before := []string{"true"}
-				if j.ls {
-					before = []string{"ls", "Never"}
-				}
-				if err := prepare(ctx, n, m, before...); err != nil {
-					return measure{}, err
-				}
-				out, took, err := command(ctx, m.dir, "cat", "Never/2/body.txt")
-				if err == nil && strings.Count(string(out), "no play") != 16 {
-					err = fmt.Errorf("wrong body: %.100q", out)
-				}
-				return measure{time: took, traffic: n.relay.snapshot()}, err
-			})
+		m, err := b.repeatOnMount(ctx, n, func(m *mount) (measure, error) {
+			before := []string{"true"}
+			if j.ls {
+				before = []string{"ls", "Never"}
+			}
+			if err := prepare(ctx, n, m, before...); err != nil {
+				return measure{}, err
+			}
+			out, took, err := command(ctx, m.dir, "cat", "Never/2/body.txt")
+			if err == nil && strings.Count(string(out), "no play") != 16 {
+				err = fmt.Errorf("wrong body: %.100q", out)
+			}
+			return measure{time: took, traffic: n.relay.snapshot()}, err
 		})
 		if err != nil {
 			return err
@@ -74,41 +72,39 @@ func (b *bench) catBesideJob(ctx context.Context) error {
 		return err
 	}
 	n := b.near
-	m, err := repeat(b.repeats, func() (measure, error) {
-		return b.onMount(ctx, n, nil, func(m *mount) (measure, error) {
-			if err := prepare(ctx, n, m, "ls", "INBOX"); err != nil {
-				return measure{}, err
-			}
-			large := exec.CommandContext(ctx, "cat", "Large/1/attachments/data.bin")
-			large.Dir = m.dir
-			got := &comparer{want: b.content}
-			large.Stdout = got
-			if err := large.Start(); err != nil {
-				return measure{}, err
-			}
-			exited := make(chan error, 1)
-			go func() { exited <- large.Wait() }()
-			waiting, cancel := context.WithTimeout(ctx, within)
-			defer cancel()
-			if err := n.relay.received(waiting, 5_000_000); err != nil {
-				large.Process.Kill()
-				return measure{}, errors.Join(errors.New("the attachment does not arrive"), <-exited)
-			}
-			out, took, err := command(ctx, m.dir, "cat", "INBOX/"+body)
-			result := measure{time: took, traffic: n.relay.snapshot()}
-			select {
-			case <-exited:
-				return measure{}, errors.New("the attachment was there before the small body")
-			default:
-			}
-			if err := errors.Join(err, <-exited); err != nil {
-				return measure{}, err
-			}
-			if !bytes.Equal(out, want) {
-				return measure{}, fmt.Errorf("wrong body: %.100q", out)
-			}
-			return result, got.complete()
-		})
+	m, err := b.repeatOnMount(ctx, n, func(m *mount) (measure, error) {
+		if err := prepare(ctx, n, m, "ls", "INBOX"); err != nil {
+			return measure{}, err
+		}
+		large := exec.CommandContext(ctx, "cat", "Large/1/attachments/data.bin")
+		large.Dir = m.dir
+		got := &comparer{want: b.content}
+		large.Stdout = got
+		if err := large.Start(); err != nil {
+			return measure{}, err
+		}
+		exited := make(chan error, 1)
+		go func() { exited <- large.Wait() }()
+		waiting, cancel := context.WithTimeout(ctx, within)
+		defer cancel()
+		if err := n.relay.received(waiting, 5_000_000); err != nil {
+			large.Process.Kill()
+			return measure{}, errors.Join(errors.New("the attachment does not arrive"), <-exited)
+		}
+		out, took, err := command(ctx, m.dir, "cat", "INBOX/"+body)
+		result := measure{time: took, traffic: n.relay.snapshot()}
+		select {
+		case <-exited:
+			return measure{}, errors.New("the attachment was there before the small body")
+		default:
+		}
+		if err := errors.Join(err, <-exited); err != nil {
+			return measure{}, err
+		}
+		if !bytes.Equal(out, want) {
+			return measure{}, fmt.Errorf("wrong body: %.100q", out)
+		}
+		return result, got.complete()
 	})
 	if err != nil {
 		return err
@@ -207,17 +203,15 @@ func (b *bench) randomJob(ctx context.Context) error {
 		return err
 	}
 	n := b.loopback
-	m, err := repeat(b.repeats, func() (measure, error) {
-		return b.onMount(ctx, n, nil, func(m *mount) (measure, error) {
-			if err := prepare(ctx, n, m, "ls", "INBOX"); err != nil {
-				return measure{}, err
-			}
-			out, took, err := command(ctx, filepath.Join(m.dir, "INBOX"), "cat", args...)
-			if err == nil && !bytes.Equal(out, want) {
-				err = errors.New("wrong bodies")
-			}
-			return measure{time: took, traffic: n.relay.snapshot()}, err
-		})
+	m, err := b.repeatOnMount(ctx, n, func(m *mount) (measure, error) {
+		if err := prepare(ctx, n, m, "ls", "INBOX"); err != nil {
+			return measure{}, err
+		}
+		out, took, err := command(ctx, filepath.Join(m.dir, "INBOX"), "cat", args...)
+		if err == nil && !bytes.Equal(out, want) {
+			err = errors.New("wrong bodies")
+		}
+		return measure{time: took, traffic: n.relay.snapshot()}, err
 	})
 	if err != nil {
 		return err

@@ -67,6 +67,11 @@ func (b *bench) onMount(ctx context.Context, n *network, flags []string, run fun
 	return m.measure(run)
 }
 
+// repeatOnMount repeats that, with a fresh mount each time.
+func (b *bench) repeatOnMount(ctx context.Context, n *network, run func(*mount) (measure, error)) (measure, error) {
+	return repeat(b.repeats, func() (measure, error) { return b.onMount(ctx, n, nil, run) })
+}
+
 // onRemount counts from the start of the process on a mount with a cache from
 // before. run says when it has ended.
 func (b *bench) onRemount(ctx context.Context, n *network, folder, cache string, flags []string, run func(*mount) error) (measure, error) {

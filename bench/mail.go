@@ -77,18 +77,24 @@ func smallMessage(i int) []byte {
 // largeMessage makes a message with an attachment, data.bin, of size bytes in
 // base64. content is what it decodes to.
 func largeMessage(size int) (message, content []byte) {
-	const perLine = 57 // 76 characters and CRLF
-	content = make([]byte, size/78*perLine)
+	content = make([]byte, size/78*perLine) // 78 with CRLF
 	rand.NewChaCha8([32]byte{}).Read(content)
 	var m bytes.Buffer
 	m.WriteString("From: Jack <jack@example.org>\r\nSubject: Large\r\nMIME-Version: 1.0\r\n" +
 		"Content-Type: multipart/mixed; boundary=here\r\n\r\n--here\r\nContent-Type: text/plain\r\n\r\nSee below.\r\n--here\r\n" +
 		"Content-Type: application/octet-stream; name=data.bin\r\nContent-Disposition: attachment; filename=data.bin\r\n" +
 		"Content-Transfer-Encoding: base64\r\n\r\n")
-	for chunk := range slices.Chunk(content, perLine) {
-		m.WriteString(base64.StdEncoding.EncodeToString(chunk))
-		m.WriteString("\r\n")
-	}
+	writeBase64(&m, content)
 	m.WriteString("--here--\r\n")
 	return m.Bytes(), content
+}
+
+// perLine is how many bytes are in a line of base64 of 76 characters.
+const perLine = 57
+
+// writeBase64 writes lines of base64.
+func writeBase64(to *bytes.Buffer, content []byte) {
+	for chunk := range slices.Chunk(content, perLine) {
+		to.WriteString(base64.StdEncoding.EncodeToString(chunk) + "\r\n")
+	}
 }

@@ -87,13 +87,13 @@ func (r *relay) serve(client net.Conn) {
 	}()
 
 	over := make(chan struct{}, 2)
-	answers := answerReader{
-		count:  func(n int64) { r.total.bodyBytes += n },
+	answers := (&answerReader{
+		count:  func(n int) { r.total.bodyBytes += int64(n) },
 		record: func(b body) { r.total.bodies = append(r.total.bodies, b) },
-	}
-	lines := commandReader{record: func(c string) {
+	}).lines()
+	commands := commandReader(func(c string) {
 		r.total.commands = append(r.total.commands, sent{c, r.total.roundTrips})
-	}}
+	})
 	go func() {
 		r.copy(server, client, func(b []byte) {
 			r.total.toServer += int64(len(b))
@@ -101,7 +101,7 @@ func (r *relay) serve(client net.Conn) {
 				r.total.roundTrips++
 				r.began = r.last
 			}
-			lines.read(b)
+			commands.read(b)
 		})
 		over <- struct{}{}
 	}()
@@ -206,39 +206,54 @@ func (r *relay) close() {
 	}
 }
 
-// commandReader finds the commands in what one IMAP client sends.
-type commandReader struct {
-	record  func(string)
+// lineReader finds the lines in what one side of an IMAP connection sends. A
+// literal belongs to the line that announces it and goes on behind it.
+type lineReader struct {
+	begin   func(line string, n int64) // a literal of n bytes begins
+	content func(n int)                // bytes of a literal
+	end     func(line string)          // without the literals
 	line    []byte
 	literal int64 // bytes of a literal still to come
 }
 
-func (c *commandReader) read(b []byte) {
+func (l *lineReader) read(b []byte) {
 	for len(b) > 0 {
-		if c.literal > 0 {
-			n := min(c.literal, int64(len(b)))
-			c.literal -= n
+		if l.literal > 0 {
+			n := min(l.literal, int64(len(b)))
+			l.literal -= n
 			b = b[n:]
+			if l.content != nil {
+				l.content(int(n))
+			}
 			continue
 		}
 		end := bytes.IndexByte(b, '\n')
 		if end < 0 {
-			c.line = append(c.line, b...)
+			l.line = append(l.line, b...)
 			return
 		}
-		c.line = append(c.line, b[:end]...)
+		l.line = append(l.line, b[:end]...)
 		b = b[end+1:]
-		line := strings.TrimRight(string(c.line), "\r")
+		line := strings.TrimRight(string(l.line), "\r")
 		if n, ok := literalSize(line); ok {
-			// The command goes on behind it.
-			c.literal, c.line = n, append([]byte(line), ' ')
+			l.literal, l.line = n, append([]byte(line), ' ')
+			if l.begin != nil {
+				l.begin(line, n)
+			}
 			continue
 		}
-		c.line = c.line[:0]
-		if command, ok := withoutSecrets(line); ok {
-			c.record(command)
-		}
+		l.line = l.line[:0]
+		l.end(line)
 	}
+}
+
+// commandReader finds the commands in what one IMAP client sends.
+func commandReader(record func(string)) *lineReader {
+	return &lineReader{end: func(line string) {
+		if command, ok := withoutSecrets(line); ok {
+			record(command)
+		}
+	}}
 }
 
 // literalSize returns the size of the literal that a line announces at its

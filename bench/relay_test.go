@@ -15,7 +15,7 @@ func TestCommands(t *testing.T) {
 	// However the bytes arrive.
 	for _, size := range []int{1, 7, len(session)} {
 		var got []string
-		lines := commandReader{record: func(c string) { got = append(got, c) }}
+		lines := commandReader(func(c string) { got = append(got, c) })
 		for chunk := range slices.Chunk([]byte(session), size) {
 			lines.read(chunk)
 		}

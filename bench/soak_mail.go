@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -51,13 +50,10 @@ func soakMessage(i, blocks int) []byte {
 	fmt.Fprintf(&b, "Subject: soak %s %s\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=soak\n\n--soak\n\n", id, textSum("subject", id))
 	fmt.Fprintf(&b, "%sSum: %s\n--soak\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename=%s-%d.bin\nContent-Transfer-Encoding: base64\n\n",
 		text.String(), textSum(text.String()), id, blocks)
-	encoded := base64.StdEncoding.EncodeToString(attachment)
-	for len(encoded) > 76 {
-		b.WriteString(encoded[:76] + "\n")
-		encoded = encoded[76:]
-	}
-	b.WriteString(encoded + "\n--soak--\n")
-	return bytes.ReplaceAll(b.Bytes(), []byte("\n"), []byte("\r\n"))
+	m := bytes.NewBuffer(bytes.ReplaceAll(b.Bytes(), []byte("\n"), []byte("\r\n")))
+	writeBase64(m, attachment)
+	m.WriteString("--soak--\r\n")
+	return m.Bytes()
 }
 
 func checkHeaders(got []byte) error {
