@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 )
 
 // leaveCache mounts with an empty cache, and returns its directory when the
@@ -101,6 +102,57 @@ func (b *bench) remountGrepJob(ctx context.Context) error {
 // away is how many messages come and go while there is no mount.
 const away = 10
 
+// awayFolder is the folder Away, which other programs change.
+type awayFolder struct {
+	pages map[imap.UID]int // the messages that are there
+	last  int              // page
+	out   []byte           // what a mount has shown
+}
+
+// read reads the folder through a mount.
+func (a *awayFolder) read(ctx context.Context, m *mount) (err error) {
+	a.out, _, err = command(ctx, m.dir, "grep", "-r", "^Subject: ", "Away")
+	return err
+}
+
+// check compares what was read with what is there.
+func (a *awayFolder) check() error {
+	var want []string
+	for uid, page := range a.pages {
+		want = append(want, fmt.Sprintf("Away/%d/headers.txt:Subject: Page %d", uid, page))
+	}
+	slices.Sort(want)
+	return sameLines(sortedLines(a.out), want)
+}
+
+// change expunges every 20th message from the start on, and delivers as many. It
+// returns how many bytes are new.
+func (a *awayFolder) change(c *imapclient.Client) (bytes int64, err error) {
+	uids, err := allUIDs(c, "Away")
+	if err != nil {
+		return 0, err
+	}
+	var gone []imap.UID
+	for i := range away {
+		gone = append(gone, uids[20*i])
+		delete(a.pages, uids[20*i])
+	}
+	if err := expunge(c, "Away", gone...); err != nil {
+		return 0, err
+	}
+	for range away {
+		a.last++
+		raw := smallMessage(a.last)
+		bytes += int64(len(raw))
+		uid, err := appendTo(c, "Away", raw)
+		if err != nil {
+			return 0, err
+		}
+		a.pages[uid] = a.last
+	}
+	return bytes, nil
+}
+
 // remountChangedJob reads a folder that has changed since an earlier mount has
 // read it.
 func (b *bench) remountChangedJob(ctx context.Context) error {
@@ -109,61 +161,28 @@ func (b *bench) remountChangedJob(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	subjects := map[imap.UID]int{}
+	folder := &awayFolder{pages: map[imap.UID]int{}, last: awayMessages}
 	for i := range awayMessages {
-		subjects[imap.UID(i+1)] = i + 1
+		folder.pages[imap.UID(i+1)] = i + 1
 	}
-	var out []byte
-	read := func(m *mount) (err error) {
-		out, _, err = command(ctx, m.dir, "grep", "-r", "^Subject: ", "Away")
-		return err
-	}
-	check := func() error {
-		var want []string
-		for uid, i := range subjects {
-			want = append(want, fmt.Sprintf("Away/%d/headers.txt:Subject: Page %d", uid, i))
-		}
-		slices.Sort(want)
-		return sameLines(sortedLines(out), want)
-	}
+	read := func(m *mount) error { return folder.read(ctx, m) }
 	n := b.near
 	cache, err := b.leaveCache(ctx, n, "", nil, read)
 	defer os.RemoveAll(cache)
 	if err == nil {
-		err = check()
+		err = folder.check()
 	}
 	if err != nil {
 		return err
 	}
-	next, bytes := awayMessages, int64(0)
+	var bytes int64
 	m, err := repeat(b.repeats, func() (measure, error) {
-		// Every 20th from the start, and new ones at the end.
-		uids, err := allUIDs(c, "Away")
-		if err != nil {
+		if bytes, err = folder.change(c); err != nil {
 			return measure{}, err
-		}
-		var gone []imap.UID
-		for i := range away {
-			gone = append(gone, uids[20*i])
-			delete(subjects, uids[20*i])
-		}
-		if err := expunge(c, "Away", gone...); err != nil {
-			return measure{}, err
-		}
-		bytes = 0
-		for range away {
-			next++
-			raw := smallMessage(next)
-			bytes += int64(len(raw))
-			uid, err := appendTo(c, "Away", raw)
-			if err != nil {
-				return measure{}, err
-			}
-			subjects[uid] = next
 		}
 		m, err := b.onRemount(ctx, n, "", cache, nil, read)
 		if err == nil {
-			err = check()
+			err = folder.check()
 		}
 		return m, err
 	})

@@ -296,6 +296,21 @@ func (k *killing) life(ctx context.Context, i int) (complete bool, err error) {
 			return false, ctx.Err()
 		}
 	}
+	k.ended(m)
+	readers.Wait()
+	if ready != nil {
+		k.early++
+	}
+	if err := k.n.relay.unused(ctx); err != nil {
+		return false, err
+	}
+	k.arrived(i, at)
+	return complete, nil
+}
+
+// ended waits for the end of a process that was killed, and looks at what it has
+// said.
+func (k *killing) ended(m *mount) {
 	select {
 	case <-m.exited:
 	case <-time.After(20 * time.Second):
@@ -304,21 +319,12 @@ func (k *killing) life(ctx context.Context, i int) (complete bool, err error) {
 		syscall.Unmount(k.dir, syscall.MNT_FORCE) // which ends all requests
 		<-m.exited
 	}
-	readers.Wait()
-	if ready != nil {
-		k.early++
-	}
 	for line := range strings.Lines(m.log.String()) {
 		if !strings.HasPrefix(line, mounted) && !strings.HasPrefix(line, "imapfs: mirror") && !strings.Contains(line, "is not encrypted") {
 			k.failed.Add(1)
 			progress("imapfs says: %s", strings.TrimSpace(line))
 		}
 	}
-	if err := k.n.relay.unused(ctx); err != nil {
-		return false, err
-	}
-	k.arrived(i, at)
-	return complete, nil
 }
 
 // file reads one file, and tells whether to go on.

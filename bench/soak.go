@@ -96,23 +96,21 @@ func soak(ctx context.Context, args []string) (err error) {
 		}
 	}()
 
-	limited, cancel := context.WithTimeout(ctx, time.Duration(*minutes*float64(time.Minute)))
+	s.work(ctx, time.Duration(*minutes*float64(time.Minute)), *seed)
+	return errors.Join(s.verdict(), unmount())
+}
+
+// work runs all workers for so long.
+func (s *soaking) work(ctx context.Context, lasts time.Duration, seed uint64) {
+	ctx, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
 	var workers sync.WaitGroup
-	work := func(i int, f func(ctx context.Context, worker int, r *rand.Rand)) {
-		workers.Go(func() { f(limited, i, rand.New(rand.NewPCG(*seed, uint64(i)))) })
+	for i, f := range []func(ctx context.Context, worker int, r *rand.Rand){
+		s.walk, s.random, s.large, s.stat, s.walk, s.random, s.large, s.stat, s.write, s.delete, s.disturb,
+	} {
+		workers.Go(func() { f(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
-	for i := range 2 {
-		work(4*i, s.walk)
-		work(4*i+1, s.random)
-		work(4*i+2, s.large)
-		work(4*i+3, s.stat)
-	}
-	work(8, s.write)
-	work(9, s.delete)
-	work(10, s.disturb)
-	began := time.Now()
-	s.report(limited, began)
+	s.report(ctx, time.Now())
 	ended := make(chan struct{})
 	go func() { workers.Wait(); close(ended) }()
 	select {
@@ -123,7 +121,6 @@ func soak(ctx context.Context, args []string) (err error) {
 		s.mount.cmd.Process.Kill() // which ends its system calls
 		<-ended
 	}
-	return errors.Join(s.verdict(), unmount())
 }
 
 // call runs a system call on the mount and looks how long it takes.
