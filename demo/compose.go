@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"mime/quotedprintable"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -99,15 +100,11 @@ func file(contentType, dispositionParams, content string) string {
 
 // b64 is base64 in lines of 76 characters.
 func b64(s string) string {
-	code := base64.StdEncoding.EncodeToString([]byte(s))
-	var b strings.Builder
-	b.Grow(len(code) + len(code)/76 + 1)
-	for len(code) > 76 {
-		b.WriteString(code[:76])
-		b.WriteByte('\n')
-		code = code[76:]
+	var lines []string
+	for line := range slices.Chunk([]byte(s), 57) {
+		lines = append(lines, base64.StdEncoding.EncodeToString(line))
 	}
-	return b.String() + code
+	return strings.Join(lines, "\n")
 }
 
 // qp is quoted-printable.

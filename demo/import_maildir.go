@@ -2,7 +2,6 @@ package demo
 
 import (
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,10 +10,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf16"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-maildir"
+	"golang.org/x/text/encoding/unicode"
 )
 
 // maildirFlags are the letters behind a file name's ":2,". There is no IMAP
@@ -125,11 +124,8 @@ func decodeWord(word string) string {
 	if err != nil || len(units)%2 != 0 {
 		return word
 	}
-	var text []uint16
-	for i := 0; i < len(units); i += 2 {
-		text = append(text, binary.BigEndian.Uint16(units[i:]))
-	}
-	return string(utf16.Decode(text))
+	text, _ := unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM).NewDecoder().Bytes(units) // fails on nothing
+	return string(text)
 }
 
 // flagsOf reads the flags in a file name such as "1029994583.M1.host:2,RS".
