@@ -32,12 +32,11 @@ const mounted = "imapfs: mounted "
 // mountMail mounts the account through a network with imapfs, freshly built
 // and with nothing in its cache.
 func (b *bench) mountMail(ctx context.Context, n *network, flags ...string) (*mount, error) {
-	dir, err := os.MkdirTemp(b.dir, "mount")
+	cache, err := os.MkdirTemp(b.dir, "cache")
 	if err != nil {
 		return nil, err
 	}
-	cache := dir + ".cache"
-	m, err := startMount(ctx, b.mountCommand(n, "", cache, dir, flags...), dir, mounted)
+	m, err := b.remount(ctx, n, "", cache, flags...)
 	if err == nil {
 		m.cache = cache
 	}
