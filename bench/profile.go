@@ -18,7 +18,7 @@ import (
 // grep -r of a mount.
 func profile(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench profile", flag.ExitOnError)
-	file := flags.String("o", "cpu.pprof", "where to write the profile")
+	file := flags.String("o", filepath.Join(os.TempDir(), "imapfs-cpu.pprof"), "where to write the profile")
 	messages := flags.Int("messages", 0, "messages of the corpus in INBOX; 0 for all")
 	flags.Parse(args)
 	b := &bench{}
