@@ -117,15 +117,17 @@ func (p *pool) with(n need, f func(*lease) error) error {
 // onceOpen is once, and again if the server says BAD, as some do when they have
 // forgotten which folder is selected.
 func (p *pool) onceOpen(n need, f func(*lease) error) error {
-	var sel *selection
-	err := p.once(n, func(l *lease) error {
-		sel = l.sel
-		return f(l)
-	})
+	err := p.once(n, f)
 	if refused, ok := errors.AsType[*refusal](err); !ok || n.folder == "" || refused.status.Type != imap.StatusResponseTypeBad || errors.Is(err, errNoFolder) {
 		return err
 	}
-	p.unselected(sel)
+	p.locked(func() {
+		for _, s := range p.sessions {
+			if s.place.has(n.folder) {
+				s.place.sel.failed = true
+			}
+		}
+	})
 	return p.once(n, f)
 }
 

@@ -101,3 +101,46 @@ func TestNobodyStarves(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+// TestForgottenSelections has a server that forgets on all connections at once which
+// folder is selected.
+func TestForgottenSelections(t *testing.T) {
+	forgotten := false
+	s := &script{answer: func(tag, command string) string {
+		switch {
+		case strings.HasPrefix(command, "SELECT"):
+			forgotten = false
+		case strings.HasPrefix(command, "UID") && forgotten:
+			return tag + " BAD no mailbox is selected\r\n"
+		}
+		return ""
+	}}
+	cfg := s.start(t)
+	cfg.Connections = 2
+	b := listed(t, cfg)
+	bulk := messagesOf("INBOX", 7)
+	bulk.bulk = true
+	var release []func()
+	for _, n := range []need{bulk, messagesOf("INBOX", 7)} {
+		l, err := b.pool.acquire(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.confirm(); err != nil {
+			t.Fatal(err)
+		}
+		release = append(release, func() { b.pool.release(l.session, n) })
+	}
+	for _, f := range release {
+		f()
+	}
+	if n := s.count("SELECT"); n != 2 {
+		t.Fatalf("%d connections have the folder", n)
+	}
+	s.mu.Lock()
+	forgotten = true
+	s.mu.Unlock()
+	if there, err := b.exists(msg(2), false); err != nil || !there {
+		t.Error(there, err)
+	}
+}
