@@ -23,10 +23,11 @@ type ear struct {
 	selects   bool      // SELECT is under way: what comes may be about the mailbox before
 	asked     []*asking // FETCH that are under way, in the order in which they were sent
 	gathering []*gathered
-	deleting  bool           // EXPUNGE is being sent from here
-	expunged  int            // messages since then
-	bye       string         // what the server has said with it
-	odd       map[string]int // answers that cannot be read, by kind
+	prefixes  wire.Namespaces // as told last
+	deleting  bool            // EXPUNGE is being sent from here
+	expunged  int             // messages since then
+	bye       string          // what the server has said with it
+	odd       map[string]int  // answers that cannot be read, by kind
 }
 
 // mailbox is what the server has said of the selected one (RFC 9051 §6.3.2).
@@ -154,17 +155,18 @@ func (e *ear) farewell() string {
 type gathered struct {
 	mailboxes []wire.Mailbox
 	states    map[string]wire.State // by name on the wire
-	prefixes  wire.Namespaces
-	found     []wire.Range // by SEARCH
-	searched  bool         // there was an answer to it
-	isOdd     bool         // of which not all are UIDs, or can be read
+	prefixes  wire.Namespaces       // or before, as they stay the same
+	found     []wire.Range          // by SEARCH
+	searched  bool                  // there was an answer to it
+	isOdd     bool                  // of which not all are UIDs, or can be read
 }
 
-// gather returns where all that comes is put, until end is called.
+// gather returns where all that comes is put, until end is called. It is to be read
+// only then.
 func (e *ear) gather() (g *gathered, end func()) {
-	g = &gathered{states: make(map[string]wire.State)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	g = &gathered{states: make(map[string]wire.State), prefixes: e.prefixes}
 	e.gathering = append(e.gathering, g)
 	return g, func() {
 		e.mu.Lock()
@@ -186,7 +188,7 @@ func (e *ear) Data(data any) {
 			name, _ := decodeName(data.Name) // the server may write it in two ways
 			g.states[data.Name], g.states[name] = data, data
 		case wire.Namespaces:
-			g.prefixes = data
+			g.prefixes, e.prefixes = data, data
 		case wire.Found:
 			g.searched = true
 			g.isOdd = g.isOdd || data.Broken || data.Extended && !data.UID && len(data.Ranges) > 0

@@ -33,3 +33,29 @@ func TestServerThatCountsAlways(t *testing.T) {
 		})
 	}
 }
+
+// TestNamespacesOnce has a server that refuses NAMESPACE once it has told it.
+func TestNamespacesOnce(t *testing.T) {
+	told := false
+	s := &script{caps: "IMAP4rev1 NAMESPACE", answer: func(tag, command string) string {
+		switch {
+		case command == "NAMESPACE" && told:
+			return tag + " NO [UNAVAILABLE] not now\r\n"
+		case command == "NAMESPACE":
+			told = true
+			return "* NAMESPACE ((\"\" \"/\")) NIL ((\"Shared/\" \"/\"))\r\n" + tag + " OK x\r\n"
+		case strings.HasPrefix(command, "LIST") && strings.Contains(command, "Shared/"):
+			return "* LIST () \"/\" Shared/box\r\n" + tag + " OK x\r\n"
+		}
+		return ""
+	}}
+	b := listed(t, s.start(t))
+	for i := range 2 {
+		if err := b.listFolders(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if list := b.Folders(); len(list) != 2 {
+			t.Error(i, list)
+		}
+	}
+}

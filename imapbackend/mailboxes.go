@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -101,8 +102,8 @@ func (l *lease) listAll(withState bool) (heard *gathered, partial bool, err erro
 		}
 	}
 	heard, end := l.ear.gather()
-	defer end()
 	listed, err := l.list(options)
+	end()
 	if isStatus(listed) && (options.ReturnSpecialUse || options.ReturnStatus != nil) {
 		// What it offers it may not be able to do; or one folder is enough for a NO.
 		l.b.quirks.plainList.Store(true)
@@ -117,7 +118,13 @@ func (l *lease) listAll(withState bool) (heard *gathered, partial bool, err erro
 		if slices.ContainsFunc(heard.mailboxes, func(m wire.Mailbox) bool { return strings.HasPrefix(m.Name, prefix) }) {
 			continue
 		}
+		more, end := l.ear.gather()
 		err := l.command("list folders", func() error { return l.client.List("", wire.Verbatim(prefix+"*"), options).Close() })
+		end()
+		if len(heard.mailboxes) <= mostLevels {
+			heard.mailboxes = append(heard.mailboxes, more.mailboxes...)
+			maps.Copy(heard.states, more.states)
+		}
 		if err != nil && !isStatus(err) {
 			return nil, false, err
 		}

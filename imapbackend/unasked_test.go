@@ -41,3 +41,20 @@ func TestFlagsNobodyAskedFor(t *testing.T) {
 		})
 	}
 }
+
+// TestUnaskedList has a server that says more of its folders behind the end.
+func TestUnaskedList(t *testing.T) {
+	s := &script{caps: "IMAP4rev1 NAMESPACE", answer: func(tag, command string) string {
+		switch {
+		case command == "NAMESPACE":
+			return "* NAMESPACE ((\"\" \"/\")) NIL ((\"A/\" \"/\")(\"B/\" \"/\"))\r\n" + tag + " OK x\r\n" + strings.Repeat("* LIST () \"/\" A\r\n* NAMESPACE ((\"\" \"/\")) NIL ((\"A/\" \"/\")(\"B/\" \"/\"))\r\n", 100)
+		}
+		return ""
+	}}
+	b := listed(t, s.start(t))
+	for range 20 {
+		if err := b.listFolders(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
