@@ -449,3 +449,27 @@ func TestIdleThatCounts(t *testing.T) {
 		})
 	}
 }
+
+// TestEmptyPart has a part that is empty, of which the server says more.
+func TestEmptyPart(t *testing.T) {
+	s := fetchAnswer(func(uid int) string {
+		return line(uid, `("application" "pdf" NIL NIL NIL "base64" 2)`, goodDate)
+	})
+	others := s.answer
+	s.answer = func(tag, command string) string {
+		switch {
+		case strings.Contains(command, "BODY.PEEK[1]<"):
+			return fmt.Sprintf("* 2 FETCH (UID 2 BODY[1]<0> \"\")\r\n%s OK x\r\n", tag)
+		case strings.Contains(command, "BODY.PEEK[]<0.1>"):
+			return fmt.Sprintf("* 2 FETCH (UID 2 BODY[]<0> \"M\")\r\n%s OK x\r\n", tag)
+		}
+		return others(tag, command)
+	}
+	b := listed(t, s.start(t))
+	if _, err := b.Structure(t.Context(), msg(2)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Fetch(msg(2), "1", 0, 50); err != nil || len(got) > 0 {
+		t.Errorf("%q, %v", got, err)
+	}
+}

@@ -150,8 +150,12 @@ func (sec *section) mayEndAt(end int64) error {
 		return nil
 	}
 	// SEARCH may still find it in a folder that is gone. Its first byte is not there
-	// then.
-	first, err := sec.fetch(sec.name, &imap.SectionPartial{Size: 1}, sec.b.pool.with)
+	// then; an empty part has none, but its message has.
+	name := sec.name
+	if end == 0 {
+		name = ""
+	}
+	first, err := sec.fetch(name, &imap.SectionPartial{Size: 1}, sec.b.pool.with)
 	if err != nil {
 		return err
 	}
