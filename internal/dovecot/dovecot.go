@@ -124,7 +124,10 @@ func Run(o Options) (*Server, error) {
 		s.Server = base
 		return s.configure(binary, o)
 	})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Binary is the path of the program.
