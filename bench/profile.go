@@ -54,7 +54,7 @@ func profile(ctx context.Context, args []string) (err error) {
 	return err
 }
 
-// profile begins a CPU profile of a mount's process (watched.go), and returns
+// profile begins a CPU profile of a mount's process (commands/soak_metrics.go), and returns
 // what ends it and writes the file.
 func (m *mount) profile(file string) (stop func() error, err error) {
 	conn, err := net.Dial("unix", socket(m.dir))

@@ -49,10 +49,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	defer backend.Close()
 
 	memory := cache.New(int64(s.cacheSize), disk)
-	store, err := content.New(backend, memory, log)
-	if err != nil {
-		return err
-	}
+	store := content.New(backend, memory, log)
 	about := report{Source: source, Version: version(), Since: time.Now()}
 	var fsys *fs.FS
 	status := func() []byte { return about.ask(backend, memory, fsys, last).json() }

@@ -12,7 +12,7 @@ import (
 	"runtime/metrics"
 )
 
-// With the build tag soak, which only `bench soak` sets, imapfs answers on a
+// With the build tag soak, which only the benchmark sets, imapfs answers on a
 // unix socket how many goroutines it has and how much of its heap is in use
 // (/debug/vars), and shows them (/debug/pprof/), until the process ends.
 func init() {

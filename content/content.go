@@ -75,18 +75,12 @@ type Store struct {
 }
 
 // New returns the content of what server has, kept in c.
-func New(server Server, c *cache.Cache, log *slog.Logger) (*Store, error) {
-	sizes, err := lru.New[fileKey, int64](sizesKept)
-	if err != nil {
-		return nil, err
-	}
-	kept, err := lru.New[mail.ID, *parsed](parsedKept)
-	if err != nil {
-		return nil, err
-	}
-	s := &Store{server: server, cache: c, log: log, sizes: sizes, parsed: kept}
+func New(server Server, c *cache.Cache, log *slog.Logger) *Store {
+	s := &Store{server: server, cache: c, log: log}
+	s.sizes, _ = lru.New[fileKey, int64](sizesKept) // fails for a size below one only
+	s.parsed, _ = lru.New[mail.ID, *parsed](parsedKept)
 	s.walks.store = s
-	return s, nil
+	return s
 }
 
 // Close ends reading ahead. The mirror ends with its context.

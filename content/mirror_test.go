@@ -24,11 +24,7 @@ func newMirrored(t *testing.T, server Server, budget int64) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { disk.Close() })
-	s, err := New(server, cache.New(4<<20, disk), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return New(server, cache.New(4<<20, disk), log)
 }
 
 // newTestMirror returns a mirror of all folders that nobody runs.

@@ -10,9 +10,5 @@ import (
 // newStore returns the content of fake mail.
 func newStore(t testing.TB, server Server, budget int64) *Store {
 	t.Helper()
-	s, err := New(server, cache.New(budget, nil), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return New(server, cache.New(budget, nil), slog.New(slog.DiscardHandler))
 }

@@ -13,11 +13,7 @@ import (
 )
 
 // attachmentsNode is the directory of a message's attachments.
-type attachmentsNode struct {
-	gofs.Inode
-	unchangeableDir
-	message *messageNode
-}
+type attachmentsNode struct{ messageDir }
 
 var _ interface {
 	gofs.NodeGetattrer
@@ -27,17 +23,9 @@ var _ interface {
 } = (*attachmentsNode)(nil)
 
 func (n *messageNode) newAttachments() *attachmentsNode {
-	a := &attachmentsNode{message: n}
-	a.unhides = a
+	a := &attachmentsNode{}
+	a.message, a.kind = n, kindAttachments
 	return a
-}
-
-func (n *attachmentsNode) number() gofs.StableAttr {
-	return n.message.numberOf(kindAttachments, syscall.S_IFDIR)
-}
-
-func (n *attachmentsNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	return n.message.getattr(ctx, n.number(), out)
 }
 
 // shown returns all attachments, and those that are not hidden.
@@ -110,15 +98,6 @@ func (n *attachmentsNode) Unlink(ctx context.Context, name string) syscall.Errno
 	if _, err := n.find(ctx, name); err != nil {
 		return n.message.errno("look into", err)
 	}
-	n.message.fsys.leaving.hide(n.inDir(name))
+	n.message.fsys.leaving.hide(n.entry(name))
 	return 0
 }
-
-// inDir is a name in the directory, for the table of what is leaving.
-func (n *attachmentsNode) inDir(name string) hiddenName {
-	return hiddenName{n.message.content.ID, kindAttachments, name}
-}
-
-func (n *attachmentsNode) hides(name string) bool { return n.message.fsys.leaving.hides(n.inDir(name)) }
-
-func (n *attachmentsNode) unhide(name string) { n.message.fsys.leaving.show(n.inDir(name)) }

@@ -26,9 +26,5 @@ type server interface {
 }
 
 func newFSOf(f server, budget int64, opt Options) (*FS, error) {
-	store, err := content.New(f, cache.New(budget, nil), opt.Log)
-	if err != nil {
-		return nil, err
-	}
-	return New(f, store, opt)
+	return New(f, content.New(f, cache.New(budget, nil), opt.Log), opt)
 }

@@ -22,10 +22,43 @@ const (
 	htmlName        = "body.html"
 )
 
-// messageNode is the directory of one message.
-type messageNode struct {
+// messageDir is what the directories of a message have in common: its own, and
+// that of its attachments.
+type messageDir struct {
 	gofs.Inode
 	unchangeableDir
+}
+
+func (d *messageDir) number() gofs.StableAttr { return d.message.numberOf(d.kind, syscall.S_IFDIR) }
+
+func (d *messageDir) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	n := d.message
+	ctx, finish := n.fsys.call(ctx)
+	defer finish()
+	if errno := n.check(); errno != 0 {
+		return errno
+	}
+	if _, err := n.content.Attr(ctx); err != nil {
+		return n.errno("look at", err)
+	}
+	date, known := n.date()
+	n.fsys.fill(&out.Attr, d.number(), date, 0)
+	if known {
+		out.SetTimeout(keep)
+	}
+	return 0
+}
+
+// entry is a name in the directory, for the table of what is leaving.
+func (d *unchangeableDir) entry(name string) hiddenName {
+	return hiddenName{d.message.content.ID, d.kind, name}
+}
+
+func (d *messageDir) hides(name string) bool { return d.message.fsys.leaving.hides(d.entry(name)) }
+
+// messageNode is the directory of one message.
+type messageNode struct {
+	messageDir
 	fsys    *FS
 	content *content.Message
 	numbers numbers
@@ -41,11 +74,9 @@ var _ interface {
 
 func (fsys *FS) message(id mail.ID) *messageNode {
 	n := &messageNode{fsys: fsys, content: fsys.content.Message(id), numbers: messageNumbers(id)}
-	n.unhides = n
+	n.message, n.kind = n, kindMessage
 	return n
 }
-
-func (n *messageNode) number() gofs.StableAttr { return n.numberOf(kindMessage, syscall.S_IFDIR) }
 
 // numberOf is the number of something in the message, but attachments.
 func (n *messageNode) numberOf(k content.Kind, mode uint32) gofs.StableAttr {
@@ -80,28 +111,6 @@ func (n *messageNode) fillEntry(out *fuse.EntryOut, id gofs.StableAttr, size int
 	if known && exact {
 		out.SetAttrTimeout(keep)
 	}
-}
-
-// getattr answers a GETATTR of the message's directories.
-func (n *messageNode) getattr(ctx context.Context, id gofs.StableAttr, out *fuse.AttrOut) syscall.Errno {
-	ctx, finish := n.fsys.call(ctx)
-	defer finish()
-	if errno := n.check(); errno != 0 {
-		return errno
-	}
-	if _, err := n.content.Attr(ctx); err != nil {
-		return n.errno("look at", err)
-	}
-	date, known := n.date()
-	n.fsys.fill(&out.Attr, id, date, 0)
-	if known {
-		out.SetTimeout(keep)
-	}
-	return 0
-}
-
-func (n *messageNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	return n.getattr(ctx, n.number(), out)
 }
 
 func (n *messageNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
@@ -207,7 +216,7 @@ func (n *messageNode) Unlink(_ context.Context, name string) syscall.Errno {
 	if _, ok := kinds[name]; !ok {
 		return syscall.ENOENT
 	}
-	n.fsys.leaving.hide(n.inMessage(name))
+	n.fsys.leaving.hide(n.entry(name))
 	return 0
 }
 
@@ -227,15 +236,6 @@ func (n *messageNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 			return syscall.ENOTEMPTY
 		}
 	}
-	n.fsys.leaving.hide(n.inMessage(name))
+	n.fsys.leaving.hide(n.entry(name))
 	return 0
 }
-
-// inMessage is a name in the message's directory, for the table of what is leaving.
-func (n *messageNode) inMessage(name string) hiddenName {
-	return hiddenName{n.content.ID, kindMessage, name}
-}
-
-func (n *messageNode) hides(name string) bool { return n.fsys.leaving.hides(n.inMessage(name)) }
-
-func (n *messageNode) unhide(name string) { n.fsys.leaving.show(n.inMessage(name)) }

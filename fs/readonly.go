@@ -6,6 +6,8 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/content"
 )
 
 // unchangeable refuses every change but deletions: mail cannot be edited. It
@@ -23,7 +25,10 @@ func (unchangeable) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *
 // like any other, and brings the name back: it was an overwrite.
 type unchangeableDir struct {
 	unchangeable
-	unhides interface{ unhide(name string) } // the directory, where unlink hides names; else nil
+
+	// Of a directory in a message, or the message's own; else nil and nothing:
+	message *messageNode
+	kind    content.Kind // kindMessage or kindAttachments
 }
 
 var _ interface {
@@ -40,8 +45,8 @@ var _ interface {
 
 // refuse refuses to create name.
 func (d *unchangeableDir) refuse(name string) syscall.Errno {
-	if d.unhides != nil {
-		d.unhides.unhide(name)
+	if d.message != nil {
+		d.message.fsys.leaving.show(d.entry(name))
 	}
 	return syscall.EPERM
 }
