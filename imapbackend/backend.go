@@ -15,10 +15,10 @@
 // folders there are (mailboxes.go) and what is in each (folder.go, listing.go, attr.go,
 // structure.go), hears what changes there (idle.go, news.go), and reads it (fetch.go,
 // section.go). All that it changes on the server it changes by an exchange (exchange.go,
-// delete.go): for what is to come, such as copies, flags and new folders, only what is
-// sent and what is asked behind it will be others. How a server differs from others it
-// remembers (quirks.go), and what it does not give is left in peace (trouble.go). It
-// knows nothing of the kernel.
+// delete.go). Those of now take a message away, and ask behind it whether it has gone;
+// what is to come, such as copies and flags, has to say what is asked instead. How a
+// server differs from others it remembers (quirks.go), and what it does not give is left
+// in peace (trouble.go). It knows nothing of the kernel.
 package imapbackend
 
 import (

@@ -199,8 +199,8 @@ func (b *Backend) selectAnew(id mail.ID) error {
 	return nil
 }
 
-// exists asks the server whether id is still there, with newly also if the connection
-// was not told of that yet. Of an unconfirmed folder nothing is believed.
+// exists asks the server whether id is still there. With newly it has to say first what
+// it has not told the connection yet. Of an unconfirmed folder nothing is believed.
 func (b *Backend) exists(id mail.ID, newly bool) (there bool, err error) {
 	err = b.pool.with(messagesOf(id.Folder, id.UIDValidity), func(l *lease) (err error) {
 		if newly {
