@@ -90,11 +90,11 @@ func Clear(dir string) error {
 		return err
 	}
 	defer file.Close()
-	if err := removeStore(root); err != nil {
-		return fmt.Errorf("clearing the cache: %w", err)
+	if err = removeStore(root); err == nil {
+		// The lock goes last: whoever has waited for it sees that it is gone.
+		err = root.Remove(lockName)
 	}
-	// The lock goes last: whoever has waited for it sees that it is gone.
-	if err := root.Remove(lockName); err != nil {
+	if err != nil {
 		return fmt.Errorf("clearing the cache: %w", err)
 	}
 	os.Remove(dir) // not if anything else is in it

@@ -94,15 +94,12 @@ func (c *Cache) Get(ctx context.Context, key string, load func() ([]byte, error)
 // load looks on the disk, and fetches the value if it is not there.
 func (l *Load) load(load func() ([]byte, error)) {
 	if value, ok := l.cache.disk.Get(l.key); ok {
-		l.finish(value, nil)
-		return
+		l.finish(value, nil, true)
+	} else if value, err := load(); err != nil {
+		l.finish(nil, err, false)
+	} else {
+		l.Keep(value)
 	}
-	value, err := load()
-	if err != nil {
-		l.finish(nil, err)
-		return
-	}
-	l.Keep(value)
 }
 
 // begin notes that key is being loaded. It is called with c.mu held.
@@ -136,30 +133,26 @@ func (c *Cache) Claim(key string) *Load {
 // memory may drop it at once, and nobody is to fetch it a second time.
 func (l *Load) Keep(value []byte) {
 	l.cache.disk.Offer(l.key, value)
-	l.finish(value, nil)
+	l.finish(value, nil, true)
 }
 
 // KeepOnDisk is Keep for a value that nobody is known to want soon: whoever
 // waits for it gets it, and memory is left to others.
 func (l *Load) KeepOnDisk(value []byte) {
-	c := l.cache
-	l.value = value
-	c.disk.Put(l.key, value)
-	c.mu.Lock()
-	delete(c.loads, l.key)
-	c.mu.Unlock()
-	close(l.done)
+	l.cache.disk.Put(l.key, value)
+	l.finish(value, nil, false)
 }
 
 // Release ends the load without a value. Whoever waits for it loads it himself.
-func (l *Load) Release() { l.finish(nil, errReleased) }
+func (l *Load) Release() { l.finish(nil, errReleased, false) }
 
-func (l *Load) finish(value []byte, err error) {
+// finish ends the load for all who wait for it, and may keep the value in memory.
+func (l *Load) finish(value []byte, err error, inMemory bool) {
 	c := l.cache
 	l.value, l.err = value, err
 	c.mu.Lock()
 	delete(c.loads, l.key)
-	if err == nil {
+	if inMemory {
 		c.add(l.key, value)
 	}
 	c.mu.Unlock()
@@ -175,11 +168,12 @@ func (c *Cache) Comes(key string) bool {
 
 // Peek returns the value of key if it is here, and never loads it.
 func (c *Cache) Peek(key string) ([]byte, bool) {
-	value, ok := c.lru.Get(key)
-	if !ok {
-		if value, ok = c.disk.Get(key); ok {
-			c.add(key, value)
-		}
+	if value, ok := c.lru.Get(key); ok {
+		return value, true
+	}
+	value, ok := c.disk.Get(key)
+	if ok {
+		c.add(key, value)
 	}
 	return value, ok
 }

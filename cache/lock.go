@@ -3,7 +3,6 @@ package cache
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -20,13 +19,12 @@ const lockName = "lock"
 // lock takes the directory for this process. Closing the file gives it back.
 func lock(root *os.Root) (*os.File, error) {
 	// Accounts holds the lock for a moment; so one try is not enough.
-	for try := 0; ; try++ {
-		file, err := tryLock(root)
-		if !errors.Is(err, ErrInUse) || try == 4 {
-			return file, err
-		}
+	file, err := tryLock(root)
+	for try := 1; errors.Is(err, ErrInUse) && try < 5; try++ {
 		time.Sleep(20 * time.Millisecond)
+		file, err = tryLock(root)
 	}
+	return file, err
 }
 
 func tryLock(root *os.Root) (*os.File, error) {
@@ -34,27 +32,22 @@ func tryLock(root *os.Root) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the cache: %w", err)
 	}
-	for {
+	for err = unix.EINTR; err == unix.EINTR; {
 		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err != unix.EINTR {
-			break
-		}
 	}
-	if err == unix.EWOULDBLOCK {
+	if err == unix.EWOULDBLOCK || err == nil && removed(root, file) {
 		err = ErrInUse
-	}
-	if err == nil {
-		// Clear may have removed the file before it was locked.
-		var named, opened fs.FileInfo
-		if opened, err = file.Stat(); err == nil {
-			if named, err = root.Lstat(lockName); err != nil || !os.SameFile(named, opened) {
-				err = ErrInUse
-			}
-		}
 	}
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("locking the cache: %w", err)
 	}
 	return file, nil
+}
+
+// removed tells whether Clear has removed the file before it was locked.
+func removed(root *os.Root, file *os.File) bool {
+	opened, _ := file.Stat()
+	named, _ := root.Lstat(lockName)
+	return !os.SameFile(opened, named)
 }
