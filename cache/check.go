@@ -23,9 +23,6 @@ func checkPages(file io.ReaderAt, size int64) error {
 		return fmt.Errorf("%w: it was cut off", errDamaged)
 	}
 	c.seen = make([]uint64, c.pages/64+1)
-	if err := c.claim(root); err != nil {
-		return err
-	}
 	if err := c.walk(root, 0, true); err != nil {
 		return err
 	}
@@ -97,67 +94,66 @@ func (c *checker) header(id uint64) (flags, count int, overflow int64, err error
 	return int(native.Uint16(b[8:])), int(native.Uint16(b[10:])), overflow, nil
 }
 
-// walk claims what is below a page, which is claimed.
-func (c *checker) walk(id uint64, depth int, buckets bool) error {
+// page reads a page: what it is, how many elements it has, and what is behind
+// its header.
+func (c *checker) page(id uint64) (flags, count int, b []byte, err error) {
 	flags, count, overflow, err := c.header(id)
 	if err != nil {
+		return 0, 0, nil, err
+	}
+	b = make([]byte, (1+overflow)*c.pageSize-pageHeader)
+	_, err = c.file.ReadAt(b, int64(id)*c.pageSize+pageHeader)
+	return flags, count, b, err
+}
+
+// walk claims a page and what is below it.
+func (c *checker) walk(id uint64, depth int, buckets bool) error {
+	if err := c.claim(id); err != nil {
 		return err
 	}
-	if flags == leafPage && !buckets {
-		return nil
-	}
-	b := make([]byte, (1+overflow)*c.pageSize)
-	if _, err := c.file.ReadAt(b, int64(id)*c.pageSize); err != nil {
+	flags, count, b, err := c.page(id)
+	if err != nil || flags == leafPage && !buckets {
 		return err
 	}
 	wrong := fmt.Errorf("%w: page %d", errDamaged, id)
-	if b = b[pageHeader:]; count*element > len(b) || depth > deepest {
+	switch {
+	case count*element > len(b) || depth > deepest:
 		return wrong
-	}
-	switch flags {
-	case leafPage: // with buckets
+	case flags == leafPage: // with buckets
 		for i := range count {
 			e := b[i*element:]
-			isBucket := native.Uint32(e)&1 != 0
 			at := int64(native.Uint32(e[4:])) + int64(native.Uint32(e[8:]))
-			if !isBucket {
+			if isBucket := native.Uint32(e)&1 != 0; !isBucket {
 				continue
 			}
 			if at+16 > int64(len(e)) {
 				return wrong
 			}
 			if root := native.Uint64(e[at:]); root != 0 { // 0: the bucket is in this page
-				if err := c.claim(root); err != nil {
-					return err
-				}
 				if err := c.walk(root, depth+1, false); err != nil {
 					return err
 				}
 			}
 		}
 		return nil
-	case branchPage:
-		if count == 0 {
-			return wrong
-		}
-		for i := range count {
-			if err := c.claim(native.Uint64(b[i*element+8:])); err != nil {
-				return err
-			}
-		}
-		// All leaves are at the same depth.
-		first, _, _, err := c.header(native.Uint64(b[8:]))
-		if err != nil {
-			return err
-		}
-		for i := 0; i < count && (first != leafPage || buckets); i++ {
-			if err := c.walk(native.Uint64(b[i*element+8:]), depth+1, buckets); err != nil {
-				return err
-			}
-		}
-		return nil
+	case flags == branchPage && count > 0:
+		return c.walkBranch(b, count, depth, buckets)
 	}
 	return wrong
+}
+
+// walkBranch claims what is below a branch.
+func (c *checker) walkBranch(b []byte, count, depth int, buckets bool) error {
+	first, _, _, err := c.header(native.Uint64(b[8:])) // all leaves are at the same depth
+	for i := 0; i < count && err == nil; i++ {
+		id := native.Uint64(b[i*element+8:])
+		if first == leafPage && !buckets {
+			err = c.claim(id)
+		} else {
+			err = c.walk(id, depth+1, buckets)
+		}
+	}
+	return err
 }
 
 // free claims the pages in the list of free ones.
@@ -179,15 +175,10 @@ func (c *checker) free(id uint64) error {
 
 // freeList returns the pages in the list of free ones, which is a page itself.
 func (c *checker) freeList(id uint64) ([]uint64, error) {
-	flags, count, overflow, err := c.header(id)
+	flags, count, b, err := c.page(id)
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, (1+overflow)*c.pageSize)
-	if _, err := c.file.ReadAt(b, int64(id)*c.pageSize); err != nil {
-		return nil, err
-	}
-	b = b[pageHeader:]
 	n := uint64(count)
 	if count == 0xFFFF { // too many for the header
 		n, b = native.Uint64(b), b[8:]
