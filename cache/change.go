@@ -2,8 +2,11 @@ package cache
 
 import (
 	"bytes"
-	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -68,57 +71,41 @@ func (c *changes) put(key string, value []byte, stamp int64) error {
 	}
 	e := entry{number: c.next, size: int64(len(value)), stamp: stamp, sum: checksum(key, value)}
 	c.next++
+	bucket, kept := c.values, value
 	if e.large() {
+		// Nothing names the file until the database does, and if it is torn its
+		// checksum tells: so it is not synced.
 		c.made = append(c.made, e.number)
-		if err := c.store.writeFile(e.number, value); err != nil {
+		if err := c.store.root.WriteFile(fileName(e.number), value, 0o600); err != nil {
 			return err
 		}
-		if err := c.files.Put(numberKey(e.number), []byte{1}); err != nil {
-			return err
-		}
-	} else if err := c.values.Put(numberKey(e.number), value); err != nil {
-		return err
+		bucket, kept = c.files, []byte{1}
 	}
 	c.used += e.cost(key)
 	c.count++
-	if err := c.uses.Put(e.used(), []byte(key)); err != nil {
-		return err
-	}
-	return c.entries.Put([]byte(key), e.bytes())
+	return errors.Join(bucket.Put(numberKey(e.number), kept), c.enter(key, e))
 }
 
-// remove removes the entry of key, if it is there, and returns its size.
-func (c *changes) remove(key string) (int64, error) {
-	e, found, err := parseEntry(c.entries.Get([]byte(key)))
-	if err != nil || !found {
+// enter writes the entry of key, and when it was used.
+func (c *changes) enter(key string, e entry) error {
+	return errors.Join(c.uses.Put(e.used(), []byte(key)), c.entries.Put([]byte(key), e.bytes()))
+}
+
+// remove removes the entry of key, if it is there, and returns how many that
+// were.
+func (c *changes) remove(key string) (int, error) {
+	e, err := entryOf(c.entries, key)
+	if err != nil || e.number == 0 {
 		return 0, err
 	}
 	c.used = max(0, c.used-e.cost(key))
 	c.count = max(0, c.count-1)
+	bucket := c.values
 	if e.large() {
 		c.gone = append(c.gone, e.number)
-		err = c.files.Delete(numberKey(e.number))
-	} else {
-		err = c.values.Delete(numberKey(e.number))
+		bucket = c.files
 	}
-	if err != nil {
-		return 0, err
-	}
-	if err := c.uses.Delete(e.used()); err != nil {
-		return 0, err
-	}
-	return e.size, c.entries.Delete([]byte(key))
-}
-
-// removeBad removes the entry of key if its value is still the one with the
-// number, which was found to be damaged.
-func (c *changes) removeBad(key string, number uint64) error {
-	e, found, err := parseEntry(c.entries.Get([]byte(key)))
-	if err != nil || !found || e.number != number {
-		return err
-	}
-	_, err = c.remove(key)
-	return err
+	return 1, errors.Join(bucket.Delete(numberKey(e.number)), c.uses.Delete(e.used()), c.entries.Delete([]byte(key)))
 }
 
 // removeAll removes entries whose key begins with prefix, at most a number of
@@ -129,33 +116,74 @@ func (c *changes) removeAll(prefix string, most int) (int, error) {
 	for k, _ := cursor.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)) && len(keys) < most; k, _ = cursor.Next() {
 		keys = append(keys, string(k))
 	}
-	before := c.count
 	c.deleted = true // also if they went before, to make room
 	for _, key := range keys {
-		if _, err := c.remove(key); err != nil {
+		n, err := c.remove(key)
+		if err != nil {
 			return 0, err
 		}
-	}
-	if before-c.count < int64(len(keys)) {
-		return 0, fmt.Errorf("%w: keys in disorder", errDamaged)
+		if n == 0 {
+			return 0, fmt.Errorf("%w: keys in disorder", errDamaged)
+		}
 	}
 	return len(keys), nil
 }
 
 // touch notes that key was used.
 func (c *changes) touch(key string, stamp int64) error {
-	e, found, err := parseEntry(c.entries.Get([]byte(key)))
-	if err != nil || !found || stamp <= e.stamp {
+	e, err := entryOf(c.entries, key)
+	if err != nil || e.number == 0 || stamp <= e.stamp {
 		return err
 	}
 	if err := c.uses.Delete(e.used()); err != nil {
 		return err
 	}
 	e.stamp = stamp
-	if err := c.uses.Put(e.used(), []byte(key)); err != nil {
-		return err
+	return c.enter(key, e)
+}
+
+// touchAll notes what was used, in the order in which it was.
+func (c *changes) touchAll(touched map[string]time.Time) error {
+	for _, key := range slices.SortedFunc(maps.Keys(touched), func(a, b string) int { return touched[a].Compare(touched[b]) }) {
+		if err := c.touch(key, touched[key].UnixNano()); err != nil {
+			return err
+		}
 	}
-	return c.entries.Put([]byte(key), e.bytes())
+	return nil
+}
+
+// applyAll makes the changes of a batch, with steps entries removed at most, and
+// returns how many of them are done.
+func (c *changes) applyAll(batch []*change, stamp int64, steps int) (done int, err error) {
+	for _, ch := range batch {
+		if ch != nil {
+			n, err := c.apply(ch, stamp, steps)
+			if err != nil {
+				return done, err
+			}
+			if steps -= n; steps <= 0 && ch.kind == dropAll {
+				break // there may be more of it
+			}
+		}
+		done++
+	}
+	return done, nil
+}
+
+// apply makes one change, and returns how many entries that has removed.
+func (c *changes) apply(ch *change, stamp int64, steps int) (int, error) {
+	switch ch.kind {
+	case put:
+		return 0, c.put(ch.key, ch.value, stamp)
+	case dropAll:
+		return c.removeAll(ch.key, steps)
+	}
+	if ch.number != 0 { // another value may be there now
+		if e, err := entryOf(c.entries, ch.key); err != nil || e.number != ch.number {
+			return 0, err
+		}
+	}
+	return c.remove(ch.key)
 }
 
 // evict removes what was not used for the longest time, until the rest is
@@ -165,19 +193,18 @@ func (c *changes) evict(budget int64, most int) error {
 		if c.used <= budget {
 			return nil
 		}
-		k, v := c.uses.Cursor().First()
-		if k == nil || len(k) != 16 {
+		use, key := c.uses.Cursor().First()
+		if len(use) != 16 {
 			return fmt.Errorf("%w: %d bytes of nothing", errDamaged, c.used)
 		}
-		row, key := bytes.Clone(k), string(v)
-		e, found, err := parseEntry(c.entries.Get(v))
+		e, err := entryOf(c.entries, string(key))
 		if err != nil {
 			return err
 		}
-		if !found || e.number != binary.BigEndian.Uint64(row[8:]) || !bytes.Equal(e.used(), row) {
-			err = c.uses.Delete(row) // damaged
+		if e.number != 0 && bytes.Equal(e.used(), use) {
+			_, err = c.remove(string(key))
 		} else {
-			_, err = c.remove(key)
+			err = c.uses.Delete(use) // damaged
 		}
 		if err != nil {
 			return err

@@ -100,24 +100,22 @@ func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, e
 		hurry:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
-		waiting: make(map[string]*change),
-		prefix:  make(map[string]int),
 		gone:    make(map[string]bool),
 		touched: make(map[string]time.Time),
 		said:    make(map[string]bool),
 		opened:  tune.clock(),
 	}
 	d.room = sync.NewCond(&d.mu)
-	if d.lock, err = lock(root); err != nil {
+	d.emptyQueue()
+	if d.lock, err = lock(root); err == nil {
+		err = d.begin()
+	}
+	if err != nil {
+		d.lock.Close() // no lock is no matter
 		root.Close()
 		return nil, err
 	}
-	if err := d.begin(); err != nil {
-		d.lock.Close()
-		root.Close()
-		return nil, err
-	}
-	go d.write()
+	go d.write(d.store)
 	return d, nil
 }
 
@@ -164,8 +162,6 @@ func (d *Disk) begin() error {
 	if err != nil {
 		return fmt.Errorf("opening the cache: %w", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.store, d.totals = s, s.begun
 	if d.epoch = d.opened; s.newest.After(d.epoch) {
 		d.epoch = s.newest
@@ -179,24 +175,19 @@ func (d *Disk) now() time.Time { return d.epoch.Add(d.tune.clock().Sub(d.opened)
 
 // Close writes what waits to be written, and gives the directory back.
 func (d *Disk) Close() error {
-	if d == nil {
+	open := false
+	d.locked(func() {
+		open, d.closed = !d.closed, true
+		d.room.Broadcast()
+	})
+	if !open {
 		return nil
 	}
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
-		return nil
-	}
-	d.closed = true
-	d.room.Broadcast()
-	d.mu.Unlock()
 	close(d.closing)
 	<-d.done
 
-	d.mu.Lock()
-	s := d.store
-	d.store = nil
-	d.mu.Unlock()
+	var s *store
+	d.locked(func() { s, d.store = d.store, nil })
 	var err error
 	if s != nil {
 		err = s.close()
@@ -204,91 +195,54 @@ func (d *Disk) Close() error {
 	return errors.Join(err, d.lock.Close(), d.root.Close())
 }
 
-// Budget returns how many bytes may be kept.
-func (d *Disk) Budget() int64 {
-	if d == nil {
-		return 0
-	}
-	return d.budget
-}
-
-// Used returns about how many bytes are taken on the disk, or will be when what
-// waits is written.
-func (d *Disk) Used() int64 {
-	if d == nil {
-		return 0
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.totals.used + d.pending
-}
-
-// Flush waits until what was put is written, or lost.
-func (d *Disk) Flush() {
+// locked runs fn with mu held, but not for a nil Disk, which has nothing.
+func (d *Disk) locked(fn func()) {
 	if d == nil {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for len(d.queue) > 0 && !d.closed && !d.failing {
-		poke(d.hurry)
-		d.room.Wait()
-	}
+	fn()
+}
+
+// Flush waits until what was put is written, or lost.
+func (d *Disk) Flush() {
+	d.locked(func() {
+		for len(d.queue) > 0 && !d.closed && !d.failing {
+			poke(d.hurry)
+			d.room.Wait()
+		}
+	})
 }
 
 // Failing tells whether the disk cannot be written, so that nothing is kept.
 func (d *Disk) Failing() bool {
-	if d == nil {
-		return true
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.failing || d.closed
+	failing := true
+	d.locked(func() { failing = d.failing || d.closed })
+	return failing
 }
 
 // Lost counts how often something was not kept because of an error. What was
 // put while it did not grow, up to a Flush, was written.
-func (d *Disk) Lost() int {
-	if d == nil {
-		return 0
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.lost
+func (d *Disk) Lost() (lost int) {
+	d.locked(func() { lost = d.lost })
+	return lost
 }
+
+// Budget returns how many bytes may be kept.
+func (d *Disk) Budget() int64 { return d.Stats().Budget }
+
+// Used returns about how many bytes are taken on the disk, or will be when what
+// waits is written.
+func (d *Disk) Used() int64 { return d.Stats().Bytes }
 
 // Len returns how many values are on the disk.
-func (d *Disk) Len() int {
-	if d == nil {
-		return 0
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return int(d.totals.count)
-}
+func (d *Disk) Len() int { return d.Stats().Entries }
 
 // Stats tells of the disk.
-func (d *Disk) Stats() Stats {
-	if d == nil {
-		return Stats{}
-	}
-	return Stats{Hits: d.hits.Load(), Misses: d.misses.Load(), Entries: d.Len(), Bytes: d.Used(), Budget: d.budget}
-}
-
-// fail gives a store up that is damaged. The writer begins a new one.
-func (d *Disk) fail(s *store, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.store == s {
-		d.giveUp(err)
-		poke(d.wake)
-	}
-}
-
-// giveUp is fail, called with d.mu held.
-func (d *Disk) giveUp(err error) {
-	d.log.Warn("giving up what is in the disk cache", "error", err)
-	d.store, d.broken, d.totals = nil, d.store, totals{}
-	d.damages++
-	d.lost++
+func (d *Disk) Stats() (s Stats) {
+	d.locked(func() {
+		s = Stats{Hits: d.hits.Load(), Misses: d.misses.Load(), Entries: int(d.totals.count), Bytes: d.totals.used + d.pending, Budget: d.budget}
+	})
+	return s
 }

@@ -11,6 +11,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -164,6 +165,19 @@ func TestDiskDelete(t *testing.T) {
 	}
 	if files, _ := os.ReadDir(filepath.Join(dir, filesName)); len(files) != 0 {
 		t.Errorf("%d files are left", len(files))
+	}
+}
+
+// What waits to be written does not hide what is on the disk.
+func TestDiskSizesOfSome(t *testing.T) {
+	d := openTest(t, t.TempDir(), 1<<20)
+	d.Put("written", []byte("four"))
+	d.flush()
+	d.mu.Lock()
+	d.waiting["waits"] = &change{kind: put, key: "waits", value: []byte("x")} // for good
+	d.mu.Unlock()
+	if got := d.Sizes([]string{"none", "written", "waits"}); !slices.Equal(got, []int64{-1, 4, 1}) {
+		t.Errorf("got %v", got)
 	}
 }
 

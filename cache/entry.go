@@ -8,6 +8,8 @@ import (
 	"io"
 	"path"
 	"strconv"
+
+	"go.etcd.io/bbolt"
 )
 
 // totals is the record of the meta bucket.
@@ -42,7 +44,7 @@ func parseTotals(b []byte) (totals, error) {
 
 // entry is what the entries bucket holds for a key.
 type entry struct {
-	number uint64
+	number uint64 // of the value, from 1 on; 0: nothing is there
 	size   int64
 	stamp  int64    // when it was used, nanoseconds since 1970
 	sum    [16]byte // the start of a SHA-256, see checksum
@@ -61,22 +63,25 @@ func (e entry) bytes() []byte {
 	return append(b, e.sum[:]...)
 }
 
-// parseEntry parses b, nil if the key is absent.
-func parseEntry(b []byte) (e entry, found bool, err error) {
+// entryOf returns the entry of key in the bucket of entries.
+func entryOf(entries *bbolt.Bucket, key string) (entry, error) {
+	b := entries.Get([]byte(key))
 	if b == nil {
-		return e, false, nil
+		return entry{}, nil
 	}
 	if len(b) != entrySize {
-		return e, false, fmt.Errorf("%w: an entry of %d bytes", errDamaged, len(b))
+		return entry{}, fmt.Errorf("%w: an entry of %d bytes", errDamaged, len(b))
 	}
-	e.number = binary.BigEndian.Uint64(b)
-	e.size = int64(binary.BigEndian.Uint64(b[8:]))
-	e.stamp = int64(binary.BigEndian.Uint64(b[16:]))
-	copy(e.sum[:], b[24:])
-	if e.size < 0 || e.size > 1<<40 {
-		return e, false, fmt.Errorf("%w: an entry with a size of %d", errDamaged, e.size)
+	e := entry{
+		number: binary.BigEndian.Uint64(b),
+		size:   int64(binary.BigEndian.Uint64(b[8:])),
+		stamp:  int64(binary.BigEndian.Uint64(b[16:])),
+		sum:    [16]byte(b[24:]),
 	}
-	return e, true, nil
+	if e.number == 0 || e.size < 0 || e.size > 1<<40 {
+		return entry{}, fmt.Errorf("%w: an entry of value %d with a size of %d", errDamaged, e.number, e.size)
+	}
+	return e, nil
 }
 
 // large tells that the value is a file.
@@ -91,6 +96,7 @@ func (e entry) cost(key string) int64 {
 	return cost + e.size + e.size/4
 }
 
+// used is the key of the entry in the bucket of uses.
 func (e entry) used() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(e.stamp))
 	return binary.BigEndian.AppendUint64(b, e.number)

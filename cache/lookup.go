@@ -7,76 +7,68 @@ import (
 	"time"
 )
 
-// pendingOf returns the change of key that waits to be written, or the store to
-// look in.
-func (d *Disk) pendingOf(key string) (*change, *store) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if c := d.waiting[key]; c != nil {
-		return c, nil
-	}
-	// There may be one for each of 100,000 messages, and a key has few bytes.
-	for n := 0; n <= len(key) && len(d.prefix) > 0; n++ {
-		if d.prefix[key[:n]] > 0 {
-			return &change{kind: drop}, nil
+// pendingOf returns the change of key that waits to be written, nil if there is
+// none, and the store to look in then.
+func (d *Disk) pendingOf(key string) (c *change, s *store) {
+	d.locked(func() {
+		if c, s = d.waiting[key], d.store; c == nil && hasPrefixOf(d.prefix, key) {
+			c = &change{kind: drop}
 		}
-	}
-	return nil, d.store
+	})
+	return c, s
 }
 
 // Get returns the value of key. It is shared: nobody may change it.
 func (d *Disk) Get(key string) (value []byte, found bool) {
-	if d == nil {
-		return nil, false
-	}
-	defer func() {
-		if found {
-			d.hits.Add(1)
-		} else {
-			d.misses.Add(1)
-		}
-	}()
 	c, s := d.pendingOf(key)
-	if c != nil {
-		return c.value, c.kind == put
-	}
-	if s == nil {
+	switch {
+	case d == nil:
 		return nil, false
-	}
-	e, value, found, err := s.get(key)
-	if err != nil {
-		d.fail(s, err)
-		return nil, false
-	}
-	if found && value == nil {
-		// It is no damage if its file was removed before it was opened.
-		if now, there, err := s.find(key); err != nil || there && now.number == e.number {
-			d.bad(key, e.number)
-		}
-		return nil, false
+	case c != nil:
+		value, found = c.value, c.kind == put
+	case s != nil:
+		value, found = d.read(s, key)
 	}
 	if found {
-		d.touch(key, e.stamp)
+		d.hits.Add(1)
+	} else {
+		d.misses.Add(1)
 	}
 	return value, found
+}
+
+// read is Get of what is in the store.
+func (d *Disk) read(s *store, key string) (value []byte, found bool) {
+	e, value, err := s.get(key)
+	switch {
+	case err != nil:
+		d.fail(s, err)
+	case e.number != 0 && value == nil:
+		// It is no damage if its file was removed before it was opened.
+		if now, err := s.find(key); err != nil || now.number == e.number {
+			d.bad(key, e.number)
+		}
+	case e.number != 0:
+		d.touch(key, e.stamp)
+		return value, true
+	}
+	return nil, false
 }
 
 // Names returns what stands between prefix and the next NUL in the keys that
 // begin with prefix, each once. It looks at few of the keys on the disk.
 func (d *Disk) Names(prefix string) []string {
-	if d == nil {
-		return nil
-	}
 	names := make(map[string]bool)
-	d.mu.Lock()
-	s := d.store
-	for key := range d.waiting {
-		if rest, ok := strings.CutPrefix(key, prefix); ok {
-			name, _, _ := strings.Cut(rest, "\x00")
-			names[name] = true
+	var s *store
+	d.locked(func() {
+		s = d.store
+		for key := range d.waiting {
+			if rest, ok := strings.CutPrefix(key, prefix); ok {
+				name, _, _ := strings.Cut(rest, "\x00")
+				names[name] = true
+			}
 		}
-	}
-	d.mu.Unlock()
+	})
 	if s != nil {
 		if err := s.names(prefix, names); err != nil {
 			d.fail(s, err)
@@ -91,13 +83,7 @@ func (d *Disk) Has(key string) bool { return d.Sizes([]string{key})[0] >= 0 }
 // Sizes returns how long the values of keys are, without reading them: -1 where
 // none is kept. Many together take a fraction of the time.
 func (d *Disk) Sizes(keys []string) []int64 {
-	sizes := make([]int64, len(keys))
-	for i := range sizes {
-		sizes[i] = -1
-	}
-	if d == nil {
-		return sizes
-	}
+	sizes := slices.Repeat([]int64{-1}, len(keys))
 	var unsettled []int // in keys
 	var s *store
 	for i, key := range keys {
@@ -124,11 +110,11 @@ func (d *Disk) Sizes(keys []string) []int64 {
 // bad removes the value with the number, which is not what was written.
 func (d *Disk) bad(key string, number uint64) {
 	d.log.Warn("dropping a damaged value of the disk cache")
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.waiting[key] == nil {
-		d.add(&change{kind: drop, key: key, number: number})
-	}
+	d.locked(func() {
+		if d.waiting[key] == nil {
+			d.add(&change{kind: drop, key: key, number: number})
+		}
+	})
 }
 
 // touch notes that key was used, unless its stamp is of late.
@@ -137,10 +123,9 @@ func (d *Disk) touch(key string, stamp int64) {
 	if now.Sub(time.Unix(0, stamp)) < d.tune.touch {
 		return
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.touched[key] = now
-	if len(d.touched) == d.tune.touches {
-		poke(d.wake)
-	}
+	d.locked(func() {
+		if d.touched[key] = now; len(d.touched) == d.tune.touches {
+			poke(d.wake)
+		}
+	})
 }

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +49,7 @@ var (
 	valuesBucket  = []byte("values")
 	filesBucket   = []byte("files")
 	metaBucket    = []byte("meta")
+	buckets       = [][]byte{entriesBucket, usedBucket, valuesBucket, filesBucket, metaBucket}
 	totalsKey     = []byte("totals")
 )
 
@@ -120,13 +124,12 @@ func openStore(root *os.Root, noSync bool) (*store, error) {
 // prepare makes the buckets of a new store, and looks whether an old one has
 // them.
 func (s *store) prepare() error {
-	begun := false
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(metaBucket)
-		if begun = b != nil; !begun {
+	isNew := false
+	err := s.db.View(func(tx *bbolt.Tx) (err error) {
+		if isNew = tx.Bucket(metaBucket) == nil; isNew {
 			return nil
 		}
-		for _, name := range [][]byte{entriesBucket, usedBucket, valuesBucket, filesBucket} {
+		for _, name := range buckets {
 			if tx.Bucket(name) == nil {
 				return fmt.Errorf("%w: no %s", errDamaged, name)
 			}
@@ -134,16 +137,15 @@ func (s *store) prepare() error {
 		if k, _ := tx.Bucket(usedBucket).Cursor().Last(); len(k) == 16 {
 			s.newest = time.Unix(0, int64(min(binary.BigEndian.Uint64(k), lastStamp)))
 		}
-		var err error
-		s.begun, err = parseTotals(b.Get(totalsKey))
+		s.begun, err = parseTotals(tx.Bucket(metaBucket).Get(totalsKey))
 		return err
 	})
-	if err != nil || begun {
+	if err != nil || !isNew {
 		return err
 	}
 	s.begun = totals{next: 1}
 	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{entriesBucket, usedBucket, valuesBucket, filesBucket, metaBucket} {
+		for _, name := range buckets {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
@@ -199,12 +201,12 @@ func (s *store) unmap(tx *bbolt.Tx) {
 }
 
 // find returns the entry of key.
-func (s *store) find(key string) (e entry, found bool, err error) {
+func (s *store) find(key string) (e entry, err error) {
 	err = s.view(func(tx *bbolt.Tx) (err error) {
-		e, found, err = parseEntry(tx.Bucket(entriesBucket).Get([]byte(key)))
+		e, err = entryOf(tx.Bucket(entriesBucket), key)
 		return err
 	})
-	return e, found && err == nil, err
+	return e, err
 }
 
 // sizes notes in sizes how long the values are of those keys which have one, of
@@ -213,11 +215,11 @@ func (s *store) sizes(keys []string, indices []int, sizes []int64) error {
 	return s.view(func(tx *bbolt.Tx) error {
 		entries := tx.Bucket(entriesBucket)
 		for _, i := range indices {
-			e, found, err := parseEntry(entries.Get([]byte(keys[i])))
+			e, err := entryOf(entries, keys[i])
 			if err != nil {
 				return err
 			}
-			if found {
+			if e.number != 0 {
 				sizes[i] = e.size
 			}
 		}
@@ -241,26 +243,41 @@ func (s *store) names(prefix string, names map[string]bool) error {
 
 // get returns the entry of key and its value, nil if that is not what was
 // written.
-func (s *store) get(key string) (e entry, value []byte, found bool, err error) {
+func (s *store) get(key string) (e entry, value []byte, err error) {
 	err = s.view(func(tx *bbolt.Tx) (err error) {
-		e, found, err = parseEntry(tx.Bucket(entriesBucket).Get([]byte(key)))
-		if err != nil || !found || e.large() {
-			return err
+		e, err = entryOf(tx.Bucket(entriesBucket), key)
+		if err == nil && e.number != 0 && !e.large() {
+			b := tx.Bucket(valuesBucket).Get(numberKey(e.number))
+			value = append(make([]byte, 0, len(b)), b...) // b is gone with the transaction
 		}
-		// The bytes are gone with the transaction.
-		if b := tx.Bucket(valuesBucket).Get(numberKey(e.number)); int64(len(b)) == e.size {
-			value = append(make([]byte, 0, len(b)), b...)
+		return err
+	})
+	if err != nil || e.number == 0 {
+		return e, nil, err
+	}
+	if e.large() {
+		value, _ = s.root.ReadFile(fileName(e.number))
+	}
+	if int64(len(value)) != e.size || checksum(key, value) != e.sum {
+		value = nil
+	}
+	return e, value, nil
+}
+
+// removeStrays removes the files that no entry names: a crash leaves some.
+func (s *store) removeStrays() error {
+	names, err := fs.ReadDir(s.root.FS(), filesName)
+	if err != nil {
+		return err
+	}
+	return s.view(func(tx *bbolt.Tx) error {
+		files := tx.Bucket(filesBucket)
+		for _, name := range names {
+			number, err := strconv.ParseUint(name.Name(), 10, 64)
+			if err != nil || files.Get(numberKey(number)) == nil {
+				s.root.RemoveAll(path.Join(filesName, name.Name()))
+			}
 		}
 		return nil
 	})
-	if err != nil || !found {
-		return e, nil, false, err
-	}
-	if e.large() {
-		value = s.readFile(e)
-	}
-	if value != nil && checksum(key, value) != e.sum {
-		value = nil
-	}
-	return e, value, true, nil
 }
