@@ -66,13 +66,13 @@ func inUse(dir string) (bool, error) {
 	}
 	defer root.Close()
 	file, err := tryLock(root)
+	if err == nil {
+		return false, file.Close()
+	}
 	if errors.Is(err, ErrInUse) {
 		return true, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	return false, file.Close()
+	return false, err
 }
 
 // Clear removes the cache in dir. The error is ErrInUse if a mount has it.

@@ -22,9 +22,8 @@ const overhead = 200
 // Cache is a least-recently-used cache of byte strings, bounded by bytes. It
 // is safe for concurrent use. The values are shared: nobody may change them.
 type Cache struct {
-	budget int64
-	lru    *Weighted[string, []byte]
-	disk   *Disk
+	lru  *Weighted[string, []byte]
+	disk *Disk
 
 	mu           sync.Mutex       // guards what follows; lru is used under it, disk is not
 	loads        map[string]*Load // a key goes over from here to lru in one step
@@ -48,7 +47,7 @@ var errReleased = errors.New("the load was released")
 // New returns a cache that keeps at most budget bytes in memory, and what disk
 // takes on that; disk may be nil.
 func New(budget int64, disk *Disk) *Cache {
-	return &Cache{budget: budget, lru: NewWeighted(budget, cost), disk: disk, loads: make(map[string]*Load)}
+	return &Cache{lru: NewWeighted(budget, cost), disk: disk, loads: make(map[string]*Load)}
 }
 
 func cost(key string, value []byte) int64 {
@@ -56,7 +55,7 @@ func cost(key string, value []byte) int64 {
 }
 
 // Budget returns the bytes that the cache may keep in memory.
-func (c *Cache) Budget() int64 { return c.budget }
+func (c *Cache) Budget() int64 { return c.lru.budget }
 
 // Disk returns the second level, nil if there is none.
 func (c *Cache) Disk() *Disk { return c.disk }
@@ -191,7 +190,7 @@ type Stats struct {
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{Hits: c.hits, Misses: c.misses, Entries: c.lru.Len(), Bytes: c.lru.Used(), Budget: c.budget}
+	return Stats{Hits: c.hits, Misses: c.misses, Entries: c.lru.Len(), Bytes: c.lru.Used(), Budget: c.lru.budget}
 }
 
 // Used returns the bytes that the entries in memory cost now.
@@ -200,7 +199,7 @@ func (c *Cache) Used() int64 { return c.lru.Used() }
 // add keeps value in memory, unless it would push out everything and still not
 // fit.
 func (c *Cache) add(key string, value []byte) {
-	if cost(key, value) <= c.budget {
+	if cost(key, value) <= c.lru.budget {
 		c.lru.Add(key, value)
 	}
 }

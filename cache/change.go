@@ -53,17 +53,6 @@ func (s *store) update(fn func(*changes) error) (totals, error) {
 	return c.totals, err
 }
 
-// scrub follows which pages have become free, and empties them if something was
-// deleted.
-func (s *store) scrub(deleted bool) error {
-	if err := s.free.follow(s.file); err != nil || !deleted {
-		return err
-	}
-	s.scrubbing.Lock()
-	defer s.scrubbing.Unlock()
-	return s.free.scrub(s.file)
-}
-
 // put sets the value of key.
 func (c *changes) put(key string, value []byte, stamp int64) error {
 	if _, err := c.remove(key); err != nil {
@@ -189,10 +178,7 @@ func (c *changes) apply(ch *change, stamp int64, steps int) (int, error) {
 // evict removes what was not used for the longest time, until the rest is
 // within the budget, at most a number of entries.
 func (c *changes) evict(budget int64, most int) error {
-	for range most {
-		if c.used <= budget {
-			return nil
-		}
+	for n := 0; n < most && c.used > budget; n++ {
 		use, key := c.uses.Cursor().First()
 		if len(use) != 16 {
 			return fmt.Errorf("%w: %d bytes of nothing", errDamaged, c.used)

@@ -89,7 +89,7 @@ func OpenDisk(dir string, budget int64, log *slog.Logger) (*Disk, error) {
 func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, error) {
 	root, err := openDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening the cache: %w", err)
 	}
 	d := &Disk{
 		budget:  budget,
@@ -111,7 +111,7 @@ func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, e
 		err = d.begin()
 	}
 	if err != nil {
-		d.lock.Close() // no lock is no matter
+		d.lock.Close() // nothing, if it is nil
 		root.Close()
 		return nil, err
 	}
@@ -122,26 +122,22 @@ func openDisk(dir string, budget int64, log *slog.Logger, tune tuning) (*Disk, e
 // openDir opens the directory. What happens to its name later does not matter.
 func openDir(dir string) (*os.Root, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the cache: %w", err)
+		return nil, err
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil, fmt.Errorf("opening the cache: %w", err)
+		return nil, err
 	}
 	// Root could make use of it too, and its owner would read the mail.
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
-		return nil, fmt.Errorf("opening the cache: %s belongs to another user", dir)
+		return nil, fmt.Errorf("%s belongs to another user", dir)
 	}
 	if info.Mode().Perm() != 0o700 {
 		if err := os.Chmod(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("opening the cache: %w", err)
+			return nil, err
 		}
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the cache: %w", err)
-	}
-	return root, nil
+	return os.OpenRoot(dir)
 }
 
 // begin opens the store; one that cannot be opened, or that has grown far
@@ -175,12 +171,12 @@ func (d *Disk) now() time.Time { return d.epoch.Add(d.tune.clock().Sub(d.opened)
 
 // Close writes what waits to be written, and gives the directory back.
 func (d *Disk) Close() error {
-	open := false
+	wasOpen := false // a nil Disk was not either
 	d.locked(func() {
-		open, d.closed = !d.closed, true
+		wasOpen, d.closed = !d.closed, true
 		d.room.Broadcast()
 	})
-	if !open {
+	if !wasOpen {
 		return nil
 	}
 	close(d.closing)

@@ -35,8 +35,8 @@ type store struct {
 	file *os.File // of the database
 	db   *bbolt.DB
 
-	scrubbing sync.RWMutex // held by those who read, and to scrub
-	free      freePages    // of the writer alone
+	scrubbing   sync.RWMutex // held by those who read, and to scrub
+	free, dirty []uint64     // pages, see scrub; of the writer alone
 
 	begun  totals       // when it was opened
 	newest time.Time    // the newest stamp then; zero for none
@@ -154,9 +154,7 @@ func (s *store) prepare() error {
 	})
 }
 
-func (s *store) close() error {
-	return guard(s.db.Close)
-}
+func (s *store) close() error { return guard(s.db.Close) }
 
 // abandon leaves a damaged store. Its database is not closed: after a panic it
 // may hold its own locks. It is cut off, so that neither disk nor memory is
