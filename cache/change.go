@@ -72,7 +72,7 @@ func (c *changes) put(key string, value []byte, stamp int64) error {
 	}
 	c.used += e.cost(key)
 	c.count++
-	return errors.Join(bucket.Put(numberKey(e.number), kept), c.enter(key, e))
+	return errors.Join(bucket.Put(bigEndian(e.number), kept), c.enter(key, e))
 }
 
 // enter writes the entry of key, and when it was used.
@@ -94,7 +94,7 @@ func (c *changes) remove(key string) (int, error) {
 		c.gone = append(c.gone, e.number)
 		bucket = c.files
 	}
-	return 1, errors.Join(bucket.Delete(numberKey(e.number)), c.uses.Delete(e.used()), c.entries.Delete([]byte(key)))
+	return 1, errors.Join(bucket.Delete(bigEndian(e.number)), c.uses.Delete(e.used()), c.entries.Delete([]byte(key)))
 }
 
 // removeAll removes entries whose key begins with prefix, at most a number of

@@ -26,7 +26,7 @@ func checkPages(file io.ReaderAt, size int64) error {
 	if err := c.walk(root, 0, true); err != nil {
 		return err
 	}
-	return c.free(free)
+	return c.claimFree(free)
 }
 
 type checker struct {
@@ -98,11 +98,10 @@ func (c *checker) header(id uint64) (flags, count int, overflow int64, err error
 // its header.
 func (c *checker) page(id uint64) (flags, count int, b []byte, err error) {
 	flags, count, overflow, err := c.header(id)
-	if err != nil {
-		return 0, 0, nil, err
+	if err == nil {
+		b = make([]byte, (1+overflow)*c.pageSize-pageHeader)
+		_, err = c.file.ReadAt(b, int64(id)*c.pageSize+pageHeader)
 	}
-	b = make([]byte, (1+overflow)*c.pageSize-pageHeader)
-	_, err = c.file.ReadAt(b, int64(id)*c.pageSize+pageHeader)
 	return flags, count, b, err
 }
 
@@ -122,10 +121,10 @@ func (c *checker) walk(id uint64, depth int, buckets bool) error {
 	case flags == leafPage: // with buckets
 		for i := range count {
 			e := b[i*element:]
-			at := int64(native.Uint32(e[4:])) + int64(native.Uint32(e[8:]))
 			if isBucket := native.Uint32(e)&1 != 0; !isBucket {
 				continue
 			}
+			at := int64(native.Uint32(e[4:])) + int64(native.Uint32(e[8:]))
 			if at+16 > int64(len(e)) {
 				return wrong
 			}
@@ -156,21 +155,17 @@ func (c *checker) walkBranch(b []byte, count, depth int, buckets bool) error {
 	return err
 }
 
-// free claims the pages in the list of free ones.
-func (c *checker) free(id uint64) error {
-	if err := c.claim(id); err != nil {
-		return err
-	}
-	free, err := c.freeList(id)
+// claimFree claims the list of free pages, and what is in it.
+func (c *checker) claimFree(list uint64) error {
+	err := c.claim(list)
 	if err != nil {
 		return err
 	}
-	for _, id := range free {
-		if err := c.claim(id); err != nil {
-			return err
-		}
+	free, err := c.freeList(list)
+	for i := 0; i < len(free) && err == nil; i++ {
+		err = c.claim(free[i])
 	}
-	return nil
+	return err
 }
 
 // freeList returns the pages in the list of free ones, which is a page itself.

@@ -21,9 +21,7 @@ type totals struct {
 
 func (t totals) bytes() []byte {
 	b := binary.BigEndian.AppendUint32(nil, formatVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(t.used))
-	b = binary.BigEndian.AppendUint64(b, uint64(t.count))
-	b = binary.BigEndian.AppendUint64(b, t.next)
+	b = append(b, bigEndian(uint64(t.used), uint64(t.count), t.next)...)
 	sum := sha256.Sum256(b)
 	return append(b, sum[:8]...)
 }
@@ -57,10 +55,7 @@ const entrySize = 40
 const lastStamp = 1 << 62
 
 func (e entry) bytes() []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, entrySize), e.number)
-	b = binary.BigEndian.AppendUint64(b, uint64(e.size))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.stamp))
-	return append(b, e.sum[:]...)
+	return append(bigEndian(e.number, uint64(e.size), uint64(e.stamp)), e.sum[:]...)
 }
 
 // entryOf returns the entry of key in the bucket of entries.
@@ -97,12 +92,14 @@ func (e entry) cost(key string) int64 {
 }
 
 // used is the key of the entry in the bucket of uses.
-func (e entry) used() []byte {
-	b := binary.BigEndian.AppendUint64(nil, uint64(e.stamp))
-	return binary.BigEndian.AppendUint64(b, e.number)
-}
+func (e entry) used() []byte { return bigEndian(uint64(e.stamp), e.number) }
 
-func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
+func bigEndian(numbers ...uint64) (b []byte) {
+	for _, n := range numbers {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return b
+}
 
 func fileName(number uint64) string {
 	return path.Join(filesName, strconv.FormatUint(number, 10))

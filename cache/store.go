@@ -245,7 +245,7 @@ func (s *store) get(key string) (e entry, value []byte, err error) {
 	err = s.view(func(tx *bbolt.Tx) (err error) {
 		e, err = entryOf(tx.Bucket(entriesBucket), key)
 		if err == nil && e.number != 0 && !e.large() {
-			b := tx.Bucket(valuesBucket).Get(numberKey(e.number))
+			b := tx.Bucket(valuesBucket).Get(bigEndian(e.number))
 			value = append(make([]byte, 0, len(b)), b...) // b is gone with the transaction
 		}
 		return err
@@ -272,7 +272,7 @@ func (s *store) removeStrays() error {
 		files := tx.Bucket(filesBucket)
 		for _, name := range names {
 			number, err := strconv.ParseUint(name.Name(), 10, 64)
-			if err != nil || files.Get(numberKey(number)) == nil {
+			if err != nil || files.Get(bigEndian(number)) == nil {
 				s.root.RemoveAll(path.Join(filesName, name.Name()))
 			}
 		}
