@@ -20,9 +20,7 @@ import (
 // serve connects, mounts, and serves until the mount goes away or ctx ends.
 func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, dir string, d daemon) error {
 	leaveProcessors()
-	// Whoever reads what is logged may go before the mount does. Without this,
-	// the next line would kill imapfs, and leave a dead mount.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	outliveReaders()
 	log, last, err := s.logger(d)
 	if err != nil {
 		return err
@@ -80,6 +78,11 @@ func leaveProcessors() {
 		runtime.GOMAXPROCS(max(1, runtime.NumCPU()/2))
 	}
 }
+
+// outliveReaders has the process go on when whoever reads what is logged has gone
+// before the mount does. Without it, the next line would kill imapfs, and leave a dead
+// mount.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // connect logs in, and looks whether there are the folders of --mirror.
 func (s *settings) connect(ctx context.Context, cfg imapbackend.Config) (*imapbackend.Backend, error) {
