@@ -41,46 +41,16 @@ func isMaildir(path string) bool {
 // out files without flags. An import changes nothing and takes all, so it reads
 // the directories by itself.
 func (im *importer) maildir(path string, folder []string) {
-	type message struct {
-		path  string
-		date  time.Time
-		flags []imap.Flag
-	}
 	im.create(path, folder)
-	var list []message
-	for _, dir := range []string{"cur", "new"} {
-		entries, err := os.ReadDir(filepath.Join(path, dir))
-		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
-				im.fail(filepath.Join(path, dir), err)
-			}
-			continue
-		}
-		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), ".") {
-				continue
-			}
-			full := filepath.Join(path, dir, e.Name())
-			info, err := e.Info()
-			switch {
-			case err != nil:
-				im.fail(full, err)
-			case !info.Mode().IsRegular():
-				im.skip(full)
-			default:
-				list = append(list, message{full, info.ModTime(), flagsOf(e.Name())})
-			}
-		}
-	}
+	list := append(im.maildirFiles(filepath.Join(path, "cur")), im.maildirFiles(filepath.Join(path, "new"))...)
 	// File names have no order that means something, so take the oldest first.
-	slices.SortStableFunc(list, func(a, b message) int { return a.date.Compare(b.date) })
+	slices.SortStableFunc(list, func(a, b maildirFile) int { return a.date.Compare(b.date) })
 	for _, m := range list {
-		raw, err := os.ReadFile(m.path)
-		if err != nil {
+		if raw, err := os.ReadFile(m.path); err != nil {
 			im.fail(m.path, err)
-			continue
+		} else {
+			im.add(m.path, folder, raw, m.date, m.flags...)
 		}
-		im.add(m.path, folder, raw, m.date, m.flags...)
 	}
 
 	entries, err := os.ReadDir(path)
@@ -98,6 +68,40 @@ func (im *importer) maildir(path string, folder []string) {
 			im.maildir(full, sub(folder, name))
 		}
 	}
+}
+
+// maildirFile is a message of a Maildir.
+type maildirFile struct {
+	path  string
+	date  time.Time
+	flags []imap.Flag
+}
+
+// maildirFiles lists cur/ or new/, which may be missing.
+func (im *importer) maildirFiles(dir string) (list []maildirFile) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			im.fail(dir, err)
+		}
+		return nil
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		full := filepath.Join(dir, e.Name())
+		info, err := e.Info()
+		switch {
+		case err != nil:
+			im.fail(full, err)
+		case !info.Mode().IsRegular():
+			im.skip(full)
+		default:
+			list = append(list, maildirFile{full, info.ModTime(), flagsOf(e.Name())})
+		}
+	}
+	return list
 }
 
 // maildirNames returns the names in "Sub.Folder". They are in the modified

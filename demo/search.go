@@ -34,6 +34,25 @@ func (v *view) eachLocked(set imap.NumSet, f func(seqNum, index uint32, msg *mes
 	}
 }
 
+// found is a message of a set with its flags at that moment.
+type found struct {
+	seqNum uint32
+	msg    *message
+	flags  []imap.Flag
+}
+
+// find returns the messages of a set, each after change was called for it with
+// v.mu held.
+func (v *view) find(set imap.NumSet, change func(index uint32, msg *message)) (list []found) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.eachLocked(set, func(seqNum, index uint32, msg *message) {
+		change(index, msg)
+		list = append(list, found{seqNum, msg, msg.flagList()})
+	})
+	return list
+}
+
 // resolveLocked returns a set of plain numbers: "*" is the last message, "$"
 // the saved search result.
 func (v *view) resolveLocked(set imap.NumSet) imap.NumSet {

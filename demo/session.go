@@ -295,23 +295,13 @@ func (s *session) Fetch(w *imapserver.FetchWriter, numSet imap.NumSet, options *
 	}
 	markSeen := !s.view.readOnly &&
 		slices.ContainsFunc(options.BodySection, func(item *imap.FetchItemBodySection) bool { return !item.Peek })
-	type found struct {
-		seqNum uint32
-		msg    *message
-		flags  []imap.Flag
-	}
-	var list []found
-	s.view.mu.Lock()
-	s.view.eachLocked(numSet, func(seqNum, index uint32, msg *message) {
+	list := s.view.find(numSet, func(index uint32, msg *message) {
 		if markSeen && !msg.has(imap.FlagSeen) {
 			msg.store(imap.StoreFlagsAdd, []imap.Flag{imap.FlagSeen})
 			s.view.mailbox.tracker.QueueMessageFlags(index+1, msg.uid, msg.flagList(), nil)
 			s.view.wakeLocked()
 		}
-		list = append(list, found{seqNum, msg, msg.flagList()})
 	})
-	s.view.mu.Unlock()
-
 	for _, f := range list {
 		if err := f.msg.fetch(w.CreateMessage(f.seqNum), f.flags, options); err != nil {
 			return err
@@ -406,16 +396,7 @@ func (s *session) Copy(numSet imap.NumSet, destName string) (*imap.CopyData, err
 	if dest == s.view.mailbox {
 		return nil, errSame
 	}
-	type copied struct {
-		msg   *message
-		flags []imap.Flag
-	}
-	var list []copied
-	s.view.mu.Lock()
-	s.view.eachLocked(numSet, func(_, _ uint32, msg *message) {
-		list = append(list, copied{msg, msg.flagList()})
-	})
-	s.view.mu.Unlock()
+	list := s.view.find(numSet, func(uint32, *message) {})
 	if len(list) == 0 {
 		return nil, nil
 	}
