@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,13 +17,12 @@ func (b *bench) plainTree(ctx context.Context) error {
 	if b.plain != "" {
 		return nil
 	}
-	m, err := b.mountMail(ctx, b.loopback)
-	if err != nil {
-		return err
-	}
 	dir := filepath.Join(b.dir, "plain")
-	_, _, err = command(ctx, b.dir, "cp", "-r", "--preserve=timestamps", filepath.Join(m.dir, "INBOX"), dir)
-	if err := errors.Join(err, m.close()); err != nil {
+	_, err := b.onMount(ctx, b.loopback, nil, func(m *mount) (measure, error) {
+		_, _, err := command(ctx, b.dir, "cp", "-r", "--preserve=timestamps", filepath.Join(m.dir, "INBOX"), dir)
+		return measure{}, err
+	})
+	if err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(dir)
@@ -37,9 +35,18 @@ func (b *bench) plainTree(ctx context.Context) error {
 	if _, b.grepped, err = grep.run(ctx, dir, nil); err != nil {
 		return err
 	}
-	// All outputs are compared with this one, so it must not be short itself.
-	// In the raw messages the word is found in other places too (HTML beside a
-	// text), and not found in some (base64).
+	if err := b.foundEnough(); err != nil {
+		return err
+	}
+	b.plain = dir
+	return nil
+}
+
+// foundEnough looks at what grep prints in the plain files: all outputs are
+// compared with it, so it must not be short itself. In the raw messages the word
+// is found in other places too (HTML beside a text), and not found in some
+// (base64).
+func (b *bench) foundEnough() error {
 	found := map[string]bool{}
 	for _, line := range b.grepped {
 		_, path, _ := strings.Cut(line, "/")
@@ -55,13 +62,12 @@ func (b *bench) plainTree(ctx context.Context) error {
 	if len(found)*10 < raw*9 {
 		return fmt.Errorf("in the copy of INBOX grep finds %d messages, in the raw messages the word is in %d", len(found), raw)
 	}
-	b.plain = dir
 	return nil
 }
 
 // rawWire reads all messages of INBOX with one FETCH.
 func (b *bench) rawWire(ctx context.Context, n *network) (measure, error) {
-	return b.once("raw wire "+n.name, func() (measure, error) {
+	return once(b, "raw wire "+n.name, func() (measure, error) {
 		return repeat(b.repeatsOn(n), func() (measure, error) {
 			w, err := dialWire(n.relay.addr)
 			if err != nil {
@@ -77,7 +83,7 @@ func (b *bench) rawWire(ctx context.Context, n *network) (measure, error) {
 			if err == nil && got != len(b.inbox) {
 				err = fmt.Errorf("%d messages came, not %d", got, len(b.inbox))
 			}
-			return measure{time: took, traffic: n.relay.snapshot()}, err
+			return n.measured(took), err
 		})
 	})
 }
@@ -88,7 +94,7 @@ func (b *bench) rawWireJob(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.report.add(row{job: "raw wire: one FETCH of all messages", network: n, measure: m})
+		b.row("raw wire: one FETCH of all messages", n, m, against{})
 	}
 	return nil
 }
@@ -102,32 +108,21 @@ type pull struct {
 
 // mbsync pulls INBOX into an empty Maildir, greps that, and pulls again.
 func (b *bench) mbsync(ctx context.Context, n *network, fsync string) (pull, error) {
-	key := fsync + n.name
-	if p, ok := b.pulls[key]; ok {
-		return p, nil
-	}
-	var first, grepped, again []measure
-	for range b.repeatsOn(n) {
-		p, err := b.mbsyncRun(ctx, n, fsync)
-		if err != nil {
-			return pull{}, err
+	return once(b, "mbsync "+fsync+n.name, func() (pull, error) {
+		var first, grepped, again []measure
+		for range b.repeatsOn(n) {
+			p, err := b.mbsyncRun(ctx, n, fsync)
+			if err != nil {
+				return pull{}, err
+			}
+			first, grepped, again = append(first, p.first), append(grepped, p.grepped), append(again, p.again)
 		}
-		first, grepped, again = append(first, p.first), append(grepped, p.grepped), append(again, p.again)
-	}
-	p := pull{median(first), median(grepped), median(again)}
-	b.pulls[key] = p
-	return p, nil
+		return pull{median(first), median(grepped), median(again)}, nil
+	})
 }
 
-func (b *bench) mbsyncRun(ctx context.Context, n *network, fsync string) (p pull, err error) {
-	dir, err := os.MkdirTemp(b.dir, "mbsync")
-	if err != nil {
-		return p, err
-	}
-	defer os.RemoveAll(dir)
-	host, port, _ := strings.Cut(n.relay.addr, ":")
-	config := strings.NewReplacer("HOST", host, "PORT", port, "USER", dovecot.User, "PASS", dovecot.Password, "DIR", dir, "YESNO", fsync).Replace(
-		`FSync YESNO
+// mbsyncConfig pulls INBOX into a Maildir in DIR.
+const mbsyncConfig = `FSync YESNO
 
 IMAPStore server
 Host HOST
@@ -148,15 +143,24 @@ Patterns INBOX
 Create Near
 Sync Pull
 SyncState *
-`)
+`
+
+func (b *bench) mbsyncRun(ctx context.Context, n *network, fsync string) (p pull, err error) {
+	dir, err := os.MkdirTemp(b.dir, "mbsync")
+	if err != nil {
+		return p, err
+	}
+	defer os.RemoveAll(dir)
+	host, port, _ := strings.Cut(n.relay.addr, ":")
+	config := strings.NewReplacer("HOST", host, "PORT", port, "USER", dovecot.User, "PASS", dovecot.Password, "DIR", dir, "YESNO", fsync)
 	file := filepath.Join(dir, "mbsyncrc")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(config.Replace(mbsyncConfig)), 0o600); err != nil {
 		return p, err
 	}
 	sync := func() (measure, error) {
 		n.relay.reset()
 		_, took, err := command(ctx, dir, "mbsync", "-q", "-c", file, "all")
-		return measure{time: took, traffic: n.relay.snapshot()}, err
+		return n.measured(took), err
 	}
 	if p.first, err = sync(); err != nil {
 		return p, err
@@ -169,11 +173,8 @@ SyncState *
 	p.grepped.time += took
 	pulled := 0
 	for _, sub := range []string{"new", "cur"} {
-		entries, err := os.ReadDir(filepath.Join(dir, "INBOX", sub))
-		if err != nil {
-			return p, err
-		}
-		pulled += len(entries)
+		files, _ := filepath.Glob(filepath.Join(dir, "INBOX", sub, "*"))
+		pulled += len(files)
 	}
 	if pulled != len(b.inbox) {
 		return p, fmt.Errorf("mbsync pulled %d messages, not %d", pulled, len(b.inbox))
@@ -193,9 +194,9 @@ func (b *bench) mbsyncJob(ctx context.Context) error {
 			if fsync == "no" {
 				how = " (FSync no)"
 			}
-			b.report.add(row{job: "mbsync, first pull" + how, network: n, measure: p.first})
-			b.report.add(row{job: "mbsync, first pull, then grep -r" + how, network: n, measure: p.grepped})
-			b.report.add(row{job: "mbsync, nothing changed" + how, network: n, measure: p.again})
+			b.row("mbsync, first pull"+how, n, p.first, against{})
+			b.row("mbsync, first pull, then grep -r"+how, n, p.grepped, against{})
+			b.row("mbsync, nothing changed"+how, n, p.again, against{})
 		}
 	}
 	return nil

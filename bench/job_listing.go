@@ -11,31 +11,32 @@ import (
 
 // firstLsJob counts from the start of the process: a new user's first look.
 func (b *bench) firstLsJob(ctx context.Context) error {
-	var want []string
-	for uid := range b.big {
-		want = append(want, strconv.Itoa(uid+1))
-	}
-	slices.Sort(want)
 	n := b.near
-	m, err := repeat(b.repeats, func() (measure, error) {
-		n.relay.reset()
-		began := time.Now()
-		return b.onMount(ctx, n, nil, func(m *mount) (measure, error) {
-			out, _, err := command(ctx, m.dir, "ls", "Big")
-			if err != nil {
-				return measure{}, err
-			}
-			result := measure{time: time.Since(began), traffic: n.relay.snapshot()}
-			return result, sameLines(sortedLines(out), want)
-		})
+	m, err := b.repeatOnMount(ctx, n, func(m *mount) (measure, error) {
+		out, _, err := command(ctx, m.dir, "ls", "Big")
+		result := n.measured(time.Since(m.began))
+		if err != nil {
+			return measure{}, err
+		}
+		return result, b.listsBig(out)
 	})
 	if err != nil {
 		return err
 	}
 	name := fmt.Sprintf("start and first ls of %d messages", b.big)
-	b.report.add(row{job: name, network: n, measure: m, against: roundTrips(m, 5)})
-	b.report.add(row{job: name, network: n, measure: m, against: against{of: "seconds", got: m.time.Seconds(), limit: 0.5}})
+	b.row(name, n, m, roundTrips(m, 5))
+	b.row(name, n, m, inSeconds(m, 0.5))
 	return nil
+}
+
+// listsBig checks what ls prints of Big.
+func (b *bench) listsBig(out []byte) error {
+	var want []string
+	for uid := range b.big {
+		want = append(want, strconv.Itoa(uid+1))
+	}
+	slices.Sort(want)
+	return sameLines(sortedLines(out), want)
 }
 
 func (b *bench) firstLsLongJob(ctx context.Context) error {
@@ -53,16 +54,13 @@ func (b *bench) firstLsLongJob(ctx context.Context) error {
 		return err
 	}
 	n := b.loopback
-	m, err := repeat(b.repeats, func() (measure, error) {
-		n.relay.reset()
-		return b.onMount(ctx, n, nil, func(m *mount) (measure, error) {
-			took, err := list(m.dir, "Big")
-			return measure{time: took, traffic: n.relay.snapshot()}, err
-		})
+	m, err := b.repeatOnMount(ctx, n, func(m *mount) (measure, error) {
+		took, err := list(m.dir, "Big")
+		return n.measured(took), err
 	})
 	if err != nil {
 		return err
 	}
-	b.report.add(row{job: fmt.Sprintf("first ls -l of %d messages", b.big), network: n, measure: m, against: times("tree in memory", m, memory, 1.3)})
+	b.row(fmt.Sprintf("first ls -l of %d messages", b.big), n, m, times("tree in memory", m, memory, 1.3))
 	return nil
 }

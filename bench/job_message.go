@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 // prepare runs a command on the mount, waits until all that it has started is
@@ -31,40 +32,33 @@ func prepare(ctx context.Context, n *network, m *mount, args ...string) error {
 func (b *bench) catJob(ctx context.Context) error {
 	n := b.near
 	for _, j := range []struct {
-		name  string
-		ls    bool
-		limit int
+		name   string
+		before []string
+		limit  int
 	}{
-		{"cat of one body, folder never used", false, 2},
-		{"cat of one body, folder listed", true, 1},
+		{"cat of one body, folder never used", []string{"true"}, 2},
+		{"cat of one body, folder listed", []string{"ls", "Never"}, 1},
 	} {
 		m, err := b.repeatOnMount(ctx, n, func(m *mount) (measure, error) {
-			before := []string{"true"}
-			if j.ls {
-				before = []string{"ls", "Never"}
-			}
-			if err := prepare(ctx, n, m, before...); err != nil {
+			if err := prepare(ctx, n, m, j.before...); err != nil {
 				return measure{}, err
 			}
 			out, took, err := command(ctx, m.dir, "cat", "Never/2/body.txt")
 			if err == nil && strings.Count(string(out), "no play") != 16 {
 				err = fmt.Errorf("wrong body: %.100q", out)
 			}
-			return measure{time: took, traffic: n.relay.snapshot()}, err
+			return n.measured(took), err
 		})
 		if err != nil {
 			return err
 		}
-		b.report.add(row{job: j.name, network: n, measure: m, against: roundTrips(m, j.limit)})
+		b.row(j.name, n, m, roundTrips(m, j.limit))
 	}
 	return nil
 }
 
 // catBesideJob reads a small body while a large attachment is under way.
 func (b *bench) catBesideJob(ctx context.Context) error {
-	if err := b.plainTree(ctx); err != nil {
-		return err
-	}
 	uid := 1 + slices.IndexFunc(b.inbox, func(m []byte) bool { return len(m) < 10_000 })
 	body := strconv.Itoa(uid) + "/body.txt"
 	want, err := os.ReadFile(filepath.Join(b.plain, body))
@@ -76,121 +70,89 @@ func (b *bench) catBesideJob(ctx context.Context) error {
 		if err := prepare(ctx, n, m, "ls", "INBOX"); err != nil {
 			return measure{}, err
 		}
-		large := exec.CommandContext(ctx, "cat", "Large/1/attachments/data.bin")
-		large.Dir = m.dir
-		got := &comparer{want: b.content}
-		large.Stdout = got
-		if err := large.Start(); err != nil {
-			return measure{}, err
-		}
-		exited := make(chan error, 1)
-		go func() { exited <- large.Wait() }()
-		waiting, cancel := context.WithTimeout(ctx, within)
-		defer cancel()
-		if err := n.relay.received(waiting, 5_000_000); err != nil {
-			large.Process.Kill()
-			return measure{}, errors.Join(errors.New("the attachment does not arrive"), <-exited)
-		}
-		out, took, err := command(ctx, m.dir, "cat", "INBOX/"+body)
-		result := measure{time: took, traffic: n.relay.snapshot()}
-		select {
-		case <-exited:
-			return measure{}, errors.New("the attachment was there before the small body")
-		default:
-		}
-		if err := errors.Join(err, <-exited); err != nil {
-			return measure{}, err
-		}
-		if !bytes.Equal(out, want) {
-			return measure{}, fmt.Errorf("wrong body: %.100q", out)
-		}
-		return result, got.complete()
+		return b.catBeside(ctx, n, m, "INBOX/"+body, want)
 	})
 	if err != nil {
 		return err
 	}
-	b.report.add(row{
-		job: fmt.Sprintf("cat of one body while %s are read", size(int64(b.large))), network: n, measure: m,
-		against: against{of: fmt.Sprintf("round trip (%s)", seconds(n.rtt)), got: float64(m.time) / float64(n.rtt), limit: 4},
+	b.row(fmt.Sprintf("cat of one body while %s are read", size(int64(b.large))), n, m, against{
+		of: fmt.Sprintf("round trip (%s)", seconds(n.rtt)), got: float64(m.time) / float64(n.rtt), limit: 4,
 	})
 	return nil
 }
 
-// comparer is a writer that accepts only what it wants.
-type comparer struct {
-	want []byte
-	n    int
-}
-
-func (c *comparer) Write(p []byte) (int, error) {
-	if !bytes.HasPrefix(c.want[c.n:], p) {
-		return 0, fmt.Errorf("the attachment is wrong within the %d bytes from %d on", len(p), c.n)
+// catBeside reads a file when a part of the large attachment has come.
+func (b *bench) catBeside(ctx context.Context, n *network, m *mount, file string, want []byte) (measure, error) {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	var large []byte
+	exited := make(chan error, 1)
+	go func() {
+		var err error
+		large, _, err = command(reading, m.dir, "cat", "Large/1/attachments/data.bin")
+		exited <- err
+	}()
+	waiting, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if err := n.relay.received(waiting, 5_000_000); err != nil {
+		stop()
+		return measure{}, errors.Join(errors.New("the attachment does not arrive"), <-exited)
 	}
-	c.n += len(p)
-	return len(p), nil
-}
-
-func (c *comparer) complete() error {
-	if c.n != len(c.want) {
-		return fmt.Errorf("the attachment ends after %d bytes of %d", c.n, len(c.want))
+	out, took, err := command(ctx, m.dir, "cat", file)
+	result := n.measured(took)
+	if len(exited) > 0 {
+		return measure{}, errors.New("the attachment was there before the small body")
 	}
-	return nil
+	switch err := errors.Join(err, <-exited); {
+	case err != nil:
+		return measure{}, err
+	case !bytes.Equal(out, want):
+		return measure{}, fmt.Errorf("wrong body: %.100q", out)
+	case !bytes.Equal(large, b.content):
+		return measure{}, fmt.Errorf("wrong attachment of %d bytes", len(large))
+	}
+	return result, nil
 }
 
 // rmJob deletes one message that was looked at before; each time another one.
 func (b *bench) rmJob(ctx context.Context) error {
 	n := b.near
 	uid := 0
-	m, err := repeat(b.repeats, func() (measure, error) {
+	m, err := b.repeatOnMount(ctx, n, func(m *mount) (measure, error) {
 		uid++
-		return b.onMount(ctx, n, nil, func(m *mount) (measure, error) {
-			if err := prepare(ctx, n, m, "ls", "-R", "Rm"); err != nil {
-				return measure{}, err
-			}
-			_, took, err := command(ctx, m.dir, "rm", "-r", fmt.Sprintf("Rm/%d", uid))
-			if err != nil {
-				return measure{}, err
-			}
-			return measure{time: took, traffic: n.relay.snapshot()}, b.deleted(uid)
-		})
+		if err := prepare(ctx, n, m, "ls", "-R", "Rm"); err != nil {
+			return measure{}, err
+		}
+		_, took, err := command(ctx, m.dir, "rm", "-r", fmt.Sprintf("Rm/%d", uid))
+		if err != nil {
+			return measure{}, err
+		}
+		return n.measured(took), b.deleted(uid)
 	})
 	if err != nil {
 		return err
 	}
-	b.report.add(row{job: "rm -r of one message", network: n, measure: m, against: roundTrips(m, 1)})
+	b.row("rm -r of one message", n, m, roundTrips(m, 1))
 	return nil
 }
 
 // deleted checks that the server has the messages of Rm but those up to uid.
 func (b *bench) deleted(uid int) error {
-	w, err := dialWire(b.server.Addr)
+	c, err := newClient(b.server.Addr)
 	if err != nil {
 		return err
 	}
-	defer w.close()
-	if _, err := w.do("EXAMINE Rm"); err != nil {
-		return err
+	defer c.Close()
+	left, err := allUIDs(c, "Rm")
+	if err == nil && (len(left) != rmMessages-uid || len(left) > 0 && left[0] != imap.UID(uid+1)) {
+		err = fmt.Errorf("wrong messages are left after %d: %v", uid, left)
 	}
-	lines, err := w.do("UID SEARCH ALL")
-	if err != nil {
-		return err
-	}
-	want := "* SEARCH"
-	for i := uid + 1; i <= rmMessages; i++ {
-		want += " " + strconv.Itoa(i)
-	}
-	if !slices.Contains(lines, want) {
-		return fmt.Errorf("wrong messages are left: %q, expected %q", lines, want)
-	}
-	return nil
+	return err
 }
 
 // randomJob reads some bodies one after the other: nothing else is to be
 // fetched for them.
 func (b *bench) randomJob(ctx context.Context) error {
-	if err := b.plainTree(ctx); err != nil {
-		return err
-	}
 	random := rand.New(rand.NewPCG(1, 2))
 	args := []string{}
 	var own int64
@@ -211,7 +173,7 @@ func (b *bench) randomJob(ctx context.Context) error {
 		if err == nil && !bytes.Equal(out, want) {
 			err = errors.New("wrong bodies")
 		}
-		return measure{time: took, traffic: n.relay.snapshot()}, err
+		return n.measured(took), err
 	})
 	if err != nil {
 		return err
@@ -221,12 +183,8 @@ func (b *bench) randomJob(ctx context.Context) error {
 		return err
 	}
 	name := fmt.Sprintf("%d bodies at random out of %d", b.random, len(b.inbox))
-	b.report.add(row{job: name + ": bytes", network: n, measure: m, against: against{
-		of: fmt.Sprintf("the messages (%s)", size(own)), got: float64(m.traffic.fromServer) / float64(own),
-	}})
-	b.report.add(row{job: name + ": messages fetched", network: n, measure: m, against: against{
-		of: "as asked for", got: float64(asked), text: fmt.Sprintf("%d of %d", asked, b.random), limit: float64(b.random), exactly: true,
-	}})
+	b.row(name+": bytes", n, m, timesBytes("the messages", m.traffic.fromServer, own, 0))
+	b.row(name+": messages fetched", n, m, exactly("as asked for", int64(asked), int64(b.random), fmt.Sprintf("%d of %d", asked, b.random)))
 	return nil
 }
 

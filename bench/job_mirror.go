@@ -56,43 +56,39 @@ func (b *bench) mirrorJob(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	complete := func(m *mount) error { return m.mirrored(ctx) }
 	cache := ""
 	defer func() { os.RemoveAll(cache) }()
-	n := b.near
-	for _, n = range []*network{b.packedNear, b.near} {
-		m, err := repeat(b.repeats, func() (measure, error) {
+	mirror := func(n *network) (measure, error) {
+		return b.onRemount(ctx, n, "INBOX", cache, mirrorFlags, func(m *mount) error { return m.mirrored(ctx) })
+	}
+	for _, n := range []*network{b.packedNear, b.near} {
+		m, err := repeat(b.repeats, func() (m measure, err error) {
 			os.RemoveAll(cache)
 			if cache, err = os.MkdirTemp(b.dir, "cache"); err != nil {
-				return measure{}, err
+				return m, err
 			}
-			return b.onRemount(ctx, n, "INBOX", cache, mirrorFlags, complete)
+			return mirror(n)
 		})
 		if err != nil {
 			return err
 		}
 		const name = "start and mirror of INBOX"
-		b.report.add(row{job: name, network: n, measure: m, against: times("raw wire", m, raw, 1.2)})
-		b.report.add(row{job: name, network: n, measure: m, against: times("mbsync, first pull", m, sync.first, 0.5)})
+		b.row(name, n, m, times("raw wire", m, raw, 1.2))
+		b.row(name, n, m, times("mbsync, first pull", m, sync.first, 0.5))
 	}
-	again, err := repeat(b.repeats, func() (measure, error) {
-		return b.onRemount(ctx, n, "INBOX", cache, mirrorFlags, complete)
-	})
+	again, err := repeat(b.repeats, func() (measure, error) { return mirror(b.near) })
 	if err != nil {
 		return err
 	}
 	if again.traffic.bodyBytes > 0 {
 		return fmt.Errorf("nothing has changed, and the mirror fetches %s", size(again.traffic.bodyBytes))
 	}
-	b.report.add(row{job: "remount and mirror of INBOX, nothing changed", network: n, measure: again, against: times("mbsync, nothing changed", again, sync.again, 0.5)})
+	b.row("remount and mirror of INBOX, nothing changed", b.near, again, times("mbsync, nothing changed", again, sync.again, 0.5))
 	return nil
 }
 
 // mirrorGrepJob greps a complete mirror, after two walks of the same kind.
 func (b *bench) mirrorGrepJob(ctx context.Context) error {
-	if err := b.plainTree(ctx); err != nil {
-		return err
-	}
 	disk, err := b.warmOnDisk(ctx, grep, b.grepped)
 	if err != nil {
 		return err
@@ -118,6 +114,6 @@ func (b *bench) mirrorGrepJob(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.report.add(row{job: "warm " + grep.String() + ", complete mirror", network: n, measure: warm, local: true, against: times("disk", warm, disk, 1)})
+	b.localRow("warm "+grep.String()+", complete mirror", n, warm, times("disk", warm, disk, 1))
 	return nil
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 )
 
 const (
@@ -33,29 +35,17 @@ func (b *bench) newsJob(ctx context.Context) error {
 			if err := prepare(ctx, n, m, "ls", folder); err != nil {
 				return measure{}, err
 			}
-			dir := filepath.Join(m.dir, folder)
 			for i := range newsRuns {
 				// A part of a second, so that a poll comes at another moment
 				// each time.
 				if !pause(ctx, time.Duration(i)*newsPoll/newsRuns) {
 					return measure{}, ctx.Err()
 				}
-				uid, err := appendTo(c, folder, smallMessage(1000+i))
+				shown, hidden, err := comeAndGo(ctx, c, m, folder, i)
 				if err != nil {
 					return measure{}, err
 				}
-				took, err := shows(ctx, dir, uid, true)
-				if err != nil {
-					return measure{}, err
-				}
-				came[folder] = slower(came[folder], took)
-				if err := expunge(c, folder, uid); err != nil {
-					return measure{}, err
-				}
-				if took, err = shows(ctx, dir, uid, false); err != nil {
-					return measure{}, err
-				}
-				gone[folder] = slower(gone[folder], took)
+				came[folder], gone[folder] = slower(came[folder], shown), slower(gone[folder], hidden)
 			}
 		}
 		return measure{}, nil
@@ -73,10 +63,27 @@ func (b *bench) newsJob(ctx context.Context) error {
 		{"new mail in another folder until ls shows it, --poll 2s", came["News"], newsPoll},
 		{"expunged by another program until ls of another folder shows it, --poll 2s", gone["News"], newsPoll},
 	} {
-		b.report.add(row{job: fmt.Sprintf("%s (slowest of %d)", r.job, newsRuns), network: n, measure: r.m, local: true,
-			against: against{of: "seconds", got: r.m.time.Seconds(), limit: r.limit.Seconds()}})
+		b.localRow(fmt.Sprintf("%s (slowest of %d)", r.job, newsRuns), n, r.m, inSeconds(r.m, r.limit.Seconds()))
 	}
 	return nil
+}
+
+// comeAndGo delivers a message and expunges it, and tells how long it takes
+// until the mount shows it, and does not.
+func comeAndGo(ctx context.Context, c *imapclient.Client, m *mount, folder string, i int) (shown, hidden time.Duration, err error) {
+	dir := filepath.Join(m.dir, folder)
+	uid, err := appendTo(c, folder, smallMessage(1000+i))
+	if err != nil {
+		return 0, 0, err
+	}
+	if shown, err = shows(ctx, dir, uid, true); err != nil {
+		return 0, 0, err
+	}
+	if err := expunge(c, folder, uid); err != nil {
+		return 0, 0, err
+	}
+	hidden, err = shows(ctx, dir, uid, false)
+	return shown, hidden, err
 }
 
 func slower(m measure, took time.Duration) measure { return measure{time: max(m.time, took)} }
@@ -91,18 +98,13 @@ func shows(ctx context.Context, dir string, uid imap.UID, there bool) (time.Dura
 		if err != nil {
 			return 0, err
 		}
-		found := false
-		for _, e := range entries {
-			found = found || e.Name() == name
-		}
-		took := time.Since(began)
-		switch {
+		found := slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == name })
+		switch took := time.Since(began); {
 		case found == there:
 			return took, nil
 		case took > newsMost:
 			return 0, errors.New("the listing does not change within " + newsMost.String())
-		}
-		if !pause(ctx, 10*time.Millisecond) {
+		case !pause(ctx, 10*time.Millisecond):
 			return 0, ctx.Err()
 		}
 	}

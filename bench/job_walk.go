@@ -48,16 +48,12 @@ func (w walk) run(ctx context.Context, dir string, want []string) (time.Duration
 
 // coldGrep is the first grep -r of INBOX on a fresh mount.
 func (b *bench) coldGrep(ctx context.Context, n *network, flags ...string) (measure, error) {
-	if err := b.plainTree(ctx); err != nil {
-		return measure{}, err
-	}
-	return b.once(fmt.Sprint("cold grep", n.name, flags), func() (measure, error) {
+	return once(b, fmt.Sprint("cold grep", n.name, flags), func() (measure, error) {
 		return repeat(b.repeatsOn(n), func() (measure, error) {
-			// From before the mount: nothing that it does by then is free.
-			n.relay.reset()
+			// Counted from before the mount: nothing that it does by then is free.
 			return b.onMount(ctx, n, flags, func(m *mount) (measure, error) {
 				took, _, err := grep.run(ctx, filepath.Join(m.dir, "INBOX"), b.grepped)
-				return measure{time: took, traffic: n.relay.snapshot()}, err
+				return n.measured(took), err
 			})
 		})
 	})
@@ -77,19 +73,15 @@ func (b *bench) coldGrepJob(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.report.add(row{job: name, network: j.network, measure: m, against: times("raw wire", m, raw, j.limit)})
+		b.row(name, j.network, m, times("raw wire", m, raw, j.limit))
 		if j.plain == b.near {
 			pull, err := b.mbsync(ctx, j.plain, "yes")
 			if err != nil {
 				return err
 			}
-			b.report.add(row{job: name, network: j.network, measure: m, against: times("mbsync and grep", m, pull.grepped, 0.6)})
+			b.row(name, j.network, m, times("mbsync and grep", m, pull.grepped, 0.6))
 		}
-		b.report.add(row{job: name + ": bytes", network: j.network, measure: m, against: against{
-			of:    fmt.Sprintf("raw wire (%s)", size(raw.traffic.fromServer)),
-			got:   float64(m.traffic.fromServer) / float64(raw.traffic.fromServer),
-			limit: 1.05,
-		}})
+		b.row(name+": bytes", j.network, m, timesBytes("raw wire", m.traffic.fromServer, raw.traffic.fromServer, 1.05))
 	}
 	memory, err := b.memoryGrep(ctx)
 	if err != nil {
@@ -99,13 +91,13 @@ func (b *bench) coldGrepJob(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.report.add(row{job: name, network: b.loopback, measure: m, against: times("tree in memory, first grep", m, memory, 1.4)})
+	b.row(name, b.loopback, m, times("tree in memory, first grep", m, memory, 1.4))
 	return nil
 }
 
 // memoryGrep is the first grep -r of a tree in memory.
 func (b *bench) memoryGrep(ctx context.Context) (measure, error) {
-	return b.once("memory grep", func() (measure, error) {
+	return once(b, "memory grep", func() (measure, error) {
 		return repeat(b.repeats, func() (measure, error) {
 			return b.onMemory(ctx, b.plain, func(dir string) (time.Duration, error) {
 				took, _, err := grep.run(ctx, dir, b.grepped)
@@ -132,7 +124,7 @@ func (b *bench) again(ctx context.Context, w walk, dir string, want []string) (t
 
 // warmOnDisk is again in the plain files.
 func (b *bench) warmOnDisk(ctx context.Context, w walk, want []string) (measure, error) {
-	return b.once("disk "+w.String(), func() (measure, error) {
+	return once(b, "disk "+w.String(), func() (measure, error) {
 		took, err := b.again(ctx, w, b.plain, want)
 		return measure{time: took}, err
 	})
@@ -140,9 +132,6 @@ func (b *bench) warmOnDisk(ctx context.Context, w walk, want []string) (measure,
 
 // warmJob is a walk that was done twice before on the same mount.
 func (b *bench) warmJob(ctx context.Context, w walk, limit float64) error {
-	if err := b.plainTree(ctx); err != nil {
-		return err
-	}
 	_, want, err := w.run(ctx, b.plain, nil)
 	if err != nil {
 		return err
@@ -163,8 +152,8 @@ func (b *bench) warmJob(ctx context.Context, w walk, limit float64) error {
 	if err != nil {
 		return err
 	}
-	b.report.add(row{job: "warm " + w.String(), network: b.loopback, measure: mail, local: true, against: times("disk", mail, disk, limit)})
-	b.report.add(row{job: "warm " + w.String() + ", tree in memory", measure: inMemory, local: true, against: times("disk", inMemory, disk, 0)})
+	b.localRow("warm "+w.String(), b.loopback, mail, times("disk", mail, disk, limit))
+	b.localRow("warm "+w.String()+", tree in memory", nil, inMemory, times("disk", inMemory, disk, 0))
 	return nil
 }
 
@@ -178,9 +167,7 @@ func (b *bench) memoryJob(ctx context.Context) error {
 		if flags != nil {
 			name += ", " + strings.Join(flags, " ")
 		}
-		b.report.add(row{job: name, network: b.loopback, measure: m, against: against{
-			of: "MB", got: float64(m.memory) / 1e6, text: fmt.Sprintf("%.0f", float64(m.memory)/1e6),
-		}})
+		b.row(name, b.loopback, m, against{of: "MB", got: float64(m.memory) / 1e6, text: fmt.Sprintf("%.0f", float64(m.memory)/1e6)})
 	}
 	return nil
 }

@@ -3,44 +3,46 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 )
 
 // job measures something and adds its rows to the report.
 type job struct {
-	name string
-	run  func(context.Context) error
+	name     string
+	compares bool // with INBOX as plain files, so they are made first
+	run      func(context.Context) error
 }
 
 func (b *bench) jobs() []job {
 	return []job{
-		{"raw wire", b.rawWireJob},
-		{"mbsync", b.mbsyncJob},
-		{"cold grep", b.coldGrepJob},
-		{"warm grep", func(ctx context.Context) error { return b.warmJob(ctx, grep, 5) }},
-		{"warm find", func(ctx context.Context) error { return b.warmJob(ctx, find, 1) }},
-		{"warm ls -lR", func(ctx context.Context) error { return b.warmJob(ctx, lsLR, 1) }},
-		{"first ls of Big", b.firstLsJob},
-		{"first ls -l of Big", b.firstLsLongJob},
-		{"cat", b.catJob},
-		{"cat during a large transfer", b.catBesideJob},
-		{"rm", b.rmJob},
-		{"random bodies", b.randomJob},
-		{"peak memory", b.memoryJob},
-		{"remount of Big", b.remountListJob},
-		{"remount and grep", b.remountGrepJob},
-		{"remount after changes", b.remountChangedJob},
-		{"mirror", b.mirrorJob},
-		{"warm grep of a mirror", b.mirrorGrepJob},
-		{"kills", b.killsJob},
-		{"news", b.newsJob}, // last: it gives out UIDs of INBOX
+		{"raw wire", false, b.rawWireJob},
+		{"mbsync", false, b.mbsyncJob},
+		{"cold grep", true, b.coldGrepJob},
+		{"warm grep", true, func(ctx context.Context) error { return b.warmJob(ctx, grep, 5) }},
+		{"warm find", true, func(ctx context.Context) error { return b.warmJob(ctx, find, 1) }},
+		{"warm ls -lR", true, func(ctx context.Context) error { return b.warmJob(ctx, lsLR, 1) }},
+		{"first ls of Big", false, b.firstLsJob},
+		{"first ls -l of Big", false, b.firstLsLongJob},
+		{"cat", false, b.catJob},
+		{"cat during a large transfer", true, b.catBesideJob},
+		{"rm", false, b.rmJob},
+		{"random bodies", true, b.randomJob},
+		{"peak memory", true, b.memoryJob},
+		{"remount of Big", false, b.remountListJob},
+		{"remount and grep", true, b.remountGrepJob},
+		{"remount after changes", false, b.remountChangedJob},
+		{"mirror", false, b.mirrorJob},
+		{"warm grep of a mirror", true, b.mirrorGrepJob},
+		{"kills", false, b.killsJob},
+		{"news", false, b.newsJob}, // last: it gives out UIDs of INBOX
 	}
 }
 
 // once measures what others are compared with, one time only.
-func (b *bench) once(name string, run func() (measure, error)) (measure, error) {
+func once[T any](b *bench, name string, run func() (T, error)) (T, error) {
 	if m, ok := b.measured[name]; ok {
-		return m, nil
+		return m.(T), nil
 	}
 	m, err := run()
 	if err == nil {
@@ -58,16 +60,31 @@ func (b *bench) repeatsOn(n *network) int {
 	return b.repeats
 }
 
-// onMount measures something on a fresh mount of imapfs.
+// row adds a row to the report, localRow one of which the traffic was not
+// measured.
+func (b *bench) row(job string, n *network, m measure, a against) {
+	b.report.add(row{job: job, network: n, measure: m, against: a})
+}
+
+func (b *bench) localRow(job string, n *network, m measure, a against) {
+	b.report.add(row{job: job, network: n, measure: m, local: true, against: a})
+}
+
+// onMount measures something on a mount of imapfs with an empty cache.
 func (b *bench) onMount(ctx context.Context, n *network, flags []string, run func(*mount) (measure, error)) (measure, error) {
-	m, err := b.mountMail(ctx, n, flags...)
+	cache, err := os.MkdirTemp(b.dir, "cache")
+	if err != nil {
+		return measure{}, err
+	}
+	defer os.RemoveAll(cache)
+	m, err := b.mount(ctx, n, "", cache, flags...)
 	if err != nil {
 		return measure{}, err
 	}
 	return m.measure(run)
 }
 
-// repeatOnMount repeats that, with a fresh mount each time.
+// repeatOnMount repeats what is short enough, each time on another mount.
 func (b *bench) repeatOnMount(ctx context.Context, n *network, run func(*mount) (measure, error)) (measure, error) {
 	return repeat(b.repeats, func() (measure, error) { return b.onMount(ctx, n, nil, run) })
 }
@@ -75,15 +92,13 @@ func (b *bench) repeatOnMount(ctx context.Context, n *network, run func(*mount) 
 // onRemount counts from the start of the process on a mount with a cache from
 // before. run says when it has ended.
 func (b *bench) onRemount(ctx context.Context, n *network, folder, cache string, flags []string, run func(*mount) error) (measure, error) {
-	n.relay.reset()
-	began := time.Now()
-	m, err := b.remount(ctx, n, folder, cache, flags...)
+	m, err := b.mount(ctx, n, folder, cache, flags...)
 	if err != nil {
 		return measure{}, err
 	}
 	return m.measure(func(m *mount) (measure, error) {
 		err := run(m)
-		return measure{time: time.Since(began), traffic: n.relay.snapshot()}, err
+		return n.measured(time.Since(m.began)), err
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,23 +28,18 @@ type killing struct {
 	paths  []string
 	want   map[string][sha256.Size]byte // by path
 	random *rand.Rand
-	mirror time.Duration // start and whole mirror
-
-	reads, wrong, failed atomic.Int64 // failed: mounts, and reads before the kill
-
-	came map[item]arrival // since the cache was empty
+	mirror time.Duration    // start and whole mirror
+	came   map[item]arrival // since the cache was empty
 	killReport
 }
 
 // killReport is what the kills have led to.
 type killReport struct {
-	kills    int
-	early    int // before the mount served anything
-	complete int // lives in which the mirror was complete
-	emptied  int // how often the cache was emptied
-	reads    int64
-	wrong    int64
-	failed   int64
+	kills                int
+	early                int          // before the mount served anything
+	complete             int          // lives in which the mirror was complete
+	emptied              int          // how often the cache was emptied
+	reads, wrong, failed atomic.Int64 // failed: mounts, and reads before the kill
 
 	fetched     int           // messages or pieces of them
 	again       int           // of these fetched before, in a life before
@@ -84,7 +78,7 @@ func kills(ctx context.Context, args []string) (err error) {
 
 	b := &bench{}
 	defer func() { err = errors.Join(err, b.close()) }()
-	if err := b.start(ctx, moreConnections); err != nil {
+	if err := b.start(ctx, "mail_max_userip_connections = 1000"); err != nil {
 		return err
 	}
 	if b.inbox, err = readCorpus(b.module, *messages); err != nil {
@@ -101,19 +95,18 @@ func kills(ctx context.Context, args []string) (err error) {
 	if *line {
 		rtt, rate = 40*time.Millisecond, 12_500
 	}
-	network, err := newNetwork("kills", b.server.Addr, rtt, rate)
+	network, err := b.newNetwork("kills", b.server.Addr, rtt, rate)
 	if err != nil {
 		return err
 	}
-	defer network.close()
 	r, err := b.kill(ctx, network, *n, *seed)
 	if err != nil {
 		return err
 	}
 	fmt.Print(r.text())
-	if r.wrong > 0 || r.failed > 0 || r.mostAgain > mostAgain {
+	if r.wrong.Load()+r.failed.Load() > 0 || r.mostAgain > mostAgain {
 		return fmt.Errorf("FAILED: %d wrong files, %d failed mounts and reads, %s fetched twice after one kill",
-			r.wrong, r.failed, size(r.mostAgain))
+			r.wrong.Load(), r.failed.Load(), size(r.mostAgain))
 	}
 	fmt.Println("passed")
 	return nil
@@ -126,7 +119,7 @@ func (r *killReport) text() string {
 %d failed mounts and reads
 %d messages or pieces fetched; %d of them (%s) once more after a kill, %d in one life
   after %d kills; at most %s after one; what came at most %d ms before the kill
-`, r.kills, r.early, r.complete, r.emptied, r.reads, r.wrong, r.failed, r.fetched, r.again, size(r.againBytes), r.twiceAtOnce,
+`, r.kills, r.early, r.complete, r.emptied, r.reads.Load(), r.wrong.Load(), r.failed.Load(), r.fetched, r.again, size(r.againBytes), r.twiceAtOnce,
 		r.againKills, size(r.mostAgain), r.oldest.Milliseconds())
 }
 
@@ -138,23 +131,14 @@ func (b *bench) killsJob(ctx context.Context) error {
 		return err
 	}
 	name := fmt.Sprintf("%d times kill -9 of a mount that mirrors and is read", r.kills)
-	m := measure{}
-	for _, c := range []struct {
-		what string
-		got  int64
-		text string
-		none bool
-	}{
-		{"files with wrong bytes", r.wrong, fmt.Sprint(r.wrong), true},
-		{"failed mounts and reads", r.failed, fmt.Sprint(r.failed), true},
-		{"fetched twice after one kill, at most", r.mostAgain, size(r.mostAgain), false},
-	} {
-		b.report.add(row{job: name, network: n, measure: m, local: true, against: against{of: c.what, got: float64(c.got), text: c.text, exactly: c.none}})
-	}
+	wrong, failed := r.wrong.Load(), r.failed.Load()
+	b.localRow(name, n, measure{}, exactly("files with wrong bytes", wrong, 0, fmt.Sprint(wrong)))
+	b.localRow(name, n, measure{}, exactly("failed mounts and reads", failed, 0, fmt.Sprint(failed)))
+	b.localRow(name, n, measure{}, against{of: "fetched twice after one kill, at most", got: float64(r.mostAgain), text: size(r.mostAgain)})
 	return nil
 }
 
-// kill runs the mount n times.
+// kill runs the mount so many times.
 func (b *bench) kill(ctx context.Context, n *network, times int, seed uint64) (*killReport, error) {
 	k := &killing{b: b, n: n, random: rand.New(rand.NewPCG(seed, 0)), came: map[item]arrival{}}
 	var err error
@@ -164,12 +148,12 @@ func (b *bench) kill(ctx context.Context, n *network, times int, seed uint64) (*
 	k.cache = k.dir + ".cache"
 	defer os.RemoveAll(k.cache)
 	defer os.Remove(k.dir)
-	defer k.unmount()
+	defer unmount(k.dir)
 	if err := k.learn(ctx); err != nil {
 		return nil, err
 	}
 	complete := 0
-	for i := range times {
+	for ; k.kills < times; k.kills++ {
 		if complete == 2 { // the second time, it began with all in the cache
 			complete = 0
 			k.emptied++
@@ -178,31 +162,25 @@ func (b *bench) kill(ctx context.Context, n *network, times int, seed uint64) (*
 				return nil, err
 			}
 		}
-		whole, err := k.life(ctx, i)
+		whole, err := k.live(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if whole {
 			complete++
-			k.killReport.complete++
+			k.complete++
 		}
-		k.kills++
-		if k.kills%10 == 0 {
-			progress("%d kills, %d files read, %d wrong, %d failed, %s fetched twice", k.kills, k.reads.Load(), k.wrong.Load(), k.failed.Load(), size(k.againBytes))
+		if (k.kills+1)%10 == 0 {
+			progress("%d kills, %d files read, %d wrong, %d failed, %s fetched twice", k.kills+1, k.reads.Load(), k.wrong.Load(), k.failed.Load(), size(k.againBytes))
 		}
 	}
-	if err := k.all(ctx); err != nil {
-		return nil, err
-	}
-	r := k.killReport
-	r.reads, r.wrong, r.failed = k.reads.Load(), k.wrong.Load(), k.failed.Load()
-	return &r, nil
+	return &k.killReport, k.all(ctx)
 }
 
 // learn reads all files through a mount that keeps nothing, and finds out how
 // long a mirror takes.
 func (k *killing) learn(ctx context.Context) error {
-	m, err := k.b.remount(ctx, k.n, "INBOX", k.cache, "--disk-cache-size", "0")
+	m, err := k.b.mount(ctx, k.n, "INBOX", k.cache, "--disk-cache-size", "0")
 	if err != nil {
 		return err
 	}
@@ -229,97 +207,113 @@ func (k *killing) learn(ctx context.Context) error {
 	return errors.Join(err, os.RemoveAll(k.cache))
 }
 
-// unmount takes away what a killed process has left.
-func (k *killing) unmount() {
-	exec.Command("fusermount3", "-u", "-z", k.dir).Run()
+// life is one mount, from its start to its kill.
+type life struct {
+	*killing
+	m        *mount
+	killed   atomic.Bool // or about to be
+	served   bool
+	complete bool // the mirror
+	readers  sync.WaitGroup
 }
 
-// life mounts, reads, and kills at a random moment: of four times once while
+// live mounts, reads, and kills at a random moment: of four times once while
 // the mount begins. It tells whether the mirror was complete by then.
-func (k *killing) life(ctx context.Context, i int) (complete bool, err error) {
+func (k *killing) live(ctx context.Context) (complete bool, err error) {
 	until := k.mirror + k.mirror/5
-	if i%4 == 0 {
+	if k.kills%4 == 0 {
 		until = k.mirror / 8
 	}
 	until = time.Duration(k.random.Int64N(int64(until)))
 	flags := append([]string{"--cache-size", "4M"}, mirrorFlags...)
-	if i%2 == 0 {
-		k.unmount()
+	if k.kills%2 == 0 {
+		unmount(k.dir)
 	} else {
 		flags = append(flags, "--force-unmount")
 	}
 	k.n.relay.reset()
-	m, err := beginMount(k.b.mountCommand(k.n, "INBOX", k.cache, k.dir, flags...), k.dir, mounted)
+	m, err := beginMount(k.b.mountCommand(k.n.relay.addr, "INBOX", k.cache, k.dir, flags...), k.dir, mounted)
 	if err != nil {
 		return false, err
 	}
-	var killed atomic.Bool
-	var at time.Time // of the kill
-	timer := time.NewTimer(until)
-	defer timer.Stop()
-	var readers sync.WaitGroup
-	read := func(f func(*rand.Rand)) {
-		r := rand.New(rand.NewPCG(k.random.Uint64(), 1))
-		readers.Go(func() { f(r) })
+	l := &life{killing: k, m: m}
+	at := l.readUntil(ctx, time.After(until))
+	l.end()
+	if ctx.Err() != nil {
+		return false, ctx.Err()
 	}
-	ready, over := m.log.ready, false
-	for !over {
-		select {
-		case <-ready:
-			ready = nil
-			read(func(r *rand.Rand) {
-				for k.file(k.paths[r.IntN(len(k.paths))], &killed) {
-				}
-			})
-			read(func(r *rand.Rand) {
-				for j := r.IntN(len(k.paths)); k.file(k.paths[j], &killed); j = (j + 1) % len(k.paths) {
-				}
-			})
-			readers.Go(func() {
-				for !complete && !killed.Load() && pause(ctx, 20*time.Millisecond) {
-					complete, _ = m.mirrorNow()
-				}
-			})
-		case <-m.exited:
-			k.failed.Add(1)
-			progress("imapfs has ended by itself: %v: %s", m.err, m.log)
-			killed.Store(true)
-			over = true
-		case <-timer.C:
-			at, over = time.Now(), true
-			killed.Store(true)
-			m.cmd.Process.Kill()
-		case <-ctx.Done():
-			killed.Store(true)
-			m.cmd.Process.Kill()
-			readers.Wait()
-			return false, ctx.Err()
-		}
-	}
-	k.ended(m)
-	readers.Wait()
-	if ready != nil {
+	if !l.served {
 		k.early++
 	}
+	k.complaints(m.log)
 	if err := k.n.relay.unused(ctx); err != nil {
 		return false, err
 	}
-	k.arrived(i, at)
-	return complete, nil
+	k.arrived(at)
+	return l.complete, nil
 }
 
-// ended waits for the end of a process that was killed, and looks at what it has
-// said.
-func (k *killing) ended(m *mount) {
-	select {
-	case <-m.exited:
-	case <-time.After(20 * time.Second):
-		k.failed.Add(1)
-		progress("kill -9 does not end imapfs")
-		syscall.Unmount(k.dir, syscall.MNT_FORCE) // which ends all requests
-		<-m.exited
+// readUntil has the mount read as soon as it serves, and kills it at that time.
+// It returns when that was; zero if the mount has ended by itself.
+func (l *life) readUntil(ctx context.Context, end <-chan time.Time) (at time.Time) {
+	defer l.killed.Store(true)
+	ready := l.m.ready
+	for {
+		select {
+		case <-ready:
+			ready, l.served = nil, true
+			l.read(ctx)
+			continue
+		case <-l.m.exited:
+			l.failed.Add(1)
+			progress("imapfs has ended by itself: %v: %s", l.m.err, l.m.log)
+			return at
+		case <-end:
+			at = time.Now()
+		case <-ctx.Done():
+		}
+		l.killed.Store(true) // before any reader sees it
+		l.m.cmd.Process.Kill()
+		return at
 	}
-	for line := range strings.Lines(m.log.String()) {
+}
+
+// read starts who reads at random, who reads in order, and who looks at the
+// mirror.
+func (l *life) read(ctx context.Context) {
+	random := rand.New(rand.NewPCG(l.random.Uint64(), 1))
+	first := rand.New(rand.NewPCG(l.random.Uint64(), 1)).IntN(len(l.paths))
+	l.readers.Go(func() {
+		for l.file(l.paths[random.IntN(len(l.paths))], &l.killed) {
+		}
+	})
+	l.readers.Go(func() {
+		for i := first; l.file(l.paths[i], &l.killed); i = (i + 1) % len(l.paths) {
+		}
+	})
+	l.readers.Go(func() {
+		for !l.complete && !l.killed.Load() && pause(ctx, 20*time.Millisecond) {
+			l.complete, _ = l.m.mirrorNow()
+		}
+	})
+}
+
+// end waits until the process and all readers have ended.
+func (l *life) end() {
+	select {
+	case <-l.m.exited:
+	case <-time.After(20 * time.Second):
+		l.failed.Add(1)
+		progress("kill -9 does not end imapfs")
+		syscall.Unmount(l.dir, syscall.MNT_FORCE) // which ends all requests
+		<-l.m.exited
+	}
+	l.readers.Wait()
+}
+
+// complaints looks for what imapfs should have no reason to say.
+func (k *killing) complaints(log string) {
+	for line := range strings.Lines(log) {
 		if !strings.HasPrefix(line, mounted) && !strings.HasPrefix(line, "imapfs: mirror") && !strings.Contains(line, "is not encrypted") {
 			k.failed.Add(1)
 			progress("imapfs says: %s", strings.TrimSpace(line))
@@ -346,7 +340,7 @@ func (k *killing) file(path string, killed *atomic.Bool) bool {
 }
 
 // arrived looks for what was fetched in an earlier life too.
-func (k *killing) arrived(life int, killed time.Time) {
+func (k *killing) arrived(killed time.Time) {
 	var again int64
 	for _, b := range k.n.relay.snapshot().bodies {
 		if b.at.After(killed) {
@@ -354,7 +348,7 @@ func (k *killing) arrived(life int, killed time.Time) {
 		}
 		k.fetched++
 		it := item{b.uid, b.item}
-		if before, ok := k.came[it]; ok && before.life == life {
+		if before, ok := k.came[it]; ok && before.life == k.kills {
 			if b.bytes > before.bytes {
 				continue // a reader took the start, before it was known how large it is
 			}
@@ -365,7 +359,7 @@ func (k *killing) arrived(life int, killed time.Time) {
 			again += b.bytes
 			k.oldest = max(k.oldest, before.before)
 		}
-		k.came[it] = arrival{life, killed.Sub(b.at), b.bytes}
+		k.came[it] = arrival{k.kills, killed.Sub(b.at), b.bytes}
 	}
 	k.againBytes += again
 	k.mostAgain = max(k.mostAgain, again)
@@ -376,7 +370,7 @@ func (k *killing) arrived(life int, killed time.Time) {
 
 // all waits for a whole mirror after the last kill, and reads everything.
 func (k *killing) all(ctx context.Context) error {
-	k.unmount()
+	unmount(k.dir)
 	_, err := k.b.onRemount(ctx, k.n, "INBOX", k.cache, mirrorFlags, func(m *mount) error {
 		if err := m.mirrored(ctx); err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"io/fs"
 	"iter"
 	"math/rand/v2"
 	"os"
@@ -25,16 +24,7 @@ func readCorpus(module string, n int) ([][]byte, error) {
 			return nil, fmt.Errorf("testdata/fetch-corpus: %v: %s", err, bytes.TrimSpace(out))
 		}
 	}
-	var files []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".txt") {
-			files = append(files, path)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*", "*.txt"))
 	if len(files) < max(n, 1) {
 		return nil, fmt.Errorf("testdata/corpus has only %d messages", len(files))
 	}
@@ -74,27 +64,25 @@ func smallMessage(i int) []byte {
 		i, i, smallText)
 }
 
+const perLine = 57 // bytes that are 76 characters of base64
+
 // largeMessage makes a message with an attachment, data.bin, of size bytes in
 // base64. content is what it decodes to.
 func largeMessage(size int) (message, content []byte) {
-	content = make([]byte, size/78*perLine) // 78 with CRLF
+	content = make([]byte, size/78*perLine)
 	rand.NewChaCha8([32]byte{}).Read(content)
-	var m bytes.Buffer
-	m.WriteString("From: Jack <jack@example.org>\r\nSubject: Large\r\nMIME-Version: 1.0\r\n" +
-		"Content-Type: multipart/mixed; boundary=here\r\n\r\n--here\r\nContent-Type: text/plain\r\n\r\nSee below.\r\n--here\r\n" +
-		"Content-Type: application/octet-stream; name=data.bin\r\nContent-Disposition: attachment; filename=data.bin\r\n" +
-		"Content-Transfer-Encoding: base64\r\n\r\n")
-	writeBase64(&m, content)
-	m.WriteString("--here--\r\n")
-	return m.Bytes(), content
+	return crlf("From: Jack <jack@example.org>\nSubject: Large\nMIME-Version: 1.0\n" +
+		"Content-Type: multipart/mixed; boundary=here\n\n--here\nContent-Type: text/plain\n\nSee below.\n--here\n" +
+		"Content-Type: application/octet-stream; name=data.bin\nContent-Disposition: attachment; filename=data.bin\n" +
+		"Content-Transfer-Encoding: base64\n\n" + base64Lines(content) + "--here--\n"), content
 }
 
-// perLine is how many bytes are in a line of base64 of 76 characters.
-const perLine = 57
-
-// writeBase64 writes lines of base64.
-func writeBase64(to *bytes.Buffer, content []byte) {
+func base64Lines(content []byte) string {
+	var b strings.Builder
 	for chunk := range slices.Chunk(content, perLine) {
-		to.WriteString(base64.StdEncoding.EncodeToString(chunk) + "\r\n")
+		b.WriteString(base64.StdEncoding.EncodeToString(chunk) + "\n")
 	}
+	return b.String()
 }
+
+func crlf(message string) []byte { return []byte(strings.ReplaceAll(message, "\n", "\r\n")) }

@@ -5,7 +5,6 @@
 //	go run ./bench -short   a small form of it, below a minute
 //	go run ./bench -only RE only the jobs whose names match
 //	go run ./bench -v       show the IMAP commands too
-//	go run ./bench profile  a CPU profile of imapfs during the first grep -r
 //	go run ./bench soak     10 minutes of reading, delivering and deleting while
 //	                        the line and the server fail; -minutes N for longer
 //	go run ./bench kills    kill -9 a mount that mirrors and is read, 200 times;
@@ -33,28 +32,24 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 4 && os.Args[1] == serveTree {
+		exit(memoryTree(os.Args[2], os.Args[3]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	commands := map[string]func(context.Context, []string) error{
-		"soak": soak, "kills": kills, "profile": profile, serveTree: memoryTree,
+	if len(os.Args) > 1 && os.Args[1] == "soak" {
+		exit(soak(ctx, os.Args[2:]))
 	}
-	if len(os.Args) > 1 && commands[os.Args[1]] != nil {
-		exit(interrupted(ctx, commands[os.Args[1]](ctx, os.Args[2:])))
+	run := measureAll
+	args := os.Args[1:]
+	if len(args) > 0 && args[0] == "kills" {
+		run, args = kills, args[1:]
 	}
-	short := flag.Bool("short", false, "run a small form, to see that everything works")
-	only := flag.String("only", "", "run only the jobs whose names match this regular expression")
-	verbose := flag.Bool("v", false, "show the IMAP commands of each row")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "bench: no arguments wanted, got %q\n", flag.Args())
-		os.Exit(2)
+	err := run(ctx, args)
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted")
 	}
-	filter, err := regexp.Compile(*only)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "bench: -only: %v\n", err)
-		os.Exit(2)
-	}
-	exit(run(ctx, *short, *verbose, filter))
+	exit(err)
 }
 
 func exit(err error) {
@@ -91,78 +86,66 @@ type bench struct {
 
 	loopback, near, far   *network
 	packedNear, packedFar *network // the server offers COMPRESS=DEFLATE
+	networks              []*network
 
 	inbox   [][]byte // the messages of INBOX; UIDs count from 1
 	content []byte   // of the attachment in Large
 	plain   string   // INBOX as plain files, once plainTree has made it
 	grepped []string // what grep prints there
 
-	measured map[string]measure // what others are compared with
-	pulls    map[string]pull
+	measured map[string]any // what others are compared with, see once
 	report   report
 }
 
-func run(ctx context.Context, short, verbose bool, filter *regexp.Regexp) (err error) {
+// measureAll is the command without a name: it runs the jobs.
+func measureAll(ctx context.Context, args []string) (err error) {
+	flags := flag.NewFlagSet("bench", flag.ExitOnError)
+	short := flags.Bool("short", false, "run a small form, to see that everything works")
+	only := regexp.MustCompile("")
+	flags.TextVar(only, "only", only, "run only the jobs whose names match this regular expression")
+	verbose := flags.Bool("v", false, "show the IMAP commands of each row")
+	flags.Parse(args)
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: no arguments wanted, got %q\n", flags.Args())
+		os.Exit(2)
+	}
 	began := time.Now()
-	b := &bench{sizes: fullSizes, measured: map[string]measure{}, pulls: map[string]pull{}, report: report{verbose: verbose}}
-	if short {
+	b := &bench{sizes: fullSizes, measured: map[string]any{}, report: report{verbose: *verbose}}
+	if *short {
 		b.sizes = shortSizes
 	}
-	if err := checkTools(); err != nil {
-		return err
+	if _, err := exec.LookPath("mbsync"); err != nil {
+		return errors.New("mbsync is not installed (Debian: isync)")
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	if err := b.start(ctx, serverOptions); err != nil {
 		return err
 	}
-	_, port, _ := net.SplitHostPort(b.server.Addr)
-	packing := net.JoinHostPort(packingAddress, port)
 	if err := b.fill(ctx); err != nil {
-		return interrupted(ctx, err)
+		return err
 	}
-	for _, n := range []struct {
-		to     **network
-		name   string
-		server string
-		rtt    time.Duration
-		rate   int // kB/s
-	}{
-		{&b.loopback, "loopback", b.server.Addr, 0, 0},
-		{&b.near, "40 ms, 100 Mbit/s", b.server.Addr, 40 * time.Millisecond, 12_500},
-		{&b.far, "150 ms, 20 Mbit/s", b.server.Addr, 150 * time.Millisecond, 2_500},
-		{&b.packedNear, "40 ms, 100 Mbit/s, COMPRESS", packing, 40 * time.Millisecond, 12_500},
-		{&b.packedFar, "150 ms, 20 Mbit/s, COMPRESS", packing, 150 * time.Millisecond, 2_500},
-	} {
-		if *n.to, err = newNetwork(n.name, n.server, n.rtt, n.rate); err != nil {
-			return err
-		}
-		defer (*n.to).close()
+	if err := b.connect(); err != nil {
+		return err
 	}
-
-	// A job that fails does not keep the others from being measured.
-	var failed []error
-	for _, j := range b.jobs() {
-		if !filter.MatchString(j.name) {
-			continue
-		}
-		progress("%s", j.name)
-		if err := j.run(ctx); err != nil {
-			if ctx.Err() != nil {
-				return interrupted(ctx, err)
-			}
-			failed = append(failed, fmt.Errorf("%s: %w", j.name, err))
-			progress("%s: %v", j.name, err)
-		}
+	failed := b.runJobs(ctx, only)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	text := b.report.text(b, machine(ctx), time.Since(began))
 	fmt.Print(text)
-	if len(failed) > 0 {
-		return errors.Join(failed...)
-	}
-	if short || filter.String() != "" {
-		return nil
+	if failed != nil || *short || only.String() != "" {
+		return failed
 	}
 	return os.WriteFile(filepath.Join(b.module, "bench", "RESULTS.md"), []byte(text), 0o644)
+}
+
+func (b *bench) runJob(ctx context.Context, j job) error {
+	if j.compares {
+		if err := b.plainTree(ctx); err != nil {
+			return err
+		}
+	}
+	return j.run(ctx)
 }
 
 // packingAddress is where the same server offers COMPRESS=DEFLATE too.
@@ -174,13 +157,12 @@ listen = 127.0.0.1, ` + packingAddress + `
 local ` + packingAddress + ` {` + dovecot.Compress + `}
 `
 
-// moreConnections are those of many mounts one after the other: Dovecot sees
-// some time later only that a killed one has gone.
-const moreConnections = "mail_max_userip_connections = 1000"
-
-// start builds imapfs in a temporary directory, and starts Dovecot. The caller
-// has to close b, also after an error.
-func (b *bench) start(ctx context.Context, serverOptions string, flags ...string) error {
+// start builds imapfs in a temporary directory, and starts Dovecot. What it has
+// begun close ends, also after an error.
+func (b *bench) start(ctx context.Context, options string, buildFlags ...string) error {
+	if _, err := dovecot.Binary(); err != nil {
+		return err
+	}
 	progress("building imapfs, filling Dovecot")
 	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
@@ -191,39 +173,55 @@ func (b *bench) start(ctx context.Context, serverOptions string, flags ...string
 		return err
 	}
 	b.imapfs = filepath.Join(b.dir, "imapfs")
-	build := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", b.imapfs}, flags, []string{"."})...)
+	build := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", b.imapfs}, buildFlags, []string{"."})...)
 	build.Dir = b.module
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %v\n%s", err, out)
 	}
-	b.server, err = dovecot.Run(dovecot.Options{Extra: serverOptions})
+	b.server, err = dovecot.Run(dovecot.Options{Extra: options})
 	return err
 }
 
-// close ends what start has begun.
 func (b *bench) close() (err error) {
-	if b.server != nil && b.server.Server != nil {
+	for _, n := range b.networks {
+		n.close()
+	}
+	if b.server != nil {
 		err = b.server.Close()
 	}
-	return errors.Join(err, os.RemoveAll(b.dir))
-}
-
-// interrupted is the error of what ended because of Ctrl-C.
-func interrupted(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
+	os.RemoveAll(b.dir)
 	return err
 }
 
-func checkTools() error {
-	if _, err := dovecot.Binary(); err != nil {
-		return err
+// connect makes the networks of the jobs.
+func (b *bench) connect() error {
+	_, port, _ := net.SplitHostPort(b.server.Addr)
+	packing := net.JoinHostPort(packingAddress, port)
+	const ms = time.Millisecond
+	var errs [5]error
+	b.loopback, errs[0] = b.newNetwork("loopback", b.server.Addr, 0, 0)
+	b.near, errs[1] = b.newNetwork("40 ms, 100 Mbit/s", b.server.Addr, 40*ms, 12_500)
+	b.far, errs[2] = b.newNetwork("150 ms, 20 Mbit/s", b.server.Addr, 150*ms, 2_500)
+	b.packedNear, errs[3] = b.newNetwork("40 ms, 100 Mbit/s, COMPRESS", packing, 40*ms, 12_500)
+	b.packedFar, errs[4] = b.newNetwork("150 ms, 20 Mbit/s, COMPRESS", packing, 150*ms, 2_500)
+	return errors.Join(errs[:]...)
+}
+
+// runJobs runs the jobs that match. One that fails does not keep the others from
+// being measured.
+func (b *bench) runJobs(ctx context.Context, only *regexp.Regexp) error {
+	var failed []error
+	for _, j := range b.jobs() {
+		if ctx.Err() != nil || !only.MatchString(j.name) {
+			continue
+		}
+		progress("%s", j.name)
+		if err := b.runJob(ctx, j); err != nil && ctx.Err() == nil {
+			failed = append(failed, fmt.Errorf("%s: %w", j.name, err))
+			progress("%s: %v", j.name, err)
+		}
 	}
-	if _, err := exec.LookPath("mbsync"); err != nil {
-		return errors.New("mbsync is not installed (Debian: isync)")
-	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // Messages of the small folders.
@@ -243,29 +241,33 @@ func (b *bench) fill(ctx context.Context) error {
 	}
 	var large []byte
 	large, b.content = largeMessage(b.large)
-	const all = "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE"
-	folders := []struct {
+	const listed, all = "RFC822.SIZE INTERNALDATE FLAGS", "RFC822.SIZE INTERNALDATE FLAGS BODYSTRUCTURE"
+	for _, f := range []struct {
 		name     string
-		messages iter.Seq[[]byte]
 		n        int
-		items    []string // what the index is to have
+		messages iter.Seq[[]byte]
+		read     []string // FETCH items
 	}{
-		{"INBOX", slices.Values(b.inbox), len(b.inbox), []string{all, "BODY.PEEK[]"}},
-		{"Big", smallMessages(b.big), b.big, []string{"RFC822.SIZE INTERNALDATE FLAGS"}},
-		{"Large", slices.Values([][]byte{large}), 1, []string{all}},
-		{"Rm", smallMessages(rmMessages), rmMessages, []string{all}},
-		{"Never", smallMessages(neverMessages), neverMessages, []string{all}},
-		{"Away", smallMessages(awayMessages), awayMessages, []string{all}},
-		{"News", smallMessages(newsMessages), newsMessages, []string{all}},
-	}
-	for _, f := range folders {
+		{"INBOX", len(b.inbox), slices.Values(b.inbox), []string{all, "BODY.PEEK[]"}},
+		{"Big", b.big, smallMessages(b.big), []string{listed}},
+		{"Large", 1, slices.Values([][]byte{large}), []string{all}},
+		{"Rm", rmMessages, smallMessages(rmMessages), []string{all}},
+		{"Never", neverMessages, smallMessages(neverMessages), []string{all}},
+		{"Away", awayMessages, smallMessages(awayMessages), []string{all}},
+		{"News", newsMessages, smallMessages(newsMessages), []string{all}},
+	} {
 		if err := b.server.DeliverTo(f.name, f.messages); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if err := b.readOnce(ctx, f.name, f.n, f.read); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// readOnce reads items of all messages of a folder, of which there are to be n.
+func (b *bench) readOnce(ctx context.Context, folder string, n int, items []string) error {
 	w, err := dialWire(b.server.Addr)
 	if err != nil {
 		return err
@@ -273,15 +275,13 @@ func (b *bench) fill(ctx context.Context) error {
 	defer w.close()
 	stop := context.AfterFunc(ctx, w.close)
 	defer stop()
-	for _, f := range folders {
-		for _, items := range f.items {
-			n, err := w.fetch(f.name, items)
-			if err != nil {
-				return err
-			}
-			if n != f.n {
-				return fmt.Errorf("the server has %d messages in %s, not %d", n, f.name, f.n)
-			}
+	for _, i := range items {
+		got, err := w.fetch(folder, i)
+		if err != nil {
+			return err
+		}
+		if got != n {
+			return fmt.Errorf("the server has %d messages in %s, not %d", got, folder, n)
 		}
 	}
 	return nil

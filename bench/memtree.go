@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -21,18 +23,19 @@ const serveTree = "serve-tree"
 // treeMounted is the line on standard error that says that the tree can be used.
 const treeMounted = "bench: mounted"
 
-// memoryTree serves a tree from memory, with the default options of go-fuse. Its
-// arguments are a directory to copy, or a number of empty directories, and the
-// mount point.
-func memoryTree(ctx context.Context, args []string) error {
-	source, dir := args[0], args[1]
-	root := &memoryDir{}
-	if n, err := strconv.Atoi(source); err == nil {
+// memoryTree serves a tree from memory on dir, with the default options of
+// go-fuse. source is a directory to copy, or a number of empty directories.
+func memoryTree(source, dir string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root, err := readTree(source)
+	if n, notNumber := strconv.Atoi(source); notNumber == nil {
+		root, err = &memoryDir{children: map[string]gofs.InodeEmbedder{}}, nil
 		for i := range n {
-			date := time.Date(2001, 1, 1, 12+i, 0, 0, 0, time.UTC)
-			root.children = append(root.children, memoryEntry{strconv.Itoa(i + 1), &memoryDir{date: date}})
+			root.children[strconv.Itoa(i+1)] = &memoryDir{date: time.Date(2001, 1, 1, 12+i, 0, 0, 0, time.UTC)}
 		}
-	} else if root, err = readTree(source); err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	server, err := gofs.Mount(dir, root, nil)
@@ -48,22 +51,18 @@ func memoryTree(ctx context.Context, args []string) error {
 type memoryDir struct {
 	gofs.Inode
 	date     time.Time
-	children []memoryEntry
-}
-
-type memoryEntry struct {
-	name string
-	node gofs.InodeEmbedder
+	children map[string]gofs.InodeEmbedder
 }
 
 // OnAdd implements gofs.NodeOnAdder.
 func (d *memoryDir) OnAdd(ctx context.Context) {
-	for _, c := range d.children {
+	for _, name := range slices.Sorted(maps.Keys(d.children)) {
+		node := d.children[name]
 		var mode uint32 = syscall.S_IFREG
-		if _, ok := c.node.(*memoryDir); ok {
+		if _, ok := node.(*memoryDir); ok {
 			mode = syscall.S_IFDIR
 		}
-		d.AddChild(c.name, d.NewPersistentInode(ctx, c.node, gofs.StableAttr{Mode: mode}), false)
+		d.AddChild(name, d.NewPersistentInode(ctx, node, gofs.StableAttr{Mode: mode}), false)
 	}
 	d.children = nil
 }
@@ -81,35 +80,30 @@ func readTree(dir string) (*memoryDir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &memoryDir{date: info.ModTime()}
+	d := &memoryDir{date: info.ModTime(), children: map[string]gofs.InodeEmbedder{}}
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
 		var node gofs.InodeEmbedder
-		if e.IsDir() {
+		if path := filepath.Join(dir, e.Name()); e.IsDir() {
 			node, err = readTree(path)
 		} else {
-			node, err = readLeaf(path, e)
+			node, err = readLeaf(path)
 		}
 		if err != nil {
 			return nil, err
 		}
-		d.children = append(d.children, memoryEntry{e.Name(), node})
+		d.children[e.Name()] = node
 	}
-	return d, nil
+	return d, err
 }
 
-func readLeaf(path string, e fs.DirEntry) (*gofs.MemRegularFile, error) {
-	info, err := e.Info()
+func readLeaf(path string) (*gofs.MemRegularFile, error) {
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	f := &gofs.MemRegularFile{}
+	f := &gofs.MemRegularFile{Attr: fuse.Attr{Mode: 0o644}}
 	f.Data, err = os.ReadFile(path)
-	f.Attr.Mode = 0o644
 	date := info.ModTime()
 	f.Attr.SetTimes(nil, &date, &date)
 	return f, err

@@ -1,14 +1,15 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,54 +19,38 @@ import (
 // mount is a mounted tree with the process that serves it.
 type mount struct {
 	dir    string
-	cache  string // directory of the cache on disk, which goes with the mount; "" for none
 	cmd    *exec.Cmd
-	log    *readyLog
-	exited chan struct{}
-	err    error // of the process, once it has exited
+	began  time.Time
+	ready  chan struct{} // closed when it serves
+	exited chan struct{} // closed when the process has ended, and log and err are so
+	log    string        // its standard error
+	err    error
 }
 
 // mounted is the start of the line on standard error that says that imapfs
 // serves the mount.
 const mounted = "imapfs: mounted "
 
-// mountMail mounts the account through a network with imapfs, freshly built
-// and with nothing in its cache.
-func (b *bench) mountMail(ctx context.Context, n *network, flags ...string) (*mount, error) {
-	cache, err := os.MkdirTemp(b.dir, "cache")
-	if err != nil {
-		return nil, err
-	}
-	m, err := b.remount(ctx, n, "", cache, flags...)
-	if err == nil {
-		m.cache = cache
-	}
-	return m, err
-}
-
-// remount mounts one folder, or all with "", with a cache that an earlier mount
-// has left and that stays. The network has to be the same: the cache belongs to
-// the server's address.
-func (b *bench) remount(ctx context.Context, n *network, folder, cache string, flags ...string) (*mount, error) {
+// mount mounts one folder, or all with "", through a network with imapfs. The
+// cache on disk is below the directory cache; it belongs to the server's
+// address, so a later mount finds it on the same network alone. What goes over
+// the network counts from here.
+func (b *bench) mount(ctx context.Context, n *network, folder, cache string, flags ...string) (*mount, error) {
 	dir, err := os.MkdirTemp(b.dir, "mount")
 	if err != nil {
 		return nil, err
 	}
-	return startMount(ctx, b.mountCommand(n, folder, cache, dir, flags...), dir, mounted)
+	n.relay.reset()
+	return startMount(ctx, b.mountCommand(n.relay.addr, folder, cache, dir, flags...), dir, mounted)
 }
 
-// mountCommand mounts one folder, or all with "", on dir, with the cache on disk
-// below the directory cache.
-func (b *bench) mountCommand(n *network, folder, cache, dir string, flags ...string) *exec.Cmd {
-	source := "imap://" + dovecot.User + "@" + n.relay.addr + "/" + folder
-	cmd := exec.Command(b.imapfs, append(append([]string{"--insecure"}, flags...), source, dir)...)
-	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "XDG_CACHE_HOME="+cache, "IMAPFS_SOAK="+socket(dir))
+// mountCommand mounts on dir what is at addr.
+func (b *bench) mountCommand(addr, folder, cache, dir string, flags ...string) *exec.Cmd {
+	source := "imap://" + dovecot.User + "@" + addr + "/" + folder
+	cmd := exec.Command(b.imapfs, slices.Concat([]string{"--insecure"}, flags, []string{source, dir})...)
+	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "XDG_CACHE_HOME="+cache)
 	return cmd
 }
-
-// socket is where the process that mounts on dir tells of itself, if it was built
-// with the tag soak (watched.go).
-func socket(dir string) string { return dir + ".socket" }
 
 // mountMemory mounts a tree that another process of this program serves from
 // memory. source is as in memoryTree.
@@ -89,7 +74,7 @@ func startMount(ctx context.Context, cmd *exec.Cmd, dir, ready string) (*mount, 
 		return nil, err
 	}
 	select {
-	case <-m.log.ready:
+	case <-m.ready:
 		return m, nil
 	case <-m.exited:
 		return nil, fmt.Errorf("%s does not mount: %v: %s", filepath.Base(cmd.Path), m.err, m.log)
@@ -101,8 +86,11 @@ func startMount(ctx context.Context, cmd *exec.Cmd, dir, ready string) (*mount, 
 
 // beginMount is startMount without waiting.
 func beginMount(cmd *exec.Cmd, dir, ready string) (*mount, error) {
-	m := &mount{dir: dir, cmd: cmd, log: &readyLog{word: ready, ready: make(chan struct{})}, exited: make(chan struct{})}
-	cmd.Stderr = m.log
+	m := &mount{dir: dir, cmd: cmd, began: time.Now(), ready: make(chan struct{}), exited: make(chan struct{})}
+	says, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
 	// Ctrl-C in a terminal reaches all processes of its group; this one is to
 	// unmount only when nobody uses the mount any more.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -110,17 +98,30 @@ func beginMount(cmd *exec.Cmd, dir, ready string) (*mount, error) {
 		return nil, err
 	}
 	go func() {
+		m.follow(bufio.NewReader(says), ready)
 		m.err = cmd.Wait()
 		close(m.exited)
 	}()
 	return m, nil
 }
 
+// follow reads what the process says, up to its end.
+func (m *mount) follow(says *bufio.Reader, ready string) {
+	served := false
+	for {
+		line, err := says.ReadString('\n')
+		if m.log += line; !served && strings.HasPrefix(line, ready) {
+			served = true
+			close(m.ready)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
 // close unmounts and waits for the process.
 func (m *mount) close() error {
-	if m.cache != "" {
-		defer os.RemoveAll(m.cache)
-	}
 	m.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-m.exited:
@@ -132,10 +133,13 @@ func (m *mount) close() error {
 	}
 	m.cmd.Process.Kill()
 	<-m.exited
-	exec.Command("fusermount3", "-u", "-z", m.dir).Run()
+	unmount(m.dir)
 	os.Remove(m.dir)
 	return fmt.Errorf("%s did not unmount within 20 seconds, and was killed", filepath.Base(m.cmd.Path))
 }
+
+// unmount takes away what a killed process has left.
+func unmount(dir string) { exec.Command("fusermount3", "-u", "-z", dir).Run() }
 
 // peakMemory is the most memory that the process had, in bytes.
 func (m *mount) peakMemory() (int64, error) {
@@ -143,30 +147,16 @@ func (m *mount) peakMemory() (int64, error) {
 	return kB << 10, err
 }
 
-// readyLog keeps what a process writes to standard error, and closes ready
-// when a line begins with word.
-type readyLog struct {
-	word  string
-	ready chan struct{}
-
-	mu   sync.Mutex
-	text bytes.Buffer
-	seen bool
-}
-
-func (l *readyLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text.Write(p)
-	if !l.seen && strings.Contains("\n"+l.text.String(), "\n"+l.word) {
-		l.seen = true
-		close(l.ready)
+// statusField is a number in /proc/PID/status.
+func statusField(pid int, field string) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
 	}
-	return len(p), nil
-}
-
-func (l *readyLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.TrimSpace(l.text.String())
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, field); ok {
+			return strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("no %s in the status of process %d", field, pid)
 }

@@ -23,19 +23,16 @@ type network struct {
 
 // newNetwork makes a line of rate kB/s each way to the server. Without a
 // round-trip time it is loopback itself.
-func newNetwork(name, server string, rtt time.Duration, rate int) (*network, error) {
+func (b *bench) newNetwork(name, server string, rtt time.Duration, rate int) (*network, error) {
 	n := &network{name: name, rtt: rtt}
 	if rtt > 0 {
-		api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-		n.proxy = toxiproxy.NewProxy(api, name, "127.0.0.1:0", server)
-		for _, direction := range []string{"upstream", "downstream"} {
-			for _, toxic := range []string{
-				fmt.Sprintf(`{"type": "line", "stream": %q, "attributes": {"rate": %d}}`, direction, rate),
-				fmt.Sprintf(`{"type": "latency", "stream": %q, "attributes": {"latency": %d}}`, direction, rtt.Milliseconds()/2),
-			} {
-				if _, err := n.proxy.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
-					return nil, err
-				}
+		n.proxy = newProxy(name, server)
+		for _, toxic := range []string{
+			fmt.Sprintf(`"type": "line", "attributes": {"rate": %d}`, rate),
+			fmt.Sprintf(`"type": "latency", "attributes": {"latency": %d}`, rtt.Milliseconds()/2),
+		} {
+			if err := addToxic(n.proxy, toxic); err != nil {
+				return nil, err
 			}
 		}
 		if err := n.proxy.Start(); err != nil {
@@ -44,8 +41,32 @@ func newNetwork(name, server string, rtt time.Duration, rate int) (*network, err
 		server = n.proxy.Listen
 	}
 	var err error
-	n.relay, err = newRelay(server, rtt)
+	if n.relay, err = newRelay(server, rtt); err == nil {
+		b.networks = append(b.networks, n)
+	}
 	return n, err
+}
+
+func newProxy(name, server string) *toxiproxy.Proxy {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics log by themselves
+	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	return toxiproxy.NewProxy(api, name, "127.0.0.1:0", server)
+}
+
+// addToxic changes both directions of a proxy. toxic is its JSON but for the
+// direction.
+func addToxic(p *toxiproxy.Proxy, toxic string) error {
+	for _, direction := range []string{"upstream", "downstream"} {
+		if _, err := p.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(`{"stream": %q, %s}`, direction, toxic))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measured is a measure of what has just ended.
+func (n *network) measured(took time.Duration) measure {
+	return measure{time: took, traffic: n.relay.snapshot()}
 }
 
 func (n *network) close() {

@@ -14,7 +14,6 @@ import (
 // traffic is what went through a relay since it was reset.
 type traffic struct {
 	fromServer, toServer int64 // bytes
-	connections          int
 	// roundTrips counts the flights that had to wait for each other: what the
 	// client sends within one round-trip time of the send that began the last
 	// round trip belongs to that round trip, over all connections together.
@@ -76,7 +75,6 @@ func (r *relay) serve(client net.Conn) {
 	}
 	defer server.Close()
 	r.mu.Lock()
-	r.total.connections++
 	r.open[client] = true
 	r.mu.Unlock()
 	defer func() {
@@ -86,36 +84,35 @@ func (r *relay) serve(client net.Conn) {
 		r.mu.Unlock()
 	}()
 
-	over := make(chan struct{}, 2)
-	answers := (&answerReader{
-		count:  func(n int) { r.total.bodyBytes += int64(n) },
-		record: func(b body) { r.total.bodies = append(r.total.bodies, b) },
-	}).lines()
+	answers := answerReader(
+		func(n int64) { r.total.bodyBytes += n },
+		func(b body) { r.total.bodies = append(r.total.bodies, b) },
+	)
 	commands := commandReader(func(c string) {
 		r.total.commands = append(r.total.commands, sent{c, r.total.roundTrips})
 	})
-	go func() {
-		r.copy(server, client, func(b []byte) {
-			r.total.toServer += int64(len(b))
-			if r.rtt > 0 && r.last.Sub(r.began) >= r.rtt {
-				r.total.roundTrips++
-				r.began = r.last
-			}
-			commands.read(b)
+	// The side that ends first ends the other.
+	var sides sync.WaitGroup
+	side := func(to, from net.Conn, count func([]byte)) {
+		sides.Go(func() {
+			r.copy(to, from, count)
+			client.Close()
+			server.Close()
 		})
-		over <- struct{}{}
-	}()
-	go func() {
-		r.copy(client, server, func(b []byte) {
-			r.total.fromServer += int64(len(b))
-			answers.read(b)
-		})
-		over <- struct{}{}
-	}()
-	<-over
-	client.Close()
-	server.Close()
-	<-over
+	}
+	side(server, client, func(b []byte) {
+		r.total.toServer += int64(len(b))
+		if r.rtt > 0 && r.last.Sub(r.began) >= r.rtt {
+			r.total.roundTrips++
+			r.began = r.last
+		}
+		commands.read(b)
+	})
+	side(client, server, func(b []byte) {
+		r.total.fromServer += int64(len(b))
+		answers.read(b)
+	})
+	sides.Wait()
 }
 
 // copy moves bytes and shows each piece to count, with r.mu held, before it
@@ -206,12 +203,12 @@ func (r *relay) close() {
 	}
 }
 
-// lineReader finds the lines in what one side of an IMAP connection sends. A
-// literal belongs to the line that announces it and goes on behind it.
+// lineReader cuts what one side of an IMAP connection sends into lines, without
+// their literals.
 type lineReader struct {
-	begin   func(line string, n int64) // a literal of n bytes begins
-	content func(n int)                // bytes of a literal
-	end     func(line string)          // without the literals
+	whole   func(line string)
+	begins  func(line string, size int64) // a literal, behind this part of a line; may be nil
+	came    func(bytes int64)             // of that literal; may be nil
 	line    []byte
 	literal int64 // bytes of a literal still to come
 }
@@ -222,34 +219,32 @@ func (l *lineReader) read(b []byte) {
 			n := min(l.literal, int64(len(b)))
 			l.literal -= n
 			b = b[n:]
-			if l.content != nil {
-				l.content(int(n))
+			if l.came != nil {
+				l.came(n)
 			}
 			continue
 		}
-		end := bytes.IndexByte(b, '\n')
-		if end < 0 {
-			l.line = append(l.line, b...)
+		chunk, rest, ended := bytes.Cut(b, []byte("\n"))
+		l.line, b = append(l.line, chunk...), rest
+		if !ended {
 			return
 		}
-		l.line = append(l.line, b[:end]...)
-		b = b[end+1:]
 		line := strings.TrimRight(string(l.line), "\r")
-		if n, ok := literalSize(line); ok {
+		if n, ok := literalSize(line); ok { // the line goes on behind it
 			l.literal, l.line = n, append([]byte(line), ' ')
-			if l.begin != nil {
-				l.begin(line, n)
+			if l.begins != nil {
+				l.begins(line, n)
 			}
 			continue
 		}
 		l.line = l.line[:0]
-		l.end(line)
+		l.whole(line)
 	}
 }
 
-// commandReader finds the commands in what one IMAP client sends.
+// commandReader finds the commands in what a client sends.
 func commandReader(record func(string)) *lineReader {
-	return &lineReader{end: func(line string) {
+	return &lineReader{whole: func(line string) {
 		if command, ok := withoutSecrets(line); ok {
 			record(command)
 		}

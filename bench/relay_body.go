@@ -21,39 +21,38 @@ var (
 	uidItem  = regexp.MustCompile(`[( ]UID (\d+)`)
 )
 
-// answerReader finds the content of messages in what an IMAP server sends.
-type answerReader struct {
-	count   func(bytes int) // as they come
-	record  func(body)      // when an answer is complete
-	content bool            // the literal is content of a message
-	bodies  []body          // of the answer so far
-}
-
-func (a *answerReader) lines() *lineReader {
-	return &lineReader{begin: a.begin, end: a.end, content: func(n int) {
-		if a.content {
-			a.count(n)
-		}
-	}}
-}
-
-func (a *answerReader) begin(line string, n int64) {
-	m := bodyItem.FindStringSubmatch(line)
-	if a.content = m != nil && strings.HasPrefix(line, "* "); a.content {
-		a.bodies = append(a.bodies, body{item: m[1], bytes: n})
+// answerReader finds the content of messages in what a server sends: count is
+// called for its bytes as they come, record when an answer is complete. Fields
+// of a header belong to the structure that imapfs asks for with them: they are
+// no more content than BODYSTRUCTURE.
+func answerReader(count func(bytes int64), record func(body)) *lineReader {
+	content := false  // the literal that comes is content of a message
+	var bodies []body // of the answer so far
+	return &lineReader{
+		begins: func(line string, size int64) {
+			m := bodyItem.FindStringSubmatch(line)
+			content = m != nil && strings.HasPrefix(line, "* ") && !strings.Contains(m[1], "[HEADER.FIELDS")
+			if content {
+				bodies = append(bodies, body{item: m[1], bytes: size})
+			}
+		},
+		came: func(bytes int64) {
+			if content {
+				count(bytes)
+			}
+		},
+		whole: func(line string) {
+			if len(bodies) == 0 {
+				return
+			}
+			if m := uidItem.FindStringSubmatch(line); m != nil {
+				uid, _ := strconv.Atoi(m[1])
+				for _, found := range bodies {
+					found.uid, found.at = uid, time.Now()
+					record(found)
+				}
+			}
+			bodies = nil
+		},
 	}
-}
-
-func (a *answerReader) end(line string) {
-	if len(a.bodies) == 0 {
-		return // most lines
-	}
-	if m := uidItem.FindStringSubmatch(line); m != nil {
-		uid, _ := strconv.Atoi(m[1])
-		for _, found := range a.bodies {
-			found.uid, found.at = uid, time.Now()
-			a.record(found)
-		}
-	}
-	a.bodies = nil
 }

@@ -41,6 +41,20 @@ func roundTrips(m measure, limit int) against {
 	return against{of: "round trips", got: float64(n), text: fmt.Sprint(n), limit: float64(limit)}
 }
 
+func inSeconds(m measure, limit float64) against {
+	return against{of: "seconds", got: m.time.Seconds(), limit: limit}
+}
+
+// timesBytes is how many times as many bytes m are as base.
+func timesBytes(what string, m, base int64, limit float64) against {
+	return against{of: fmt.Sprintf("%s (%s)", what, size(base)), got: float64(m) / float64(base), limit: limit}
+}
+
+// exactly is a count that has a fixed value; text is how it is shown.
+func exactly(of string, got, want int64, text string) against {
+	return against{of: of, got: float64(got), text: text, limit: float64(want), exactly: true}
+}
+
 type report struct {
 	rows    []row
 	verbose bool
@@ -103,17 +117,16 @@ func (r *report) text(b *bench, machine string, took time.Duration) string {
 	for _, row := range r.rows {
 		cells = append(cells, row.cells())
 	}
-	widths := make([]int, len(cells[0])) // negative: aligned to the left
-	rule := ""
+	widths, rule := make([]int, len(cells[0])), "" // of a column on the right; less than 0: on the left
 	for i := range widths {
-		width := 0
 		for _, line := range cells {
-			width = max(width, utf8.RuneCountInString(line[i]))
+			widths[i] = max(widths[i], utf8.RuneCountInString(line[i]))
 		}
-		if numeric(i) {
-			widths[i], rule = width, rule+"|"+strings.Repeat("-", width+1)+":"
+		if dashes := strings.Repeat("-", widths[i]+1); numeric(i) {
+			rule += "|" + dashes + ":"
 		} else {
-			widths[i], rule = -width, rule+"|"+strings.Repeat("-", width+2)
+			widths[i] = -widths[i]
+			rule += "|" + dashes + "-"
 		}
 	}
 	var t strings.Builder

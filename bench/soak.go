@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,9 +19,6 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
-	"github.com/rs/zerolog"
-
-	"imapfs/internal/dovecot"
 )
 
 const (
@@ -34,9 +30,10 @@ const (
 
 // soaking is one run of `bench soak`.
 type soaking struct {
-	server *dovecot.Server
-	proxy  *toxiproxy.Proxy
-	mount  *mount
+	*bench
+	proxy *toxiproxy.Proxy
+	mnt   *mount
+	seed  uint64
 
 	reads, errors, wrong, hangs, faults atomic.Int64
 
@@ -45,6 +42,7 @@ type soaking struct {
 	delivered map[imap.UID]bool // what the server has confirmed
 	deleted   map[imap.UID]bool // false: the deletion failed, so nobody knows
 
+	socket  string // of the mount, which tells of itself there (commands/soak_metrics.go)
 	samples []sample
 }
 
@@ -54,63 +52,64 @@ func soak(ctx context.Context, args []string) (err error) {
 	minutes := flags.Float64("minutes", 10, "how long")
 	seed := flags.Uint64("seed", 1, "for all that is random")
 	flags.Parse(args)
-	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics log by themselves
 
-	b := &bench{}
-	defer func() { err = errors.Join(err, b.close()) }()
-	if err := b.start(ctx, moreConnections, "-tags", "soak"); err != nil {
+	s := &soaking{bench: &bench{}, seed: *seed, calls: map[int]time.Time{}, delivered: map[imap.UID]bool{}, deleted: map[imap.UID]bool{}}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.start(ctx, "mail_max_userip_connections = 1000", "-tags", "soak"); err != nil {
 		return err
 	}
-	s := &soaking{server: b.server, calls: map[int]time.Time{}, delivered: map[imap.UID]bool{}, deleted: map[imap.UID]bool{}}
+	if err := s.deliver(); err != nil {
+		return err
+	}
+	s.proxy = newProxy("soak", s.server.Addr)
+	if err := s.proxy.Start(); err != nil {
+		return err
+	}
+	defer s.proxy.Stop()
+	if err := s.startImapfs(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.mnt.close()) }()
+	limited, cancel := context.WithTimeout(ctx, time.Duration(*minutes*float64(time.Minute)))
+	defer cancel()
+	s.work(limited)
+	return s.verdict()
+}
+
+// deliver fills INBOX, and Large with two large attachments.
+func (s *soaking) deliver() error {
 	var mail [][]byte
 	for i := range soakMessages {
 		mail = append(mail, soakMessage(i, 3))
 		s.delivered[imap.UID(i+1)] = true
 	}
 	large := [][]byte{soakMessage(1_000_000, 2500), soakMessage(1_000_001, 1500)}
-	if err := errors.Join(s.server.DeliverTo("INBOX", slices.Values(mail)), s.server.DeliverTo("Large", slices.Values(large))); err != nil {
-		return err
-	}
-	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	s.proxy = toxiproxy.NewProxy(api, "soak", "127.0.0.1:0", s.server.Addr)
-	if err := s.proxy.Start(); err != nil {
-		return err
-	}
-	defer s.proxy.Stop()
-	dir, err := os.MkdirTemp(b.dir, "mount")
+	return errors.Join(s.server.DeliverTo("INBOX", slices.Values(mail)), s.server.DeliverTo("Large", slices.Values(large)))
+}
+
+func (s *soaking) startImapfs(ctx context.Context) error {
+	dir, err := os.MkdirTemp(s.dir, "mount")
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(b.imapfs, "--insecure", "--timeout", soakTimeout.String(), "--poll", "1s", "--cache-size", soakCache,
-		"imap://"+dovecot.User+"@"+s.proxy.Listen+"/", dir)
-	cmd.Env = append(os.Environ(), "IMAPFS_PASSWORD="+dovecot.Password, "IMAPFS_SOAK="+socket(dir), "XDG_CACHE_HOME="+dir+".cache")
-	if s.mount, err = startMount(ctx, cmd, dir, mounted); err != nil {
-		return err
-	}
-	// Deferred, so that the mount goes before the proxy and the server.
-	unmounted := false
-	unmount := func() error { unmounted = true; return s.mount.close() }
-	defer func() {
-		if !unmounted {
-			unmount()
-		}
-	}()
-
-	s.work(ctx, time.Duration(*minutes*float64(time.Minute)), *seed)
-	return errors.Join(s.verdict(), unmount())
+	s.socket = filepath.Join(s.dir, "socket")
+	cmd := s.mountCommand(s.proxy.Listen, "", dir+".cache", dir, "--timeout", soakTimeout.String(), "--poll", "1s", "--cache-size", soakCache)
+	cmd.Env = append(cmd.Env, "IMAPFS_SOAK="+s.socket)
+	s.mnt, err = startMount(ctx, cmd, dir, mounted)
+	return err
 }
 
-// work runs all workers for so long.
-func (s *soaking) work(ctx context.Context, lasts time.Duration, seed uint64) {
-	ctx, cancel := context.WithTimeout(ctx, lasts)
-	defer cancel()
+// work has all workers work until the context ends.
+func (s *soaking) work(ctx context.Context) {
 	var workers sync.WaitGroup
 	for i, f := range []func(ctx context.Context, worker int, r *rand.Rand){
-		s.walk, s.random, s.large, s.stat, s.walk, s.random, s.large, s.stat, s.write, s.delete, s.disturb,
+		s.walk, s.random, s.large, s.stat,
+		s.walk, s.random, s.large, s.stat,
+		s.write, s.delete, s.disturb,
 	} {
-		workers.Go(func() { f(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)))) })
+		workers.Go(func() { f(ctx, i, rand.New(rand.NewPCG(s.seed, uint64(i)))) })
 	}
-	s.report(ctx, time.Now())
+	s.watch(ctx)
 	ended := make(chan struct{})
 	go func() { workers.Wait(); close(ended) }()
 	select {
@@ -118,7 +117,7 @@ func (s *soaking) work(ctx context.Context, lasts time.Duration, seed uint64) {
 	case <-time.After(2 * soakHang):
 		s.hangs.Add(1)
 		progress("a worker hangs")
-		s.mount.cmd.Process.Kill() // which ends its system calls
+		s.mnt.cmd.Process.Kill() // which ends its system calls
 		<-ended
 	}
 }
@@ -143,15 +142,13 @@ func (s *soaking) call(worker int, f func() error) error {
 	return err
 }
 
-// list returns a folder's messages.
-func (s *soaking) list(worker int, folder string) []string {
-	var list []string
+// list returns the paths in a directory: a folder's messages, or attachments.
+func (s *soaking) list(worker int, dir ...string) (list []string) {
+	path := filepath.Join(dir...)
 	s.call(worker, func() error {
-		entries, err := os.ReadDir(filepath.Join(s.mount.dir, folder))
+		entries, err := os.ReadDir(path)
 		for _, e := range entries {
-			if _, err := strconv.Atoi(e.Name()); err == nil {
-				list = append(list, filepath.Join(s.mount.dir, folder, e.Name()))
-			}
+			list = append(list, filepath.Join(path, e.Name()))
 		}
 		return err
 	})
@@ -180,7 +177,7 @@ func (s *soaking) file(worker int, path string) {
 func (s *soaking) check(path string, err error) {
 	if err != nil {
 		s.wrong.Add(1)
-		progress("WRONG BYTES in %s: %v", strings.TrimPrefix(path, s.mount.dir), err)
+		progress("WRONG BYTES in %s: %v", strings.TrimPrefix(path, s.mnt.dir), err)
 	}
 }
 
@@ -188,26 +185,15 @@ func (s *soaking) check(path string, err error) {
 func (s *soaking) message(worker int, dir string) {
 	s.file(worker, filepath.Join(dir, "headers.txt"))
 	s.file(worker, filepath.Join(dir, "body.txt"))
-	for _, name := range s.attachments(worker, dir) {
+	for _, name := range s.list(worker, dir, "attachments") {
 		s.file(worker, name)
 	}
-}
-
-func (s *soaking) attachments(worker int, dir string) (paths []string) {
-	s.call(worker, func() error {
-		entries, err := os.ReadDir(filepath.Join(dir, "attachments"))
-		for _, e := range entries {
-			paths = append(paths, filepath.Join(dir, "attachments", e.Name()))
-		}
-		return err
-	})
-	return paths
 }
 
 // walk reads everything of INBOX in order, again and again.
 func (s *soaking) walk(ctx context.Context, worker int, _ *rand.Rand) {
 	for pause(ctx, 50*time.Millisecond) {
-		for _, dir := range s.list(worker, "INBOX") {
+		for _, dir := range s.list(worker, s.mnt.dir, "INBOX") {
 			if ctx.Err() != nil {
 				return
 			}
@@ -219,7 +205,7 @@ func (s *soaking) walk(ctx context.Context, worker int, _ *rand.Rand) {
 // random reads some message.
 func (s *soaking) random(ctx context.Context, worker int, r *rand.Rand) {
 	for pause(ctx, 10*time.Millisecond) {
-		if list := s.list(worker, "INBOX"); len(list) > 0 {
+		if list := s.list(worker, s.mnt.dir, "INBOX"); len(list) > 0 {
 			s.message(worker, list[r.IntN(len(list))])
 		}
 	}
@@ -228,8 +214,8 @@ func (s *soaking) random(ctx context.Context, worker int, r *rand.Rand) {
 // large reads a large attachment from its begin, and then blocks anywhere.
 func (s *soaking) large(ctx context.Context, worker int, r *rand.Rand) {
 	for pause(ctx, 100*time.Millisecond) {
-		for _, dir := range s.list(worker, "Large") {
-			for _, path := range s.attachments(worker, dir) {
+		for _, dir := range s.list(worker, s.mnt.dir, "Large") {
+			for _, path := range s.list(worker, dir, "attachments") {
 				s.file(worker, path)
 				s.blocks(ctx, worker, path, r)
 			}
@@ -260,7 +246,7 @@ func (s *soaking) blocks(ctx context.Context, worker int, path string, r *rand.R
 // stat asks for the attributes of everything.
 func (s *soaking) stat(ctx context.Context, worker int, _ *rand.Rand) {
 	for pause(ctx, 50*time.Millisecond) {
-		for _, dir := range s.list(worker, "INBOX") {
+		for _, dir := range s.list(worker, s.mnt.dir, "INBOX") {
 			for _, name := range []string{"", "headers.txt", "body.txt", "attachments"} {
 				if ctx.Err() != nil {
 					return
@@ -281,15 +267,13 @@ func (s *soaking) write(ctx context.Context, _ int, r *rand.Rand) {
 		}
 	}()
 	for i := soakMessages; pause(ctx, 200*time.Millisecond); i++ {
+		var err error
 		if c == nil {
-			var err error
-			if c, err = s.client(); err != nil {
-				c = nil
+			if c, err = newClient(s.server.Addr); err != nil {
 				continue
 			}
 		}
-		raw := soakMessage(i, 1+r.IntN(8))
-		uid, err := appendTo(c, "INBOX", raw)
+		uid, err := appendTo(c, "INBOX", soakMessage(i, 1+r.IntN(8)))
 		if err != nil {
 			c.Close()
 			c = nil
@@ -301,12 +285,10 @@ func (s *soaking) write(ctx context.Context, _ int, r *rand.Rand) {
 	}
 }
 
-func (s *soaking) client() (*imapclient.Client, error) { return newClient(s.server.Addr) }
-
 // delete deletes messages through the mount when there are many.
 func (s *soaking) delete(ctx context.Context, worker int, r *rand.Rand) {
 	for pause(ctx, 100*time.Millisecond) {
-		list := s.list(worker, "INBOX")
+		list := s.list(worker, s.mnt.dir, "INBOX")
 		if len(list) <= soakMessages {
 			continue
 		}
@@ -324,12 +306,12 @@ func (s *soaking) delete(ctx context.Context, worker int, r *rand.Rand) {
 
 // disturb has something fail every few seconds.
 func (s *soaking) disturb(ctx context.Context, _ int, r *rand.Rand) {
-	toxics := []struct{ kind, attributes string }{
-		{"reset_peer", `"timeout": 0`},
-		{"timeout", `"timeout": 0`},
-		{"bandwidth", `"rate": 20`},
-		{"latency", `"latency": 100, "jitter": 100`},
-		{"limit_data", `"bytes": 20000`},
+	toxics := []string{
+		`"type": "reset_peer", "attributes": {"timeout": 0}`,
+		`"type": "timeout", "attributes": {"timeout": 0}`,
+		`"type": "bandwidth", "attributes": {"rate": 20}`,
+		`"type": "latency", "attributes": {"latency": 100, "jitter": 100}`,
+		`"type": "limit_data", "attributes": {"bytes": 20000}`,
 	}
 	for pause(ctx, time.Duration(2000+r.IntN(6000))*time.Millisecond) {
 		s.faults.Add(1)
@@ -344,10 +326,7 @@ func (s *soaking) disturb(ctx context.Context, _ int, r *rand.Rand) {
 			}
 			continue
 		}
-		for _, stream := range []string{"downstream", "upstream"} {
-			s.proxy.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(
-				`{"type": %q, "stream": %q, "attributes": {%s}}`, toxics[n].kind, stream, toxics[n].attributes)))
-		}
+		addToxic(s.proxy, toxics[n])
 		pause(ctx, lasts)
 		s.proxy.Toxics.ResetToxics(context.Background())
 	}
@@ -366,7 +345,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // verdict compares the server's messages and the memory with what they should
 // be.
 func (s *soaking) verdict() error {
-	c, err := s.client()
+	c, err := newClient(s.server.Addr)
 	if err != nil {
 		return err
 	}

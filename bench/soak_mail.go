@@ -46,14 +46,10 @@ func soakMessage(i, blocks int) []byte {
 		}
 		attachment = append(append(attachment, data...), blockSum(id, n, data)...)
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "Subject: soak %s %s\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=soak\n\n--soak\n\n", id, textSum("subject", id))
-	fmt.Fprintf(&b, "%sSum: %s\n--soak\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename=%s-%d.bin\nContent-Transfer-Encoding: base64\n\n",
-		text.String(), textSum(text.String()), id, blocks)
-	m := bytes.NewBuffer(bytes.ReplaceAll(b.Bytes(), []byte("\n"), []byte("\r\n")))
-	writeBase64(m, attachment)
-	m.WriteString("--soak--\r\n")
-	return m.Bytes()
+	return crlf(fmt.Sprintf("Subject: soak %[1]s %[2]s\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=soak\n\n--soak\n\n"+
+		"%[3]sSum: %[4]s\n--soak\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename=%[1]s-%[5]d.bin\n"+
+		"Content-Transfer-Encoding: base64\n\n%[6]s--soak--\n",
+		id, textSum("subject", id), text.String(), textSum(text.String()), blocks, base64Lines(attachment)))
 }
 
 func checkHeaders(got []byte) error {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -21,15 +20,16 @@ type sample struct {
 	files, threads, goroutines int64
 }
 
-// report prints a line every ten seconds until the end.
-func (s *soaking) report(ctx context.Context, began time.Time) {
+// watch prints a line every ten seconds until the end.
+func (s *soaking) watch(ctx context.Context) {
+	began := time.Now()
 	const layout = "%8v %8v %8v %5v %7v %10v %9v %8v %7v %6v %6v %10v %8v\n"
 	fmt.Printf(layout, "time", "RSS", "heap", "files", "threads", "goroutines", "reads", "errors", "faults", "wrong", "hangs", "delivered", "deleted")
-	pid := s.mount.cmd.Process.Pid
+	pid := s.mnt.cmd.Process.Pid
 	for second := 1; pause(ctx, time.Second); second++ {
 		select {
-		case <-s.mount.exited:
-			progress("imapfs has ended: %v: %s", s.mount.err, s.mount.log)
+		case <-s.mnt.exited:
+			progress("imapfs has ended: %v: %s", s.mnt.err, s.mnt.log)
 			s.hangs.Add(1)
 			return
 		default:
@@ -77,7 +77,7 @@ func (s *soaking) sample(pid int) (now sample, err error) {
 		return now, err
 	}
 	client := &http.Client{Timeout: soakHang, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket(s.mount.dir))
+		return (&net.Dialer{}).DialContext(ctx, "unix", s.socket)
 	}}}
 	answer, err := client.Get("http://imapfs/debug/vars")
 	if err != nil {
@@ -89,20 +89,6 @@ func (s *soaking) sample(pid int) (now sample, err error) {
 		return now, err
 	}
 	return sample{rss: rss << 10, live: vars.Live, files: int64(len(files)), threads: threads, goroutines: vars.Goroutines}, nil
-}
-
-// statusField is a number in /proc/PID/status.
-func statusField(pid int, field string) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, field); ok {
-			return strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-		}
-	}
-	return 0, fmt.Errorf("no %s in the status of process %d", field, pid)
 }
 
 // soakGrowth compares the minute around the second with the last one: memory by

@@ -23,11 +23,10 @@ func dialWire(addr string) (*wire, error) {
 		return nil, err
 	}
 	w := &wire{conn, bufio.NewReaderSize(conn, 256<<10)}
-	if _, err := w.in.ReadString('\n'); err != nil {
-		conn.Close()
-		return nil, err
+	if _, err = w.in.ReadString('\n'); err == nil {
+		_, err = w.do("LOGIN %s %s", dovecot.User, dovecot.Password)
 	}
-	if _, err := w.do("LOGIN %s %s", dovecot.User, dovecot.Password); err != nil {
+	if err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -36,32 +35,34 @@ func dialWire(addr string) (*wire, error) {
 
 func (w *wire) close() { w.conn.Close() }
 
-// do sends a command, throws the literals of the answer away, and returns its
-// lines.
-func (w *wire) do(format string, args ...any) (lines []string, err error) {
+// do sends a command, throws the answer away, and returns of how many messages
+// it was.
+func (w *wire) do(format string, args ...any) (messages int, err error) {
 	command := fmt.Sprintf(format, args...)
 	if _, err := fmt.Fprintf(w.conn, "a %s\r\n", command); err != nil {
-		return nil, err
+		return 0, err
 	}
 	for {
 		line, err := w.in.ReadString('\n')
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		line = strings.TrimRight(line, "\r\n")
 		if n, ok := literalSize(line); ok {
 			if _, err := io.CopyN(io.Discard, w.in, n); err != nil {
-				return nil, err
+				return 0, err
 			}
+		}
+		if strings.HasPrefix(line, "* ") && strings.Contains(line, " FETCH (") {
+			messages++
 		}
 		if status, ok := strings.CutPrefix(line, "a "); ok {
 			if !strings.HasPrefix(status, "OK") {
 				name, _, _ := strings.Cut(command, " ")
-				return nil, fmt.Errorf("the server answers %s with: %s", name, status)
+				err = fmt.Errorf("the server answers %s with: %s", name, status)
 			}
-			return lines, nil
+			return messages, err
 		}
-		lines = append(lines, line)
 	}
 }
 
@@ -71,12 +72,5 @@ func (w *wire) fetch(folder, items string) (int, error) {
 	if _, err := w.do("EXAMINE %s", folder); err != nil {
 		return 0, err
 	}
-	lines, err := w.do("UID FETCH 1:* (%s)", items)
-	n := 0
-	for _, line := range lines {
-		if strings.HasPrefix(line, "* ") && strings.Contains(line, " FETCH (") {
-			n++
-		}
-	}
-	return n, err
+	return w.do("UID FETCH 1:* (%s)", items)
 }
