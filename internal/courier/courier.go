@@ -56,19 +56,9 @@ COURIERTLS=
 // of the settings.
 func Start(t testing.TB, root string, extra ...string) *Server {
 	t.Helper()
-	s, err := run(root, strings.Join(extra, "\n"))
-	return mailserver.ForTest(t, s, err)
-}
-
-func run(root, extra string) (*Server, error) {
-	root, err := filepath.Abs(root)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(root, "usr/bin/imapd")); err != nil {
-		return nil, fmt.Errorf("courier is %w (testdata/fetch-courier gets it)", mailserver.ErrNotInstalled)
-	}
-	return mailserver.Run("courier", func(s *Server) error { return configure(s, root, extra) })
+	return mailserver.StartUnpacked(t, "courier", root, "usr/bin/imapd", func(s *Server, root string) error {
+		return configure(s, root, strings.Join(extra, "\n"))
+	})
 }
 
 func configure(s *Server, root, extra string) error {

@@ -4,7 +4,6 @@ package cyrus
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,19 +59,9 @@ EVENTS {
 // of imapd.conf.
 func Start(t testing.TB, root string, extra ...string) *Server {
 	t.Helper()
-	s, err := run(root, strings.Join(extra, "\n"))
-	return mailserver.ForTest(t, s, err)
-}
-
-func run(root, extra string) (*Server, error) {
-	root, err := filepath.Abs(root)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(root, "usr/lib/cyrus/bin/master")); err != nil {
-		return nil, fmt.Errorf("cyrus is %w (testdata/fetch-cyrus gets it)", mailserver.ErrNotInstalled)
-	}
-	return mailserver.Run("cyrus", func(s *Server) error { return configure(s, root, extra) })
+	return mailserver.StartUnpacked(t, "cyrus", root, "usr/lib/cyrus/bin/master", func(s *Server, root string) error {
+		return configure(s, root, strings.Join(extra, "\n"))
+	})
 }
 
 func configure(s *Server, root, extra string) error {

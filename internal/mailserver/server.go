@@ -76,6 +76,22 @@ func (s *Server) start(configure func(*Server) error) (err error) {
 	return s.Restart()
 }
 
+// StartUnpacked runs a server that testdata/fetch-NAME has put into root, until the
+// test ends, and skips the test where its program is not there. configure is as for
+// Run, with root made absolute.
+func StartUnpacked(t testing.TB, name, root, program string, configure func(s *Server, root string) error) *Server {
+	t.Helper()
+	root, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(root, program)); err != nil {
+		return ForTest(t, &Server{}, fmt.Errorf("%s is %w (testdata/fetch-%s gets it)", name, ErrNotInstalled, name))
+	}
+	s, err := Run(name, func(s *Server) error { return configure(s, root) })
+	return ForTest(t, s, err)
+}
+
 // ForTest takes what has started a server, and ends the server with the test. It
 // skips the test where the server is not installed.
 func ForTest[S interface{ Close() error }](t testing.TB, s S, err error) S {
