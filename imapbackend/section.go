@@ -149,18 +149,8 @@ func (sec *section) mayEndAt(end int64) error {
 	if part == nil {
 		return nil
 	}
-	// SEARCH may still find it in a folder that is gone. Its first byte is not there
-	// then; an empty part has none, but its message has.
-	name := sec.name
-	if end == 0 {
-		name = ""
-	}
-	first, err := sec.fetch(name, &imap.SectionPartial{Size: 1}, sec.b.pool.with)
-	if err != nil {
+	if err := sec.lookForEnd(end); err != nil {
 		return err
-	}
-	if len(first) == 0 {
-		return fmt.Errorf("%s: it has gone while it was read: %w", sec.what, mail.ErrNotFound)
 	}
 	attr, isKnown, _ := sec.b.Known(sec.id)
 	// By more than line ends can make, and of a size that is no nonsense.
@@ -168,6 +158,37 @@ func (sec *section) mayEndAt(end int64) error {
 		return fmt.Errorf("%s: it ends before the server has said: %w", sec.what, errNotGiven)
 	}
 	return nil
+}
+
+// lookForEnd returns an error if a part does not end there, or before. SEARCH may still
+// find a message whose folder has gone, and then one connection has nothing of it where
+// another one still reads the file that it has open. So one of them is asked for all
+// that tells: the last byte that there was, the one behind it, and the first one.
+func (sec *section) lookForEnd(end int64) error {
+	return sec.b.pool.with(messagesOf(sec.id.Folder, sec.id.UIDValidity), func(l *lease) error {
+		ask := func(name string, off, n int64) (int, error) {
+			b, err := sec.fetch(name, &imap.SectionPartial{Offset: off, Size: n}, func(_ need, f func(*lease) error) error { return f(l) })
+			return len(b), err
+		}
+		if end > 0 {
+			n, err := ask(sec.name, end-1, 2)
+			switch {
+			case err != nil || n == 1:
+				return err
+			case n > 1:
+				return fmt.Errorf("%s: there is more of it than came: %w", sec.what, errNotGiven)
+			}
+		}
+		name := sec.name
+		if end == 0 {
+			name = "" // an empty part has no first byte, but its message has
+		}
+		n, err := ask(name, 0, 1)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("%s: it has gone while it was read: %w", sec.what, mail.ErrNotFound)
+		}
+		return err
+	})
 }
 
 // mostParts is into how many a server may cut what it is asked for.
