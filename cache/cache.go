@@ -12,6 +12,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 )
 
@@ -175,6 +176,25 @@ func (c *Cache) Peek(key string) ([]byte, bool) {
 		c.add(key, value)
 	}
 	return value, ok
+}
+
+// Move has the values of all keys that begin with from go over to the keys that begin
+// with to instead. What is on its way comes under its old key. Of what is in memory the
+// bytes stay where they are; on the disk they are written anew.
+func (c *Cache) Move(from, to string) {
+	c.mu.Lock()
+	for _, key := range c.lru.Keys() {
+		rest, ok := strings.CutPrefix(key, from)
+		if !ok {
+			continue
+		}
+		if value, ok := c.lru.Get(key); ok {
+			c.lru.Remove(key)
+			c.lru.Add(to+rest, value)
+		}
+	}
+	c.mu.Unlock()
+	c.disk.Move(from, to)
 }
 
 // Stats counts what a cache has done and what it has.

@@ -77,6 +77,26 @@ func (d *Disk) Names(prefix string) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// keys returns the keys that begin with prefix.
+func (d *Disk) keys(prefix string) []string {
+	keys := make(map[string]bool)
+	var s *store
+	d.locked(func() {
+		s = d.store
+		for key := range d.waiting {
+			if strings.HasPrefix(key, prefix) {
+				keys[key] = true
+			}
+		}
+	})
+	if s != nil {
+		if err := s.keys(prefix, keys); err != nil {
+			d.fail(s, err)
+		}
+	}
+	return slices.Collect(maps.Keys(keys))
+}
+
 // Has tells whether a value of key is kept, without reading it.
 func (d *Disk) Has(key string) bool { return d.Sizes([]string{key})[0] >= 0 }
 

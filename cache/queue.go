@@ -89,6 +89,17 @@ func (d *Disk) Forget(prefix string) {
 	})
 }
 
+// Move has the values of all keys that begin with from go over to the keys that begin
+// with to, and Forget is called for from.
+func (d *Disk) Move(from, to string) {
+	for _, key := range d.keys(from) {
+		if value, ok := d.Get(key); ok {
+			d.Put(to+key[len(from):], value)
+		}
+	}
+	d.Forget(from)
+}
+
 // delete is Delete, called with d.mu held.
 func (d *Disk) delete(prefix string) {
 	for key := range d.waiting {

@@ -239,6 +239,17 @@ func (s *store) names(prefix string, names map[string]bool) error {
 	})
 }
 
+// keys notes the keys that begin with prefix.
+func (s *store) keys(prefix string, keys map[string]bool) error {
+	return s.view(func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket(entriesBucket).Cursor()
+		for k, _ := cursor.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, _ = cursor.Next() {
+			keys[string(k)] = true
+		}
+		return nil
+	})
+}
+
 // get returns the entry of key and its value, nil if that is not what was
 // written.
 func (s *store) get(key string) (e entry, value []byte, err error) {

@@ -65,6 +65,14 @@ func (w *Weighted[K, V]) Remove(key K) {
 	w.lru.Remove(key)
 }
 
+// Keys returns the keys, that of the value which was not used for the longest time
+// first.
+func (w *Weighted[K, V]) Keys() []K {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lru.Keys()
+}
+
 // Len returns how many values are kept.
 func (w *Weighted[K, V]) Len() int {
 	w.mu.Lock()

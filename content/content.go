@@ -102,6 +102,25 @@ func (s *Store) Changed(c mail.Change) {
 	}
 }
 
+// moved has what is cached of a message go along with it.
+func (s *Store) moved(from, to mail.ID) {
+	s.cache.Move(messagePrefix(from), messagePrefix(to))
+	if p, ok := s.parsed.Get(from); ok {
+		s.parsed.Add(to, p)
+		s.parsed.Remove(from)
+	}
+	for _, k := range s.sizes.Keys() {
+		if k.id != from {
+			continue
+		}
+		if size, ok := s.sizes.Peek(k); ok {
+			s.sizes.Remove(k)
+			k.id = to
+			s.sizes.Add(k, size)
+		}
+	}
+}
+
 // ForgetFolders drops what is cached of folders that are gone, also while there
 // was no mount.
 func (s *Store) ForgetFolders() {

@@ -66,7 +66,7 @@ func (l Loaded) Read(_ context.Context, dest []byte, off int64) ([]byte, error) 
 }
 
 func (f *File) key() fileKey {
-	k := fileKey{id: f.message.ID, kind: f.Kind}
+	k := fileKey{id: f.message.ID(), kind: f.Kind}
 	if f.Part != nil {
 		k.section = f.Part.Section
 	}
@@ -155,7 +155,7 @@ func (f *File) Estimate(ctx context.Context) (int64, error) {
 	if good || err != nil {
 		return size, err
 	}
-	root, err := f.message.store.server.Structure(ctx, f.message.ID)
+	root, err := f.message.store.server.Structure(ctx, f.message.ID())
 	if err != nil || root.Unsure {
 		return size, err
 	}
@@ -188,7 +188,7 @@ func (f *File) remember(size int64) {
 // now returns the content of a file that is made of a whole message, if that is
 // here.
 func (f *File) now() ([]byte, bool) {
-	p := f.message.store.parsedNow(f.message.ID)
+	p := f.message.store.parsedNow(f.message.ID())
 	if p == nil {
 		return nil, false
 	}
@@ -200,7 +200,7 @@ func (f *File) now() ([]byte, bool) {
 func (f *File) Here(ctx context.Context) ([]byte, bool) {
 	text, ok := f.now()
 	if ok {
-		f.message.store.walks.opened(ctx, f.message.ID)
+		f.message.store.walks.opened(ctx, f.message.ID())
 	}
 	return text, ok
 }

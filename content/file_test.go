@@ -45,7 +45,7 @@ func TestSizes(t *testing.T) {
 				}
 				s.cache.Disk().Flush()
 				f.Fails = func(string, int64) error { return errors.New("the server is away") }
-				for _, file := range New(f, s.cache, s.log).Message(m.ID).files(root) {
+				for _, file := range New(f, s.cache, s.log).Message(m.ID()).files(root) {
 					if size, exact := file.Exact(); !exact || size != int64(len(want[file.Kind])) {
 						t.Errorf("file %d: size %d, %v, for the next mount", file.Kind, size, exact)
 					}

@@ -35,7 +35,7 @@ func (m *Message) kept() layout {
 	if attr, known := m.Known(); known && attr.Size < wholeSize {
 		return nil
 	}
-	b, ok := m.store.cache.Disk().Get(layoutKey(m.ID))
+	b, ok := m.store.cache.Disk().Get(layoutKey(m.ID()))
 	var l layout
 	if !ok || json.Unmarshal(b, &l) != nil {
 		return nil
@@ -63,7 +63,7 @@ func (m *Message) cut(ctx context.Context, from, to int64) ([]byte, error) {
 		}
 		if len(p) < pieceSize {
 			if to > i*pieceSize+int64(len(p)) {
-				return nil, fmt.Errorf("%s is shorter than it was: %w", m.ID, mail.ErrStale)
+				return nil, fmt.Errorf("%s is shorter than it was: %w", m.ID(), mail.ErrStale)
 			}
 			break
 		}

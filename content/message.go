@@ -2,15 +2,20 @@ package content
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"sync/atomic"
 
 	"imapfs/mail"
 )
 
-// Message is the content of one message.
+// Message is the content of one message, also of one that is moved while somebody
+// has it.
 type Message struct {
-	ID    mail.ID
 	store *Store
+
+	id     atomic.Pointer[mail.ID]
+	moving sync.RWMutex // held by Move; nothing else is locked under it but the cache
 
 	last   atomic.Pointer[mail.Attr] // what was known last, also when the message is gone; nil: nothing
 	own    atomic.Pointer[mail.Part] // its tree, of a large message of which the server's is unsure
@@ -20,11 +25,54 @@ type Message struct {
 }
 
 // Message returns the content of the message id, and asks for nothing.
-func (s *Store) Message(id mail.ID) *Message { return &Message{ID: id, store: s} }
+func (s *Store) Message(id mail.ID) *Message {
+	m := &Message{store: s}
+	m.id.Store(&id)
+	return m
+}
+
+// ID returns which message it is now.
+func (m *Message) ID() mail.ID { return *m.id.Load() }
+
+// Move has move take the message to another mailbox, and return which one it is
+// there. What is cached of it goes along, and whoever reads it goes on.
+func (m *Message) Move(move func(mail.ID) (mail.ID, error)) error {
+	m.moving.Lock()
+	defer m.moving.Unlock()
+	from := m.ID()
+	to, err := move(from)
+	if err != nil || to.UID == 0 {
+		return err
+	}
+	m.store.moved(from, to)
+	m.id.Store(&to)
+	return nil
+}
+
+// ask has f ask for something of the message, and once more where it was moved
+// meanwhile.
+func ask[T any](m *Message, f func(mail.ID) (T, error)) (T, error) {
+	for {
+		id := m.ID()
+		v, err := f(id)
+		if !errors.Is(err, mail.ErrNotFound) {
+			return v, err
+		}
+		m.moving.RLock() // until it is known where it is
+		now := m.ID()
+		m.moving.RUnlock()
+		if now == id {
+			return v, err
+		}
+	}
+}
 
 // Check finds out whether the message is still there, without asking the server.
 func (m *Message) Check() error {
-	_, _, err := m.store.server.Known(m.ID)
+	_, err := ask(m, func(id mail.ID) (struct{}, error) {
+		_, _, err := m.store.server.Known(id)
+		return struct{}{}, err
+	})
 	return err
 }
 
@@ -33,7 +81,7 @@ func (m *Message) Known() (mail.Attr, bool) {
 	if last := m.last.Load(); last != nil {
 		return *last, true
 	}
-	attr, known, _ := m.store.server.Known(m.ID)
+	attr, known, _ := m.store.server.Known(m.ID())
 	if known {
 		m.last.Store(&attr)
 	}
@@ -45,7 +93,7 @@ func (m *Message) Attr(ctx context.Context) (mail.Attr, error) {
 	if attr, known := m.Known(); known {
 		return attr, nil
 	}
-	attr, err := m.store.server.Attr(ctx, m.ID)
+	attr, err := ask(m, func(id mail.ID) (mail.Attr, error) { return m.store.server.Attr(ctx, id) })
 	if err == nil {
 		m.last.Store(&attr)
 	}
@@ -75,35 +123,37 @@ func (m *Message) piece(ctx context.Context, section string, off, size int64) ([
 			return m.cut(ctx, min(from, to), to)
 		}
 	}
-	key := pieceKey(m.ID, section, off, size)
-	b, err := m.store.cache.Get(ctx, key, func() ([]byte, error) {
-		if !m.copied {
-			m.store.busy.begin()
-			defer m.store.busy.end()
+	return ask(m, func(id mail.ID) ([]byte, error) {
+		key := pieceKey(id, section, off, size)
+		b, err := m.store.cache.Get(ctx, key, func() ([]byte, error) {
+			if !m.copied {
+				m.store.busy.begin()
+				defer m.store.busy.end()
+			}
+			return m.store.server.Fetch(id, section, off, size)
+		})
+		if m.copied && err == nil {
+			m.store.keep(key, b)
 		}
-		return m.store.server.Fetch(m.ID, section, off, size)
+		return b, err
 	})
-	if m.copied && err == nil {
-		m.store.keep(key, b)
-	}
-	return b, err
 }
 
 // Structure returns the MIME tree of the message, which is the one that Parse finds
 // in its content. While that is not here the server's BODYSTRUCTURE tells the same,
 // unless it is unsure: then the content is looked at.
 func (m *Message) Structure(ctx context.Context) (*mail.Part, error) {
-	if m.store.cache.Comes(startKey(m.ID)) {
+	if m.store.cache.Comes(startKey(m.ID())) {
 		// Its error comes back when somebody reads.
 		m.start(ctx)
 	}
-	if p := m.store.parsedNow(m.ID); p != nil {
+	if p := m.store.parsedNow(m.ID()); p != nil {
 		return p.root, nil
 	}
 	if root := m.own.Load(); root != nil {
 		return root, nil
 	}
-	root, err := m.store.server.Structure(ctx, m.ID)
+	root, err := ask(m, func(id mail.ID) (*mail.Part, error) { return m.store.server.Structure(ctx, id) })
 	if err != nil || !root.Unsure {
 		return root, err
 	}

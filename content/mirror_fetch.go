@@ -140,7 +140,7 @@ func (m *mirror) fetchAlone(ctx context.Context, id mail.ID) error {
 func (m *Message) keepAll(ctx context.Context) (int64, error) {
 	start, err := m.startOfWhole(ctx)
 	if err == nil {
-		m.store.keep(startKey(m.ID), start)
+		m.store.keep(startKey(m.ID()), start)
 	}
 	if err != nil || len(start) < wholeSize {
 		return int64(len(start)), err
@@ -175,7 +175,7 @@ func (m *Message) keepAll(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	m.store.cache.Disk().Put(layoutKey(m.ID), b)
+	m.store.cache.Disk().Put(layoutKey(m.ID()), b)
 	return attr.Size, nil
 }
 
@@ -194,7 +194,7 @@ func (m *Message) startOfWhole(ctx context.Context) ([]byte, error) {
 	if !known || attr.Size < wholeSize || attr.Size > m.store.mostWhole() {
 		return m.start(ctx)
 	}
-	return m.store.cache.Get(ctx, startKey(m.ID), func() ([]byte, error) {
+	return m.store.cache.Get(ctx, startKey(m.ID()), func() ([]byte, error) {
 		first, err := m.piece(ctx, "", 0, pieceSize)
 		return slices.Clone(first[:min(len(first), wholeSize)]), err
 	})

@@ -54,7 +54,7 @@ func (p *parsed) text(k Kind) ([]byte, bool) {
 
 // parse returns the message taken apart, nil if it is too large for that.
 func (m *Message) parse(ctx context.Context) (*parsed, error) {
-	m.store.walks.opened(ctx, m.ID)
+	m.store.walks.opened(ctx, m.ID())
 	if m.isLarge() {
 		return nil, nil
 	}
@@ -62,14 +62,14 @@ func (m *Message) parse(ctx context.Context) (*parsed, error) {
 	if err != nil || len(raw) == wholeSize {
 		return nil, err
 	}
-	return m.store.takenApart(m.ID, raw), nil
+	return m.store.takenApart(m.ID(), raw), nil
 }
 
 // start returns the first bytes of the message, all if they are fewer than
 // wholeSize.
 func (m *Message) start(ctx context.Context) ([]byte, error) {
-	if _, here := m.store.cache.Peek(startKey(m.ID)); !here {
-		m.store.walks.waits(m.ID)
+	if _, here := m.store.cache.Peek(startKey(m.ID())); !here {
+		m.store.walks.waits(m.ID())
 	}
 	return m.piece(ctx, "", 0, wholeSize)
 }

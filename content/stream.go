@@ -114,7 +114,7 @@ func (s *stream) at(ctx context.Context, off int64) ([]byte, error) {
 			return b[off-start:], nil
 		}
 		if known {
-			return nil, fmt.Errorf("piece %d of %s[%s] has shrunk: %w", i, s.message.ID, s.section, mail.ErrStale)
+			return nil, fmt.Errorf("piece %d of %s[%s] has shrunk: %w", i, s.message.ID(), s.section, mail.ErrStale)
 		}
 	}
 }

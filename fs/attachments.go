@@ -84,7 +84,7 @@ func (n *attachmentsNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.Fil
 	}
 	for _, a := range shown {
 		files[a.Name] = a.Part
-		id := n.message.numbers.attachment(n.message.content.ID.UID, a.Part.Section)
+		id := n.message.numbers.attachment(n.message.uid, a.Part.Section)
 		l.named = append(l.named, fuse.DirEntry{Name: a.Name, Mode: syscall.S_IFREG, Ino: id.Ino})
 	}
 	return l, 0, 0

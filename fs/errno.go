@@ -25,6 +25,20 @@ func (fsys *FS) errno(what string, err error) syscall.Errno {
 		e = syscall.EACCES
 	case errors.Is(err, mail.ErrUnsupported):
 		e = syscall.ENOTSUP
+	case errors.Is(err, mail.ErrExists):
+		e = syscall.EEXIST
+	case errors.Is(err, mail.ErrNotEmpty):
+		e = syscall.ENOTEMPTY
+	case errors.Is(err, mail.ErrForbidden):
+		e = syscall.EPERM
+	case errors.Is(err, mail.ErrInUse):
+		e = syscall.EBUSY
+	case errors.Is(err, mail.ErrNoMessage):
+		e = syscall.EINVAL
+	case errors.Is(err, mail.ErrNoRoom):
+		e = syscall.EDQUOT
+	case errors.Is(err, mail.ErrTooLarge):
+		e = syscall.EFBIG
 	case errors.Is(err, mail.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		e = syscall.ETIMEDOUT
 	default:

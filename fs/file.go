@@ -29,7 +29,7 @@ var _ interface {
 
 func (n *fileNode) number() gofs.StableAttr {
 	if n.content.Kind == content.Attachment {
-		return n.message.numbers.attachment(n.message.content.ID.UID, n.content.Part.Section)
+		return n.message.numbers.attachment(n.message.uid, n.content.Part.Section)
 	}
 	return n.message.numberOf(n.content.Kind, syscall.S_IFREG)
 }

@@ -27,6 +27,9 @@ var _ interface {
 	gofs.NodeLookuper
 	gofs.NodeOpendirHandler
 	gofs.NodeRmdirer
+	gofs.NodeMkdirer
+	gofs.NodeCreater
+	gofs.NodeRenamer
 } = (*folderNode)(nil)
 
 // now returns the folder that is at the node's path now, nil if there is none.
@@ -109,14 +112,14 @@ func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHand
 	return l, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
 }
 
-// Rmdir deletes a message. Folders stay.
+// Rmdir deletes a message, or a folder in which there is nothing.
 func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	f := n.now()
 	switch {
 	case f == nil:
 		return syscall.ENOENT
 	case f.Children[name] != nil:
-		return syscall.EPERM
+		return n.removeFolder(ctx, name)
 	}
 	// The message that the kernel means is the one that it has looked up. Under
 	// a new UIDVALIDITY the server has another one by this name.
@@ -125,4 +128,34 @@ func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 		return syscall.ENOENT
 	}
 	return child.remove(ctx)
+}
+
+// renameNoReplace is RENAME_NOREPLACE of rename(2), for which the kernel has looked.
+const renameNoReplace = 1
+
+// Rename moves a message, a folder or a letter.
+func (n *folderNode) Rename(ctx context.Context, name string, parent gofs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	to, ok := parent.(*folderNode)
+	f := n.now()
+	switch {
+	case flags&^renameNoReplace != 0:
+		return syscall.EINVAL
+	case !ok:
+		return n.unchangeableDir.Rename(ctx, name, parent, newName, flags)
+	case f == nil || to.now() == nil:
+		return syscall.ENOENT
+	case f.Children[name] != nil:
+		return n.moveFolder(ctx, name, to, newName)
+	}
+	inode := n.GetChild(name)
+	if inode == nil {
+		return syscall.ENOENT
+	}
+	switch child := inode.Operations().(type) {
+	case *messageNode:
+		return child.moveTo(ctx, to, newName)
+	case *letterNode:
+		return child.moveTo(ctx, to, newName)
+	}
+	return syscall.EPERM
 }

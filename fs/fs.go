@@ -58,10 +58,22 @@ type Mail interface {
 	Usage() (messages int, bytes int64)
 }
 
-// Changer changes what is on the server.
+// Changer changes what is on the server. A method returns nil only when the server has
+// done it. What has failed has changed nothing, unless the error is of the network: then
+// it may be done later, but never twice.
 type Changer interface {
 	// Delete removes a message: for good, or to where removed messages go.
 	Delete(ctx context.Context, id mail.ID) error
+	// Move takes a message to another mailbox, and returns which one it is there; its
+	// UID is 0 if that is not known.
+	Move(ctx context.Context, id mail.ID, to string) (mail.ID, error)
+	// Copy is Move that leaves the message where it is too.
+	Copy(ctx context.Context, id mail.ID, to string) (mail.ID, error)
+	// Append puts a new message into a mailbox, and returns which one it is, as Move.
+	Append(ctx context.Context, to string, l mail.Letter) (mail.ID, error)
+	// Discard deletes a message for good, whatever Delete does: one that Append has
+	// made, of which there is a better one.
+	Discard(ctx context.Context, id mail.ID) error
 }
 
 // Options says how the tree looks.

@@ -51,7 +51,7 @@ func (d *messageDir) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 
 // entry is a name in the directory, for the table of what is leaving.
 func (d *unchangeableDir) entry(name string) hiddenName {
-	return hiddenName{d.message.content.ID, d.kind, name}
+	return hiddenName{d.message.content.ID(), d.kind, name}
 }
 
 func (d *messageDir) hides(name string) bool { return d.message.fsys.leaving.hides(d.entry(name)) }
@@ -62,6 +62,7 @@ type messageNode struct {
 	fsys    *FS
 	content *content.Message
 	numbers numbers
+	uid     uint32 // with which it was found: its inode numbers stay where it is moved
 }
 
 var _ interface {
@@ -73,14 +74,14 @@ var _ interface {
 } = (*messageNode)(nil)
 
 func (fsys *FS) message(id mail.ID) *messageNode {
-	n := &messageNode{fsys: fsys, content: fsys.content.Message(id), numbers: messageNumbers(id)}
+	n := &messageNode{fsys: fsys, content: fsys.content.Message(id), numbers: messageNumbers(id), uid: id.UID}
 	n.message, n.kind = n, kindMessage
 	return n
 }
 
 // numberOf is the number of something in the message, but attachments.
 func (n *messageNode) numberOf(k content.Kind, mode uint32) gofs.StableAttr {
-	return n.numbers.of(n.content.ID.UID, k, mode)
+	return n.numbers.of(n.uid, k, mode)
 }
 
 // errno reports what has failed with the message.
@@ -88,7 +89,7 @@ func (n *messageNode) errno(what string, err error) syscall.Errno {
 	if err == nil {
 		return 0
 	}
-	return n.fsys.errno(what+" "+n.content.ID.String(), err)
+	return n.fsys.errno(what+" "+n.content.ID().String(), err)
 }
 
 // check finds out whether the message is still there, without asking the

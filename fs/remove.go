@@ -22,8 +22,8 @@ func (n *messageNode) remove(ctx context.Context) syscall.Errno {
 			return syscall.ENOTEMPTY
 		}
 	}
-	errno := n.fsys.delete(ctx, n.content.ID)
-	n.fsys.leaving.showAll(n.content.ID) // a success leaves nothing behind either
+	errno := n.fsys.delete(ctx, n.content.ID())
+	n.fsys.leaving.showAll(n.content.ID()) // a success leaves nothing behind either
 	return errno
 }
 

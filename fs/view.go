@@ -94,7 +94,7 @@ func (fsys *FS) node(id mail.ID) *messageNode {
 	if folder == nil {
 		return nil
 	}
-	if n := messageIn(folder, MessageName(id.UID)); n != nil && n.content.ID == id {
+	if n := messageIn(folder, MessageName(id.UID)); n != nil && n.content.ID() == id {
 		return n
 	}
 	return nil

@@ -15,6 +15,7 @@ package mail
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 )
@@ -71,6 +72,13 @@ type Attr struct {
 	Date time.Time // INTERNALDATE
 }
 
+// Letter is a message that is to be put into a mailbox.
+type Letter struct {
+	Content io.ReaderAt // as it is in a file: a line may end in LF alone
+	Size    int64       // of that, in bytes
+	Date    time.Time   // INTERNALDATE (RFC 9051 §6.3.12); zero: the server's time
+}
+
 // Change is what the server reported of a folder since the last one.
 type Change struct {
 	Folder      string   // "" when the list of folders changed
@@ -89,4 +97,11 @@ var (
 	ErrRefused     = errors.New("the server refused")
 	ErrUnsupported = errors.New("the server cannot do this")
 	ErrTimeout     = errors.New("the server did not answer in time")
+	ErrExists      = errors.New("there is one of this name already")
+	ErrNotEmpty    = errors.New("there is mail or a folder in it")
+	ErrForbidden   = errors.New("this may not be done")
+	ErrInUse       = errors.New("the account needs this folder")
+	ErrNoMessage   = errors.New("this is no message")
+	ErrNoRoom      = errors.New("the quota on the server is used up")
+	ErrTooLarge    = errors.New("the server takes no message of this size")
 )

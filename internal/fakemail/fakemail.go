@@ -4,6 +4,7 @@ package fakemail
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -162,4 +163,49 @@ func (f *Server) Delete(_ context.Context, id mail.ID) error {
 	delete(f.Mail, id.UID)
 	f.Deleted = append(f.Deleted, id)
 	return nil
+}
+
+// Move implements fs.Changer: all mailboxes have the same messages, so it is Copy and
+// then Delete.
+func (f *Server) Move(ctx context.Context, id mail.ID, to string) (mail.ID, error) {
+	moved, err := f.Copy(ctx, id, to)
+	if err == nil {
+		err = f.Delete(ctx, id)
+	}
+	return moved, err
+}
+
+// Copy implements fs.Changer.
+func (f *Server) Copy(_ context.Context, id mail.ID, to string) (mail.ID, error) {
+	m, err := f.message(id)
+	if err != nil {
+		return mail.ID{}, err
+	}
+	return f.add(to, m)
+}
+
+// Append implements fs.Changer.
+func (f *Server) Append(_ context.Context, to string, l mail.Letter) (mail.ID, error) {
+	raw := make([]byte, l.Size)
+	if _, err := l.Content.ReadAt(raw, 0); err != nil && err != io.EOF {
+		return mail.ID{}, err
+	}
+	return f.add(to, Message{Claimed: l.Size, Raw: raw})
+}
+
+// Discard implements fs.Changer.
+func (f *Server) Discard(ctx context.Context, id mail.ID) error { return f.Delete(ctx, id) }
+
+func (f *Server) add(to string, m Message) (mail.ID, error) {
+	f.Lock()
+	defer f.Unlock()
+	if f.Refuses != nil {
+		return mail.ID{}, f.Refuses
+	}
+	uid := uint32(1)
+	for other := range f.Mail {
+		uid = max(uid, other+1)
+	}
+	f.Mail[uid] = m
+	return mail.ID{Folder: to, UIDValidity: f.Validity, UID: uid}, nil
 }
