@@ -80,7 +80,7 @@ func (fsys *FS) messagesChanged(c mail.Change, void func(parent *gofs.Inode, nam
 	}
 	for _, uid := range c.Removed {
 		name := MessageName(uid)
-		if child := messageIn(folder, name); child != nil && fsys.leaving.deletes(child.content.ID()) {
+		if child := messageIn(folder, name); child != nil && fsys.leaving.leaves(child.content.ID()) {
 			continue // the kernel holds the folder until rmdir is answered, and is told then
 		}
 		void(folder, name)

@@ -28,7 +28,7 @@ func TestDeletionGoesOnWithoutItsCaller(t *testing.T) {
 	}
 	f.Unlock()
 	eventually(t, "the message is gone", func() bool { return n.check() == syscall.ENOENT })
-	eventually(t, "nothing is under way", func() bool { return !fsys.leaving.deletes(id) })
+	eventually(t, "nothing is under way", func() bool { return !fsys.leaving.leaves(id) })
 }
 
 func TestRefusedDeletionChangesNothing(t *testing.T) {
@@ -44,7 +44,7 @@ func TestRefusedDeletionChangesNothing(t *testing.T) {
 	if errno := n.remove(t.Context()); errno != syscall.EIO {
 		t.Errorf("a refused deletion gives %v, want EIO", errno)
 	}
-	if fsys.leaving.deletes(id) || len(f.Mail) != 1 {
+	if fsys.leaving.leaves(id) || len(f.Mail) != 1 {
 		t.Error("something has changed")
 	}
 	if files, err := n.shown(t.Context()); err != nil || len(files) != 3 {

@@ -153,7 +153,7 @@ func (n *folderNode) Rename(ctx context.Context, name string, parent gofs.InodeE
 	}
 	switch child := inode.Operations().(type) {
 	case *messageNode:
-		return child.moveTo(ctx, to, newName)
+		return child.moveTo(ctx, name, to, newName)
 	case *letterNode:
 		return child.moveTo(ctx, to, newName)
 	}

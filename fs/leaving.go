@@ -14,21 +14,27 @@ const hideFor = time.Minute
 
 // leaving is the one table of what has gone or is going, of messages that the
 // server still has: the names that unlink has taken away for a while, because a
-// message cannot lose a part of itself, but rm -r has to get on to the message; and
-// the messages that are being deleted from here. It knows messages by mail.ID, so
-// it is the same wherever one is shown, and whatever the kernel forgets.
+// message cannot lose a part of itself, but rm -r has to get on to the message; the
+// messages that are being deleted or moved from here; and the names that those have for
+// a while which were moved. It knows messages by mail.ID, so it is the same wherever one
+// is shown, and whatever the kernel forgets.
 type leaving struct {
 	void func(mail.ID) // declares the kernel's listings of a message void
 
-	mu       sync.Mutex // guards messages
+	mu       sync.Mutex // guards what follows
 	messages map[mail.ID]*departure
+	called   map[calling]mail.ID
+	lives    map[mail.ID]uint32 // how often the kernel thinks that it was replaced
 }
+
+// calling is what a message is called in the folder to which it was moved.
+type calling struct{ mailbox, name string }
 
 // departure is what is leaving of one message.
 type departure struct {
-	deletions int // under way from here
-	hidden    map[hiddenName]time.Time
-	timer     *time.Timer // runs expire; nil if nothing is hidden
+	leaves int // exchanges that take it away, under way from here
+	hidden map[hiddenName]time.Time
+	timer  *time.Timer // runs expire; nil if nothing is hidden
 }
 
 // hiddenName is a name in one of the directories of a message.
@@ -50,7 +56,7 @@ func (l *leaving) at(id mail.ID, f func(*departure)) {
 		d = &departure{hidden: make(map[hiddenName]time.Time)}
 		l.messages[id] = d
 	}
-	if f(d); d.deletions == 0 && len(d.hidden) == 0 {
+	if f(d); d.leaves == 0 && len(d.hidden) == 0 {
 		delete(l.messages, id)
 	}
 }
@@ -119,17 +125,67 @@ func (l *leaving) showIf(id mail.ID, back func(n hiddenName, until time.Time) bo
 	}
 }
 
-// delete notes that a message is being deleted from here, until the function is
+// leave notes that a message is being deleted or moved from here, until the function is
 // called.
-func (l *leaving) delete(id mail.ID) (end func()) {
-	l.at(id, func(d *departure) { d.deletions++ })
-	return func() { l.at(id, func(d *departure) { d.deletions-- }) }
+func (l *leaving) leave(id mail.ID) (end func()) {
+	l.at(id, func(d *departure) { d.leaves++ })
+	return func() { l.at(id, func(d *departure) { d.leaves-- }) }
 }
 
-// deletes tells whether a message is just being deleted from here.
-func (l *leaving) deletes(id mail.ID) bool {
+// leaves tells whether a message is just being deleted or moved from here.
+func (l *leaving) leaves(id mail.ID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.messages[id]
-	return d != nil && d.deletions > 0
+	return d != nil && d.leaves > 0
+}
+
+// call gives a message that was moved a name in its folder for a while. over is called
+// when that has passed.
+func (l *leaving) call(mailbox, name string, id mail.ID, over func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.called == nil {
+		l.called = make(map[calling]mail.ID)
+	}
+	c := calling{mailbox, name}
+	l.called[c] = id
+	time.AfterFunc(hideFor, func() {
+		l.mu.Lock()
+		ours := l.called[c] == id
+		if ours {
+			delete(l.called, c)
+		}
+		l.mu.Unlock()
+		if ours {
+			over()
+		}
+	})
+}
+
+// find returns the message that is called so.
+func (l *leaving) find(mailbox, name string) (id mail.ID, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id, ok = l.called[calling{mailbox, name}]
+	return id, ok
+}
+
+// replaced notes that the kernel takes a message for replaced by another one. To show it
+// again takes another inode: Linux looks for nothing any more in a directory that a rename
+// has replaced.
+func (l *leaving) replaced(id mail.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lives == nil {
+		l.lives = make(map[mail.ID]uint32)
+	}
+	l.lives[id]++
+}
+
+// life returns how often that was.
+func (l *leaving) life(id mail.ID) uint32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lives[id]
 }

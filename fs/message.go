@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"syscall"
 	"time"
@@ -74,7 +75,21 @@ var _ interface {
 } = (*messageNode)(nil)
 
 func (fsys *FS) message(id mail.ID) *messageNode {
-	n := &messageNode{fsys: fsys, content: fsys.content.Message(id), numbers: messageNumbers(id), uid: id.UID}
+	numbers := messageNumbers(id)
+	if life := fsys.leaving.life(id); life > 0 {
+		numbers = numbersOf(fmt.Sprintf("messages again %d %s", life, id.Folder), id.UIDValidity)
+	}
+	return fsys.messageWith(id, numbers)
+}
+
+// movedMessage is message for one that is found by another name than its number: each
+// directory has one name.
+func (fsys *FS) movedMessage(id mail.ID, name string) *messageNode {
+	return fsys.messageWith(id, numbersOf("moved "+id.Folder+"\x00"+name, id.UIDValidity))
+}
+
+func (fsys *FS) messageWith(id mail.ID, numbers numbers) *messageNode {
+	n := &messageNode{fsys: fsys, content: fsys.content.Message(id), numbers: numbers, uid: id.UID}
 	n.message, n.kind = n, kindMessage
 	return n
 }

@@ -2,11 +2,104 @@ package fs
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"syscall"
+
+	"imapfs/mail"
 )
 
+// A message that is moved gets another number, which nobody knows before. So whatever
+// rename(2) calls it is a name for a minute only, under which it is found by who has moved
+// it (leaving). A message of the folder that has this number stays what it is and where
+// it is: the kernel, which takes it for replaced, is told to look again.
+
 // moveTo moves the message into the folder that to shows, because its directory is
-// renamed to name there.
-func (n *messageNode) moveTo(ctx context.Context, to *folderNode, name string) syscall.Errno {
-	return syscall.EPERM
+// renamed from name to newName there.
+func (n *messageNode) moveTo(ctx context.Context, name string, to *folderNode, newName string) syscall.Errno {
+	ctx, finish := n.fsys.call(ctx)
+	defer finish()
+	id := n.content.ID()
+	folder := to.now()
+	if folder == nil {
+		return syscall.ENOENT
+	}
+	mailbox := folder.Mailbox()
+	refuse := func(errno syscall.Errno, why string) syscall.Errno {
+		n.fsys.log.Warn("a message is not moved", "folder", id.Folder, "uid", id.UID, "to", strings.Join(append(to.path, newName), "/"), "errno", errno.Error(), "why", why)
+		return errno
+	}
+	switch {
+	case folder.Children[newName] != nil:
+		return refuse(syscall.EEXIST, "a folder has this name")
+	case mailbox == "":
+		return refuse(syscall.EPERM, "this folder holds no messages")
+	case mailbox == id.Folder:
+		return refuse(syscall.EPERM, "the name of a message is its number on the server")
+	case !isNameOf(newName, name) && !isNameOf(newName, MessageName(id.UID)):
+		return refuse(syscall.EPERM, "the name of a message is its number on the server; there is no such folder to move it to")
+	}
+	l, err := to.messages(folder).listing(ctx)
+	if err != nil {
+		return n.fsys.errno("list "+mailbox, err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.moveNow(mailbox, newName, l) }()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = context.Cause(ctx) // it goes on, and the kernel is told when it is done
+	}
+	errno := n.fsys.errno("move "+id.String()+" to "+mailbox, err)
+	if errno == syscall.ESTALE {
+		return syscall.ENOENT // the kernel would look the path up anew, see FS.delete
+	}
+	return errno
+}
+
+// isNameOf tells whether name is given to what is called old: this, or with something
+// behind it that makes it another one, as "483 (1)".
+func isNameOf(name, old string) bool {
+	rest, ok := strings.CutPrefix(name, old)
+	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
+}
+
+// moveNow moves the message to a mailbox, of which the kernel calls it name.
+func (n *messageNode) moveNow(mailbox, name string, before mail.Listing) error {
+	fsys, from := n.fsys, n.content.ID()
+	end := fsys.leaving.leave(from)
+	err := n.content.Move(func(id mail.ID) (mail.ID, error) { return fsys.mail.Move(context.Background(), id, mailbox) })
+	end()
+	if err != nil && !errors.Is(err, mail.ErrNotFound) {
+		return err
+	}
+	fsys.Changed(mail.Change{Folder: from.Folder, UIDValidity: from.UIDValidity, Removed: []uint32{from.UID}})
+	if err != nil {
+		return err // another client was faster
+	}
+	to := n.content.ID()
+	fsys.log.Info("moved", "folder", from.Folder, "uid", from.UID, "to", mailbox, "as", to.UID)
+	uid, isNumber := ParseMessageName(name)
+	switch {
+	case isNumber && before.Has(uid):
+		fsys.leaving.replaced(mail.ID{Folder: mailbox, UIDValidity: before.UIDValidity, UID: uid})
+		fsys.lookAgain(mailbox, name)
+	case to == from:
+		fsys.lookAgain(mailbox, name) // nobody knows which one it is
+	default:
+		fsys.leaving.call(mailbox, name, to, func() { fsys.lookAgain(mailbox, name) })
+	}
+	if to != from {
+		fsys.Changed(mail.Change{Folder: mailbox, UIDValidity: to.UIDValidity, Added: []uint32{to.UID}})
+	}
+	return nil
+}
+
+// lookAgain has the kernel forget what it knows by this name.
+func (fsys *FS) lookAgain(mailbox, name string) {
+	fsys.notes.add(func() {
+		if folder := fsys.inodeOf(mailbox); folder != nil {
+			folder.NotifyEntry(name)
+		}
+	})
 }

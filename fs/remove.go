@@ -48,7 +48,7 @@ func (fsys *FS) delete(ctx context.Context, id mail.ID) syscall.Errno {
 }
 
 func (fsys *FS) deleteNow(id mail.ID) error {
-	end := fsys.leaving.delete(id)
+	end := fsys.leaving.leave(id)
 	err := fsys.mail.Delete(context.Background(), id)
 	end()
 	if err == nil {

@@ -43,14 +43,22 @@ func (v view) listing(ctx context.Context) (mail.Listing, error) {
 
 // lookup answers a LOOKUP of a message in dir.
 func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	uid, ok := ParseMessageName(name)
-	if !ok || v.mailbox == "" {
+	uid, isNumber := ParseMessageName(name)
+	moved, isMoved := v.fsys.leaving.find(v.mailbox, name)
+	if !isNumber && !isMoved || v.mailbox == "" {
 		return nil, syscall.ENOENT
 	}
 	ctx, finish := v.fsys.call(ctx)
 	defer finish()
 	l, err := v.listing(ctx)
-	if err == nil && !l.Has(uid) {
+	id := mail.ID{Folder: v.mailbox, UIDValidity: l.UIDValidity, UID: uid}
+	child := v.fsys.message
+	switch {
+	case err != nil:
+	case isNumber && l.Has(uid):
+	case isMoved && l.UIDValidity == moved.UIDValidity && l.Has(moved.UID):
+		id, child = moved, func(id mail.ID) *messageNode { return v.fsys.movedMessage(id, name) }
+	default:
 		err = mail.ErrNotFound
 	}
 	if err != nil {
@@ -59,9 +67,12 @@ func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fus
 		out.SetEntryTimeout(onTheWay)
 		return nil, v.fsys.errno("look up "+v.mailbox+"/"+name, err)
 	}
-	child := v.fsys.message(mail.ID{Folder: v.mailbox, UIDValidity: l.UIDValidity, UID: uid})
-	child.fillEntry(out, child.number(), 0, true)
-	return dir.NewInode(ctx, child, child.number()), 0
+	n := child(id)
+	n.fillEntry(out, n.number(), 0, true)
+	if id.UID != uid {
+		out.SetEntryTimeout(onTheWay)
+	}
+	return dir.NewInode(ctx, n, n.number()), 0
 }
 
 // list adds the messages to a listing.

@@ -15,8 +15,8 @@
 // folders there are (mailboxes.go) and what is in each (folder.go, listing.go, attr.go,
 // structure.go), hears what changes there (idle.go, news.go), and reads it (fetch.go,
 // section.go). All that it changes on the server it changes by an exchange (exchange.go,
-// delete.go). Those of now take a message away, and ask behind it whether it has gone;
-// what is to come, such as copies and flags, has to say what is asked instead. How a
+// delete.go for what takes a message away, arrival.go and append.go for what brings one).
+// How a
 // server differs from others it remembers (quirks.go), and what it does not give is left
 // in peace (trouble.go). It knows nothing of the kernel.
 package imapbackend
@@ -61,8 +61,8 @@ type Config struct {
 // The locks of this package. What is held when another one is taken stands above it
 // here, and never in the same row:
 //
-//	Backend.polling
-//	session.content, then session.searching, then ear.sending
+//	Backend.polling, Backend.alike
+//	session.content, then session.searching, then session.putting, then ear.sending
 //	pool.mu, folder.mu, credentials.mu
 //	Backend.mu
 //	ear.mu, and in package wire Trace.mu
@@ -96,8 +96,9 @@ type Backend struct {
 	store      Store
 	unsaved    chan struct{} // wakes the saver
 
-	polling sync.Mutex // held by askForNews
-	inUse   sync.Map   // imap.Cap to true: what was made use of
+	polling sync.Mutex    // held by askForNews
+	alike   locks[string] // held for what would be taken for each other in one mailbox
+	inUse   sync.Map      // imap.Cap to true: what was made use of
 
 	ctx  context.Context // ends when the backend closes
 	stop context.CancelFunc
@@ -106,7 +107,8 @@ type Backend struct {
 	mu      sync.Mutex // guards what follows
 	closed  bool       // no goroutine may start any more
 	folders map[string]*folder
-	alerts  map[string]bool // that the user was told of
+	alerts  map[string]bool     // that the user was told of
+	doubts  map[string]*arrival // letters that may be there, see append.go
 	list    []mail.Folder
 	wires   map[string]string // names on the wire of those which differ, see names.go
 
@@ -125,6 +127,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		unsaved:    make(chan struct{}, 1),
 		folders:    make(map[string]*folder),
 		alerts:     make(map[string]bool),
+		doubts:     make(map[string]*arrival),
 		secrets:    &secrets{},
 	}
 	b.trace = wire.NewTrace(cfg.Trace, b.secrets.hide)

@@ -24,19 +24,88 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 		if err != nil {
 			return err
 		}
-		x := deletion(id)
 		if trash != "" && trash != id.Folder {
-			x = moving(id, trash)
-			defer b.refreshSoon(trash)
+			a := b.arrivalOf(id, trash, "move "+id.String()+" to "+trash)
+			root := b.knownStructure(id)
+			if err := b.takeAway(a.moving(id)); err != nil {
+				return err
+			}
+			a.settle(root)
+			return nil
 		}
-		if err := b.change(x); err != nil {
-			return err
-		}
-		b.folder(id.Folder).remove(id)
-		b.structures.Remove(id)
-		b.store.Delete(structureKey(id))
-		return nil
+		return b.takeAway(deletion(id))
 	})
+}
+
+// Discard deletes a message for good, also with Config.Trash.
+func (b *Backend) Discard(ctx context.Context, id mail.ID) error {
+	return b.do(ctx, "discard "+id.String(), func() error { return b.takeAway(deletion(id)) })
+}
+
+// removal takes a message out of its folder.
+type removal struct {
+	id   mail.ID
+	what string // for errors
+	flag string // that the folder has to keep, in lower case
+	// plan finds out how this server can do it, when the folder is confirmed.
+	plan func(*lease) (flight, error)
+	// look finds out how it stands with what has to come before it; nil: nothing has.
+	look func() error
+}
+
+// takeAway carries x out. It returns nil only when the server has said OK to all, and
+// the folder has the message no more.
+func (b *Backend) takeAway(x *removal) error {
+	if x.id.UIDValidity == 0 {
+		return errNoValidity(x.what)
+	}
+	change := exchange{messagesOf(x.id.Folder, x.id.UIDValidity), x.on, func() (gone bool, err error) {
+		there, err := b.exists(x.id, false)
+		if there && x.look != nil {
+			err = x.look()
+		}
+		return !there, err
+	}}
+	err := b.change(change)
+	if errors.Is(err, errKept) {
+		// Another client can take the mark away between STORE and EXPUNGE.
+		err = b.change(change)
+	}
+	if errors.Is(err, mail.ErrRefused) {
+		err = cmp.Or(b.selectAnew(x.id), err)
+	}
+	if err == nil {
+		b.folder(x.id.Folder).remove(x.id)
+		b.structures.Remove(x.id)
+		b.store.Delete(structureKey(x.id))
+	}
+	return err
+}
+
+// errNoValidity says why nothing is done with messages of which nobody knows for how
+// long they have their numbers.
+func errNoValidity(what string) error {
+	return fmt.Errorf("%s: the server numbers its messages anew at any time (no UIDVALIDITY): %w", what, mail.ErrUnsupported)
+}
+
+// on carries x out on one session, once.
+func (x *removal) on(l *lease) error {
+	if err := l.mayChange(x); err != nil {
+		return err
+	}
+	f, err := x.plan(l)
+	if err != nil {
+		return err
+	}
+	there, sent, err := l.sendAndLook(x, f.send)
+	kept := err == nil && there
+	if f.undo != nil && there && (kept || isStatus(sent)) {
+		f.undo()
+	}
+	if kept {
+		return fmt.Errorf("%s: %w", x.what, errKept)
+	}
+	return l.whyRefused(err)
 }
 
 // trashFolder returns the mailbox that removed messages are moved to, "" for
@@ -65,7 +134,7 @@ func (b *Backend) trashFolder() (string, error) {
 // before that RFC 4315) of this UID alone. What others have marked \Deleted stays: a
 // plain EXPUNGE would take it along, so without UID EXPUNGE nothing is deleted and
 // the error is mail.ErrUnsupported.
-func deletion(id mail.ID) *exchange {
+func deletion(id mail.ID) *removal {
 	set := imap.UIDSetNum(imap.UID(id.UID))
 	plan := func(l *lease) (flight, error) {
 		if !l.can(imap.CapUIDPlus) {
@@ -100,47 +169,9 @@ func deletion(id mail.ID) *exchange {
 		}
 		return flight{send, undo}, nil
 	}
-	return &exchange{id: id, what: "delete " + id.String(), flag: `\deleted`, plan: plan}
+	return &removal{id: id, what: "delete " + id.String(), flag: `\deleted`, plan: plan}
 }
 
 func deleted(op imap.StoreFlagsOp) *imap.StoreFlags {
 	return &imap.StoreFlags{Op: op, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
-}
-
-// moving takes id to another mailbox: MOVE (RFC 6851), or COPY and then deletion.
-// (The library's own way without MOVE can end in a plain EXPUNGE.)
-func moving(id mail.ID, to string) *exchange {
-	x := deletion(id)
-	x.what = "move " + id.String() + " to " + to
-	expunge, copied := x.plan, false // tried again, it is not to be there twice
-	x.plan = func(l *lease) (flight, error) {
-		set := imap.UIDSetNum(imap.UID(id.UID))
-		if l.can(imap.CapMove) {
-			return flight{send: func() func() error {
-				move := l.client.Move(set, l.b.onWire(to))
-				return func() error { _, err := move.Wait(); return err }
-			}}, nil
-		}
-		if !l.can(imap.CapUIDPlus) {
-			return flight{}, fmt.Errorf("%s: the server can neither move a message (MOVE) nor expunge one alone (UIDPLUS): %w", x.what, mail.ErrUnsupported)
-		}
-		if copied {
-			return expunge(l)
-		}
-		err := l.command(x.what, func() error { _, err := l.client.Copy(set, l.b.onWire(to)).Wait(); return err })
-		if errors.Is(err, mail.ErrNotFound) {
-			if there, looked := l.holds(id); looked != nil || there {
-				err = errNoTarget(err)
-			}
-		}
-		if err != nil {
-			return flight{}, err
-		}
-		copied = true
-		if err := l.mayChange(x); err != nil { // it may have taken long
-			return flight{}, err
-		}
-		return expunge(l)
-	}
-	return x
 }

@@ -12,18 +12,41 @@ import (
 	"imapfs/mail"
 )
 
-// exchange is one change of a message, in the one way in which anything is changed
-// on the server: confirm that the folder is the one in which the message was listed
-// (mayChange); send the commands, and a question behind them, in one flight, collect
-// the answers and verify by the last one, as OK is not enough (sendAndLook); undo what
-// half of it has left (on); and look, before it is sent again, where nobody knows what
-// was done (change). Its values say what is sent: deletion and moving.
+// exchange is one change of what is on the server, in the one way in which anything is
+// changed there: confirm that all is as it was when the user has seen it, send the
+// commands, verify by what the server says behind them, as OK is not enough, undo what
+// half of it has left; and look, before it is sent again, where nobody knows what was
+// done. Its values say what is sent: removal (delete.go) takes a message away, copying
+// and appending (arrival.go) bring one.
 type exchange struct {
-	id   mail.ID
-	what string // for errors
-	flag string // that the folder has to keep, in lower case
-	// plan finds out how this server can do it, when the folder is confirmed.
-	plan func(*lease) (flight, error)
+	need need
+	on   func(*lease) error   // carries it out on one session, once
+	done func() (bool, error) // looks whether it was done
+}
+
+// mostSends is how often an exchange is sent at most.
+const mostSends = 2
+
+// change carries x out. It returns nil only when it is known to be done.
+func (b *Backend) change(x exchange) error {
+	if b.cfg.ReadOnly {
+		return mail.ErrReadOnly
+	}
+	err := b.pool.once(x.need, x.on)
+	for sends := 1; isBroken(err) && !errors.Is(err, errAway); sends++ {
+		// Nobody knows whether it was done. Look, and never send it blindly again.
+		done, looked := x.done()
+		switch {
+		case looked != nil:
+			return looked
+		case done:
+			return nil
+		case sends == mostSends:
+			return err
+		}
+		err = b.pool.once(x.need, x.on)
+	}
+	return err
 }
 
 // flight is what is sent at once.
@@ -32,61 +55,13 @@ type flight struct {
 	undo func()                     // takes back what it has left where it was not done; nil: nothing
 }
 
-// change carries x out. It returns nil only when the server has said OK to all,
-// and the folder has the message no more.
-func (b *Backend) change(x *exchange) error {
-	if b.cfg.ReadOnly {
-		return mail.ErrReadOnly
-	}
-	if x.id.UIDValidity == 0 {
-		return fmt.Errorf("%s: the server numbers its messages anew at any time (no UIDVALIDITY): %w", x.what, mail.ErrUnsupported)
-	}
-	need := messagesOf(x.id.Folder, x.id.UIDValidity)
-	err := b.pool.once(need, x.on)
-	if isBroken(err) {
-		// Nobody knows whether it was done. Look, and never send it blindly again.
-		var there bool
-		if there, err = b.exists(x.id, false); there {
-			err = b.pool.once(need, x.on)
-		}
-	}
-	if errors.Is(err, errKept) {
-		// Another client can take the mark away between STORE and EXPUNGE.
-		err = b.pool.once(need, x.on)
-	}
-	if errors.Is(err, mail.ErrRefused) {
-		err = cmp.Or(b.selectAnew(x.id), err)
-	}
-	return err
-}
-
 // errKept says that the server has said OK and kept the message.
 var errKept = fmt.Errorf("the server keeps it: %w", mail.ErrReadOnly)
-
-// on carries x out on one session, once.
-func (x *exchange) on(l *lease) error {
-	if err := l.mayChange(x); err != nil {
-		return err
-	}
-	f, err := x.plan(l)
-	if err != nil {
-		return err
-	}
-	there, sent, err := l.sendAndLook(x, f.send)
-	kept := err == nil && there
-	if f.undo != nil && there && (kept || isStatus(sent)) {
-		f.undo()
-	}
-	if kept {
-		return fmt.Errorf("%s: %w", x.what, errKept)
-	}
-	return l.whyRefused(err)
-}
 
 // mayChange finds out whether x may be sent: not before the folder is known to be
 // selected under the UIDVALIDITY that the message was listed with, or the UID could
 // be that of another message.
-func (l *lease) mayChange(x *exchange) error {
+func (l *lease) mayChange(x *removal) error {
 	if err := l.confirm(); err != nil {
 		return err
 	}
@@ -136,7 +111,7 @@ func (l *lease) stillTheSame(id mail.ID) error {
 // nothing, and of EXPUNGE reports nobody knows which message they are about. there
 // tells whether the folder still has it, as far as is known: true where send was
 // refused and the search too. sent is how send has ended.
-func (l *lease) sendAndLook(x *exchange, send func() (wait func() error)) (there bool, sent, err error) {
+func (l *lease) sendAndLook(x *removal, send func() (wait func() error)) (there bool, sent, err error) {
 	l.searching.Lock()
 	defer l.searching.Unlock()
 	var looked error

@@ -49,13 +49,23 @@ func (r *refusal) Error() string {
 // (RFC 5530 §3).
 const expungeIssued = imap.ResponseCode("EXPUNGEISSUED")
 
+// tooBig says that a message is too large for the server (RFC 7889 §4).
+const tooBig = imap.ResponseCode("TOOBIG")
+
 func (r *refusal) Unwrap() []error {
 	kind := mail.ErrRefused
+	also := func(kind error) []error { return []error{kind, mail.ErrRefused, r.status} }
 	switch r.status.Code {
 	case imap.ResponseCodeNonExistent, expungeIssued:
 		kind = mail.ErrNotFound
 	case imap.ResponseCodeNoPerm:
 		kind = mail.ErrReadOnly
+	case imap.ResponseCodeTryCreate:
+		kind = mail.ErrNotFound
+	case imap.ResponseCodeOverQuota:
+		return also(mail.ErrNoRoom)
+	case tooBig:
+		return also(mail.ErrTooLarge)
 	}
 	return []error{kind, r.status}
 }

@@ -35,6 +35,7 @@ type folder struct {
 	lookAt          time.Time                   // when the next one may be
 	renewals        int                         // how often the server has numbered the messages anew
 	reported        uint32                      // UIDNEXT as reported last; the listing may be older
+	mark            mark                        // from which UID on new messages come
 	dirty           bool                        // the listing has to be stored
 	dirtyAttrs      map[uint32]bool             // and these chunks of attributes
 }
@@ -130,6 +131,37 @@ func (f *folder) remove(id mail.ID) {
 		f.attrs = slices.Delete(f.attrs, i, i+1)
 		f.changed()
 	}
+}
+
+// mark is the UID from which on new messages come, under a UIDVALIDITY; 0 where that is
+// not known.
+type mark struct{ validity, next uint32 }
+
+// add lists a message that has come from here, with its attributes if they are known. It
+// returns false if others may have come too.
+func (f *folder) add(id mail.ID, a mail.Attr, isKnown bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mark = mark{id.UIDValidity, max(f.mark.next, id.UID+1)}
+	if f.source == fromNowhere {
+		return true // whoever lists it finds it
+	}
+	if f.validity != id.UIDValidity || f.source != fromServer {
+		return false
+	}
+	i, there := slices.BinarySearch(f.uids, id.UID)
+	if !there {
+		f.uids = slices.Insert(slices.Clone(f.uids), i, id.UID)
+		f.attrs = slices.Insert(f.attrs, i, attr{})
+	}
+	if isKnown && !f.attrs[i].isKnown() {
+		f.attrs[i] = newAttr(a.Size, a.Date.Unix())
+		f.changedAttr(id.UID)
+	}
+	f.changed()
+	alone := id.UID == f.uidNext || there
+	f.uidNext = max(f.uidNext, id.UID+1)
+	return alone
 }
 
 // update makes uids, in ascending order, the folder's messages, and returns

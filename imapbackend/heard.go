@@ -121,6 +121,11 @@ func (e *ear) Said(status wire.Status) {
 	switch status.Type {
 	case imap.StatusResponseTypeOK:
 		e.mailbox.set(status.Code, status.Args)
+		if put, ok := wire.ParsePut(status); ok {
+			for _, g := range e.gathering {
+				g.put = append(g.put, put)
+			}
+		}
 	case imap.StatusResponseTypeBye:
 		e.bye = plain(e.s.b.secrets.hide(status.Text))
 		if e.s.b.ctx.Err() == nil { // else it says so to our LOGOUT
@@ -159,6 +164,7 @@ type gathered struct {
 	found     []wire.Range          // by SEARCH
 	searched  bool                  // there was an answer to it
 	isOdd     bool                  // of which not all are UIDs, or can be read
+	put       []wire.Put            // into mailboxes
 }
 
 // gather returns where all that comes is put, until end is called. It is to be read

@@ -27,10 +27,14 @@ type session struct {
 	// Held for the messages whose content is being fetched: an answer names
 	// the offset but not the length that was asked for, so two for the same
 	// message could take each other's.
-	content uidLocks
+	content locks[uint32]
 
 	// Held by each SEARCH: an untagged SEARCH does not say which it answers.
 	searching sync.Mutex
+
+	// Held by each MOVE, COPY and APPEND: APPENDUID and COPYUID do not say which
+	// command they answer.
+	putting sync.Mutex
 
 	doingMu sync.Mutex // guards doing
 	doing   []string   // commands that wait for their answers
@@ -68,32 +72,32 @@ func (l *lease) confirm() error {
 	return nil
 }
 
-// uidLocks locks messages, several at once.
-type uidLocks struct {
+// locks has a lock for each key, and locks several at once.
+type locks[K comparable] struct {
 	mu   sync.Mutex // guards what follows
 	wake *sync.Cond
-	held map[uint32]bool
+	held map[K]bool
 }
 
-// lock waits until nobody holds any of uids, takes them all, and returns what
+// lock waits until nobody holds any of keys, takes them all, and returns what
 // lets go of them.
-func (u *uidLocks) lock(uids ...uint32) (unlock func()) {
+func (u *locks[K]) lock(keys ...K) (unlock func()) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.held == nil {
-		u.wake, u.held = sync.NewCond(&u.mu), make(map[uint32]bool)
+		u.wake, u.held = sync.NewCond(&u.mu), make(map[K]bool)
 	}
-	for slices.ContainsFunc(uids, func(uid uint32) bool { return u.held[uid] }) {
+	for slices.ContainsFunc(keys, func(key K) bool { return u.held[key] }) {
 		u.wake.Wait()
 	}
-	for _, uid := range uids {
-		u.held[uid] = true
+	for _, key := range keys {
+		u.held[key] = true
 	}
 	return func() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		for _, uid := range uids {
-			delete(u.held, uid)
+		for _, key := range keys {
+			delete(u.held, key)
 		}
 		u.wake.Broadcast()
 	}

@@ -139,6 +139,15 @@ func (b *Backend) Found(id mail.ID, root *mail.Part) {
 	}
 }
 
+// knownStructure returns the MIME tree of a message if it is known, else nil.
+func (b *Backend) knownStructure(id mail.ID) *mail.Part {
+	if !b.structures.Contains(id) {
+		b.recallStructure(id)
+	}
+	root, _ := b.structures.Get(id)
+	return root
+}
+
 // recallStructure takes a MIME tree from the store.
 func (b *Backend) recallStructure(id mail.ID) bool {
 	root := new(mail.Part)

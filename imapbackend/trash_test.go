@@ -21,6 +21,8 @@ func trashing(gone string, answer func(tag, command string) string) *script {
 			return "* LIST () \"/\" INBOX\r\n* LIST (\\Trash) \"/\" \"Bin\"\r\n* LIST () \"/\" \"Old/Bin\"\r\n" + tag + " OK done\r\n"
 		case strings.HasPrefix(command, gone) && (said == "" || strings.Contains(said, " OK ")):
 			there = false
+		case strings.HasPrefix(command, "UID COPY") && said == "":
+			return tag + " OK [COPYUID 9 2 5] done\r\n"
 		case strings.HasPrefix(command, "UID SEARCH UID") && there:
 			return "* SEARCH 2\r\n" + tag + " OK done\r\n"
 		case strings.HasPrefix(command, "UID SEARCH UID"):
@@ -58,7 +60,7 @@ func TestTrash(t *testing.T) {
 		{"in the trash", SpecialTrash, "Bin", "", usual, nil, []string{store, expunge}},
 		{"no trash any more", SpecialTrash, "INBOX", "", refuse("UID MOVE", "[TRYCREATE] "), mail.ErrRefused, []string{"UID MOVE 2 Bin"}},
 		{"nor a word for it", SpecialTrash, "INBOX", "", refuse("UID MOVE", "[NONEXISTENT] "), mail.ErrRefused, []string{"UID MOVE 2 Bin"}},
-		{"full", SpecialTrash, "INBOX", "IMAP4rev1 UIDPLUS", refuse("UID COPY", "[OVERQUOTA] "), mail.ErrRefused, []string{"UID COPY 2 Bin"}},
+		{"full", SpecialTrash, "INBOX", "IMAP4rev1 UIDPLUS", refuse("UID COPY", "[OVERQUOTA] "), mail.ErrNoRoom, []string{"UID COPY 2 Bin"}},
 		{"nothing to copy to", SpecialTrash, "INBOX", "IMAP4rev1 UIDPLUS", refuse("UID COPY", "[NONEXISTENT] "), mail.ErrRefused, []string{"UID COPY 2 Bin"}},
 		{"copied, and then lost", SpecialTrash, "INBOX", "IMAP4rev1 UIDPLUS", lost("UID STORE", ""), nil, []string{"UID COPY 2 Bin", store, store, expunge}},
 		{"lost before", SpecialTrash, "INBOX", "", lost("UID MOVE", ""), nil, []string{"UID MOVE 2 Bin", "UID MOVE 2 Bin"}},

@@ -24,6 +24,17 @@ func SplitHeader(raw []byte) (header []byte) {
 	return raw
 }
 
+// MessageID returns the Message-ID in a header (RFC 5322 §3.6.4), "" for none.
+func MessageID(header []byte) string {
+	for line := range bytes.Lines(HeadersText(header)) {
+		const name = "message-id:"
+		if len(line) > len(name) && strings.EqualFold(string(line[:len(name)]), name) {
+			return string(bytes.TrimSpace(line[len(name):]))
+		}
+	}
+	return ""
+}
+
 // HeadersText writes headers.txt: every field in order on a line of its own,
 // unfolded (RFC 5322 §2.2.3; a fold becomes one space), with RFC 2047 words
 // decoded wherever they stand, as UTF-8 with LF. A line that is not a field,

@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,7 +38,9 @@ type answers struct {
 	c *Conn
 	h Handler
 	scanner
-	out []byte // for the library
+	out   []byte          // for the library
+	over  context.Context // ends when nothing more is read
+	close context.CancelFunc
 
 	mu     sync.Mutex // guards what follows
 	failed error
@@ -48,6 +51,7 @@ type answers struct {
 
 func newAnswers(c *Conn, h Handler) *answers {
 	a := &answers{c: c, h: h, open: make(map[string]string)}
+	a.over, a.close = context.WithCancel(context.Background())
 	a.r = bufio.NewReaderSize(traced{c.in, c.trace}, 32<<10)
 	// What the library does not know of it does not do in its own way: names are
 	// not written as IMAP4rev2 has them.
@@ -69,6 +73,7 @@ func (a *answers) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if err := a.response(); err != nil {
+			a.close()
 			if errors.Is(err, ErrMalformed) {
 				a.mu.Lock()
 				a.failed = err
@@ -141,7 +146,9 @@ func (a *answers) response() error {
 func (a *answers) agree() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.asks != "" {
+	switch {
+	case a.c.uploads.answered("", true):
+	case a.asks != "":
 		a.asks = ""
 		a.out = append(a.out, "+ go on\r\n"...)
 	}
@@ -167,6 +174,7 @@ func (a *answers) end(tag string) {
 	number, err := strconv.Atoi(strings.TrimPrefix(tag, "T"))
 	stale := err == nil && number <= a.last
 	a.mu.Unlock()
+	a.c.uploads.answered(tag, false)
 	if isOpen {
 		a.tagged()
 		a.c.Line.progress()

@@ -66,6 +66,7 @@ type Conn struct {
 
 	// From then on:
 	answers *answers
+	uploads uploads
 	midLine bool        // the last write did not end a line
 	closed  atomic.Bool // by the library
 }
@@ -152,7 +153,12 @@ func (l *libraryConn) Write(p []byte) (int, error) {
 	if len(p) > 0 {
 		c.midLine = p[len(p)-1] != '\n'
 	}
-	if err := c.send(verbatim(p)); err != nil {
+	up, command := c.uploads.take(p)
+	send := func() error { return c.send(verbatim(p)) }
+	if up != nil {
+		send = func() error { return c.sendUpload(up, verbatim(command)) }
+	}
+	if err := send(); err != nil {
 		c.End()
 	}
 	return len(p), nil
@@ -161,6 +167,7 @@ func (l *libraryConn) Write(p []byte) (int, error) {
 // Close closes the connection. Only the library calls it, and its reader first.
 func (l *libraryConn) Close() error {
 	l.c.closed.Store(true)
+	l.c.answers.close()
 	l.c.trace.close()
 	return l.c.plain.Close()
 }
@@ -175,6 +182,10 @@ func (l *libraryConn) RemoteAddr() net.Addr               { return l.c.plain.Rem
 // send sends p, packed if the server has agreed to that.
 func (c *Conn) send(p []byte) error {
 	c.trace.sent(p)
+	return c.transmit(p)
+}
+
+func (c *Conn) transmit(p []byte) error {
 	if c.packs {
 		packed, err := deflate(p)
 		if err != nil {

@@ -19,6 +19,8 @@ type Line struct {
 	failed error      // first error of a read: the network's fault, not the parser's
 	last   time.Time  // when something came last
 	came   int        // bytes since the last progress
+	sent   int        // bytes of a message since then
+	queued int        // bytes that the server had not taken in when this was asked last
 	since  time.Time  // when that was
 }
 
@@ -45,7 +47,7 @@ func (c *Line) Expect(n int) {
 
 // arm begins the server's time anew.
 func (c *Line) arm() {
-	c.came, c.since = 0, time.Now()
+	c.came, c.sent, c.since = 0, 0, time.Now()
 	c.extend()
 }
 
@@ -74,6 +76,9 @@ func (c *Line) Read(p []byte) (int, error) {
 	}
 	c.mu.Unlock()
 	n, err := c.Conn.Read(p)
+	for n == 0 && os.IsTimeout(err) && c.drains() {
+		n, err = c.Conn.Read(p)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n > 0 {
@@ -89,6 +94,31 @@ func (c *Line) Read(p []byte) (int, error) {
 		c.failed = err
 	}
 	return n, err
+}
+
+// uploaded notes that n bytes of a long message were written, which gives the server new
+// time too: nobody answers before he has heard all of it.
+func (c *Line) uploaded(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sent += n; float64(c.sent) >= slowest*c.timeout.Seconds() {
+		c.arm()
+		c.queued = c.unsent()
+	}
+}
+
+// drains tells whether the server has taken in some of what was sent since it was asked
+// last, and gives it new time then: on a slow line the kernel sends for longer than the
+// timeout what was written within a moment.
+func (c *Line) drains() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.queued
+	if c.queued = c.unsent(); c.queued >= was || c.failed != nil {
+		return false
+	}
+	c.extend()
+	return true
 }
 
 // Stalled tells whether an answer is owed, and nothing has come of it for a third of

@@ -16,3 +16,16 @@ func noticeLoss(conn net.Conn, timeout time.Duration) {
 		})
 	}
 }
+
+// unsent returns how many bytes were written that the other side has not taken in
+// (tcp(7), SIOCOUTQ).
+func (c *Line) unsent() (n int) {
+	conn, ok := c.Conn.(*net.TCPConn)
+	if !ok {
+		return 0
+	}
+	if raw, err := conn.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	}
+	return n
+}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -50,3 +51,72 @@ func (s Status) Err() error {
 
 // IsAlert tells whether the user is to see it.
 func (s Status) IsAlert() bool { return s.Code == imap.ResponseCodeAlert }
+
+// Put is which UIDs messages have got that were put into a mailbox: the response codes
+// APPENDUID and COPYUID (RFC 4315 §3, RFC 6851 §4.3).
+type Put struct {
+	UIDValidity uint32  // of the mailbox that they are in
+	From        []Range // UIDs where they were before; none where they are new
+	To          []Range // theirs now, in the same order
+}
+
+// ParsePut reads such a code; ok is false if it is none, or cannot be read.
+func ParsePut(s Status) (p Put, ok bool) {
+	words := strings.Fields(s.Args)
+	switch {
+	case s.Code == "APPENDUID" && len(words) == 2:
+	case s.Code == "COPYUID" && len(words) == 3:
+		if p.From, ok = parseUIDs(words[1]); !ok {
+			return Put{}, false
+		}
+	default:
+		return Put{}, false
+	}
+	validity, err := strconv.ParseUint(words[0], 10, 32)
+	p.UIDValidity = uint32(validity)
+	p.To, ok = parseUIDs(words[len(words)-1])
+	return p, ok && err == nil && validity > 0
+}
+
+// parseUIDs reads a set of UIDs (RFC 9051 §9, uid-set).
+func parseUIDs(set string) (ranges []Range, ok bool) {
+	for part := range strings.SplitSeq(set, ",") {
+		first, last, isRange := strings.Cut(part, ":")
+		if !isRange {
+			last = first
+		}
+		a, err := strconv.ParseUint(first, 10, 32)
+		b, err2 := strconv.ParseUint(last, 10, 32)
+		if err != nil || err2 != nil || a == 0 || b == 0 {
+			return nil, false
+		}
+		ranges = append(ranges, Range{First: uint32(min(a, b)), Last: uint32(max(a, b))})
+	}
+	return ranges, true
+}
+
+// New returns the UID of the message that had the UID old, of a new one for 0; false if
+// it is not among them.
+func (p Put) New(old uint32) (uid uint32, ok bool) {
+	at := uint64(0)
+	if old == 0 && len(p.From) == 0 {
+		return p.To[0].First, len(p.To) == 1 && p.To[0].First == p.To[0].Last
+	}
+	found := false
+	for _, r := range p.From {
+		if r.First <= old && old <= r.Last {
+			at += uint64(old - r.First)
+			found = true
+			break
+		}
+		at += uint64(r.Last-r.First) + 1
+	}
+	for _, r := range p.To {
+		n := uint64(r.Last-r.First) + 1
+		if found && at < n {
+			return r.First + uint32(at), true
+		}
+		at -= min(at, n)
+	}
+	return 0, false
+}

@@ -243,7 +243,7 @@ func unquote(text string) (string, bool) {
 // The patterns tell lines that are known from all others, which are not shown:
 // behind a literal shorter than announced, mail looks like lines.
 var (
-	harmlessCommand = regexp.MustCompile(`^[A-Z]\d* (UID )?(CAPABILITY|NOOP|LOGOUT|STARTTLS|COMPRESS|ID|ENABLE|NAMESPACE|LIST|LSUB|STATUS|SELECT|EXAMINE|UNSELECT|CLOSE|CHECK|FETCH|SEARCH|STORE|COPY|MOVE|EXPUNGE|IDLE)( |$)|^DONE$`)
+	harmlessCommand = regexp.MustCompile(`^[A-Z]\d* (UID )?(CAPABILITY|NOOP|LOGOUT|STARTTLS|COMPRESS|ID|ENABLE|NAMESPACE|LIST|LSUB|STATUS|SELECT|EXAMINE|UNSELECT|CLOSE|CHECK|FETCH|SEARCH|STORE|COPY|MOVE|EXPUNGE|APPEND|CREATE|RENAME|DELETE|SUBSCRIBE|UNSUBSCRIBE|IDLE)( |$)|^DONE$`)
 	loginCommand    = regexp.MustCompile(`(?i)^\S* (LOGIN|AUTHENTICATE \S+)`)
 	statusAnswer    = regexp.MustCompile(`^([A-Z]\d*|\*) (?i:OK|NO|BAD|BYE|PREAUTH)( |$)`)
 	fetchData       = regexp.MustCompile(`(?i)^\* \d+ FETCH `)

@@ -33,7 +33,8 @@ func TestTraceCommands(t *testing.T) {
 		"T1 AUTHENTICATE PLAIN\r\nAGFubmEA\r\n\r\n*\r\n":         "T1 AUTHENTICATE PLAIN [not shown]\n[8 bytes]\n[0 bytes]\n[1 bytes]\n",
 		"T1 SELECT {5+}\r\nINBOX (CONDSTORE)\r\nT2 NOOP\r\n":     "T1 SELECT {5} ...5 bytes... (CONDSTORE)\nT2 NOOP\n",
 		"T3 UID FETCH 1:3 (UID BODY.PEEK[]<0.131072>)\r\n":       "T3 UID FETCH 1:3 (UID BODY.PEEK[]<0.131072>)\n",
-		"T1 APPEND INBOX {5}\r\nhello\r\n":                       "[19 bytes]\n[5 bytes]\n",
+		"T1 APPEND INBOX {5}\r\nhello\r\n":                       "T1 APPEND INBOX {5} ...5 bytes...\n",
+		"T1 XSEND INBOX {5}\r\nhello\r\n":                        "[18 bytes]\n[5 bytes]\n",
 		"no command at all\r\nS STARTTLS\r\nT1 EXAMINE \x1b\r\n": "[17 bytes]\nS STARTTLS\nT1 EXAMINE \n",
 	} {
 		if got := filtered(classifyCommand, stream); got != want {
