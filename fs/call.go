@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -64,6 +65,31 @@ func (c *call) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
+}
+
+// mostInterrupted is how long a change may still take after an interrupt.
+const mostInterrupted = 2 * time.Second
+
+// change runs f, which changes something on the server. When ctx ends first it goes on,
+// and the kernel is told when it is done. An interrupt alone does not end it at once: the
+// kernel sends one for any signal, also for those after which a program goes on, and a
+// change of which nobody knows whether it was made is worse than a moment's patience.
+func change(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(mostInterrupted):
+		}
+	}
+	return context.Cause(ctx)
 }
 
 func (c *call) finish() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"syscall"
+	"time"
 
 	"imapfs/mail"
 )
@@ -43,13 +44,7 @@ func (n *messageNode) moveTo(ctx context.Context, name string, to *folderNode, n
 	if err != nil {
 		return n.fsys.errno("list "+mailbox, err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- n.moveNow(mailbox, newName, l) }()
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		err = context.Cause(ctx) // it goes on, and the kernel is told when it is done
-	}
+	err = change(ctx, func() error { return n.moveNow(mailbox, newName, l) })
 	errno := n.fsys.errno("move "+id.String()+" to "+mailbox, err)
 	if errno == syscall.ESTALE {
 		return syscall.ENOENT // the kernel would look the path up anew, see FS.delete
@@ -73,8 +68,9 @@ func (n *messageNode) moveNow(mailbox, name string, before mail.Listing) error {
 	if err != nil && !errors.Is(err, mail.ErrNotFound) {
 		return err
 	}
-	fsys.Changed(mail.Change{Folder: from.Folder, UIDValidity: from.UIDValidity, Removed: []uint32{from.UID}})
+	left := mail.Change{Folder: from.Folder, UIDValidity: from.UIDValidity, Removed: []uint32{from.UID}}
 	if err != nil {
+		fsys.Changed(left)
 		return err // another client was faster
 	}
 	to := n.content.ID()
@@ -89,17 +85,29 @@ func (n *messageNode) moveNow(mailbox, name string, before mail.Listing) error {
 	default:
 		fsys.leaving.call(mailbox, name, to, func() { fsys.lookAgain(mailbox, name) })
 	}
+	fsys.Changed(left)
 	if to != from {
 		fsys.Changed(mail.Change{Folder: mailbox, UIDValidity: to.UIDValidity, Added: []uint32{to.UID}})
 	}
 	return nil
 }
 
-// lookAgain has the kernel forget what it knows by this name.
+// lookAgain has the kernel forget what it knows by this name. While it holds the folder
+// for a rename it does so behind that, and at once if it is told before the answer: so
+// this waits for the notifier, but not for long, as that may wait for the same folder.
 func (fsys *FS) lookAgain(mailbox, name string) {
+	begun := make(chan struct{})
 	fsys.notes.add(func() {
+		close(begun)
 		if folder := fsys.inodeOf(mailbox); folder != nil {
 			folder.NotifyEntry(name)
 		}
 	})
+	select {
+	case <-begun:
+	case <-time.After(notifierBusy):
+	}
 }
+
+// notifierBusy is how long the notifier is waited for.
+const notifierBusy = 10 * time.Millisecond

@@ -27,17 +27,9 @@ func (n *messageNode) remove(ctx context.Context) syscall.Errno {
 	return errno
 }
 
-// delete deletes a message on the server. When ctx ends first the deletion goes
-// on, and the kernel is told when it is done.
+// delete deletes a message on the server.
 func (fsys *FS) delete(ctx context.Context, id mail.ID) syscall.Errno {
-	done := make(chan error, 1)
-	go func() { done <- fsys.deleteNow(id) }()
-	var err error
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
+	err := change(ctx, func() error { return fsys.deleteNow(id) })
 	errno := fsys.errno("delete "+id.String(), err)
 	if errno == syscall.ESTALE {
 		// The kernel would answer ESTALE by looking the path up anew, and so

@@ -299,6 +299,7 @@ func (a *arrival) isAt(id mail.ID) (bool, error) {
 // it, and nobody has to be asked.
 func (a *arrival) settle(root *mail.Part) {
 	b := a.b
+	b.pool.came(a.to)
 	if !a.there {
 		b.refreshSoon(a.to)
 		return

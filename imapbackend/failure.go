@@ -148,6 +148,7 @@ func (p *pool) once(n need, f func(*lease) error) error {
 		return err
 	}
 	defer p.release(l.session, n)
+	p.catchUp(l)
 	err = f(l)
 	// Without its folder a command fails for that reason only, and means
 	// nothing if it does not.

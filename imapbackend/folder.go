@@ -35,6 +35,8 @@ type folder struct {
 	lookAt          time.Time                   // when the next one may be
 	renewals        int                         // how often the server has numbered the messages anew
 	reported        uint32                      // UIDNEXT as reported last; the listing may be older
+	looking         int                         // searches under way, of whose answers nobody knows how old they are
+	ours            []own                       // what has come and gone from here meanwhile
 	mark            mark                        // from which UID on new messages come
 	dirty           bool                        // the listing has to be stored
 	dirtyAttrs      map[uint32]bool             // and these chunks of attributes
@@ -118,7 +120,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 func (f *folder) forget() {
 	f.source, f.uids, f.attrs, f.troubles, f.validity, f.uidNext, f.reported = fromNowhere, nil, nil, nil, 0, 0, 0
 	f.attrWindow, f.structureWindow = window{}, window{}
-	f.dirty, f.dirtyAttrs = false, nil
+	f.dirty, f.dirtyAttrs, f.ours = false, nil, nil
 	f.forgetStored()
 }
 
@@ -130,7 +132,36 @@ func (f *folder) remove(id mail.ID) {
 		f.uids = slices.Concat(f.uids[:i], f.uids[i+1:])
 		f.attrs = slices.Delete(f.attrs, i, i+1)
 		f.changed()
+		f.note(own{uid: id.UID})
 	}
+}
+
+// own is a message that was put into the folder or taken out of it from here.
+type own struct {
+	uid  uint32
+	came bool
+}
+
+// note has those who wait for an answer that may be older know of it. It is called with
+// f.mu held.
+func (f *folder) note(o own) {
+	if f.looking > 0 {
+		f.ours = append(f.ours, o)
+	}
+}
+
+// withOurs is uids, as the server has told them, with what has come and gone from here
+// since the question was sent. It is called with f.mu held.
+func withOurs(uids []uint32, ours []own) []uint32 {
+	for _, o := range ours {
+		switch i, there := slices.BinarySearch(uids, o.uid); {
+		case o.came && !there:
+			uids = slices.Insert(slices.Clone(uids), i, o.uid)
+		case !o.came && there:
+			uids = slices.Concat(uids[:i], uids[i+1:])
+		}
+	}
+	return uids
 }
 
 // mark is the UID from which on new messages come, under a UIDVALIDITY; 0 where that is
@@ -149,6 +180,7 @@ func (f *folder) add(id mail.ID, a mail.Attr, isKnown bool) bool {
 	if f.validity != id.UIDValidity || f.source != fromServer {
 		return false
 	}
+	f.note(own{id.UID, true})
 	i, there := slices.BinarySearch(f.uids, id.UID)
 	if !there {
 		f.uids = slices.Insert(slices.Clone(f.uids), i, id.UID)

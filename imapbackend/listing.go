@@ -68,13 +68,16 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 	}
 	f.again = false // what is reported from here on may come too late for the answer
 	renewals, next := f.renewals, f.reported
+	f.looking++
+	since := len(f.ours)
 	f.mu.Unlock()
 	uids, err := l.searchAll()
+	defer f.looked()
 	if err != nil {
 		return false, false, err
 	}
 	validity := l.sel.data.validity
-	added, removed, ok := f.replace(uids, l.sel.data, renewals, next)
+	added, removed, ok := f.replace(uids, l.sel.data, renewals, next, since)
 	if !ok {
 		f.b.pool.unselected(l.sel)
 		return false, true, nil
@@ -91,10 +94,19 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 	return changed, false, nil
 }
 
+// looked notes that the answer to a search has come.
+func (f *folder) looked() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.looking--; f.looking == 0 {
+		f.ours = nil
+	}
+}
+
 // replace makes uids, as SEARCH has told them, the folder's messages, and returns what
-// came and went. renewals and next are those of before; ok is false if the folder is
-// another one since.
-func (f *folder) replace(uids []uint32, data mailbox, renewals int, next uint32) (added, removed []uint32, ok bool) {
+// came and went. renewals and next are those of before, since is the first of f.ours
+// behind that; ok is false if the folder is another one since.
+func (f *folder) replace(uids []uint32, data mailbox, renewals int, next uint32, since int) (added, removed []uint32, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.validity != data.validity {
@@ -105,7 +117,7 @@ func (f *folder) replace(uids []uint32, data mailbox, renewals int, next uint32)
 			f.forget()
 		}
 	}
-	added, removed = f.update(uids)
+	added, removed = f.update(withOurs(uids, f.ours[min(since, len(f.ours)):]))
 	f.uidNext = max(f.uidNext, data.uidNext, next) // all reported before the SEARCH
 	f.source, f.validity = fromServer, data.validity
 	if f.again {

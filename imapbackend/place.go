@@ -11,6 +11,7 @@ import (
 type place struct {
 	sel    *selection // of the folder that is selected, or on the way to be; nil for none
 	moving bool       // SELECT is being sent
+	behind bool       // the folder has got a message from here of which the session may not know
 
 	users int
 	bulk  int       // of these, who move much data
@@ -63,7 +64,7 @@ func (p *place) change(sel *selection) {
 	if p.sel != nil {
 		sel.before = p.sel.folder
 	}
-	p.sel, p.moving = sel, true
+	p.sel, p.moving, p.behind = sel, true, false
 }
 
 func (p *place) changed() { p.moving = false }

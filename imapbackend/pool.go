@@ -138,7 +138,28 @@ func (p *pool) acquire(n need) (*lease, error) {
 // lease counts another user of the session. It is called with pool.mu held.
 func (s *session) lease(n need) *lease {
 	s.place.take(n)
-	return &lease{session: s, need: n, sel: s.place.sel}
+	return &lease{session: s, need: n, sel: s.place.sel, behind: s.place.behind}
+}
+
+// came notes that a message was put into a folder. Courier does not find it on a
+// connection that has the folder selected before it was told of it there.
+func (p *pool) came(folder string) {
+	p.locked(func() {
+		for _, s := range p.sessions {
+			if s.place.has(folder) {
+				s.place.behind = true
+			}
+		}
+	})
+}
+
+// catchUp has the server tell what it has not told yet, before anything is asked; whoever
+// asks need not wait for that.
+func (p *pool) catchUp(l *lease) {
+	if l.behind {
+		l.client.Noop()
+		p.locked(func() { l.place.behind = l.place.behind && l.place.sel != l.sel })
+	}
 }
 
 // move selects the folder of l on a session that nobody else uses. It is called

@@ -52,6 +52,8 @@ type lease struct {
 	*session
 	need need
 	sel  *selection // nil if no folder was asked for
+
+	behind bool // see pool.catchUp
 }
 
 // confirm waits until the folder is selected. Its error is that of SELECT, or
