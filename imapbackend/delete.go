@@ -30,7 +30,9 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 			if err := b.takeAway(a.moving(id)); err != nil {
 				return err
 			}
-			a.settle(root)
+			if a.settle(root); a.there {
+				b.notify(mail.Change{Folder: trash, UIDValidity: a.at.UIDValidity, Added: []uint32{a.at.UID}})
+			}
 			return nil
 		}
 		return b.takeAway(deletion(id))
