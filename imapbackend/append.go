@@ -30,7 +30,7 @@ func (b *Backend) appendLetter(to string, l mail.Letter) (mail.ID, error) {
 	if err != nil {
 		return mail.ID{}, fmt.Errorf("%s: %w", what, err)
 	}
-	key := fmt.Sprintf("%s\x00%x", to, found.sum)
+	key := fmt.Sprintf("%s\x00%x", what, found.sum)
 	defer b.alike.lock(key)() // two that are alike would be taken for one
 	a := b.inDoubt(key)
 	if a == nil {

@@ -30,6 +30,7 @@ type arrival struct {
 	sent           bool   // to the server, and how that ended is not known
 	answered       bool   // with OK
 	there          bool
+	silent         bool    // the server has said OK, and would have said what it has moved
 	at             mail.ID // UID 0: not known
 }
 
@@ -37,20 +38,82 @@ type arrival struct {
 // 0 if that is not known.
 func (b *Backend) Move(ctx context.Context, id mail.ID, to string) (mail.ID, error) {
 	return await(ctx, func() (mail.ID, error) {
-		a := b.arrivalOf(id, to, "move "+id.String()+" to "+to)
-		root := b.knownStructure(id)
-		if err := b.takeAway(a.moving(id)); err != nil {
+		a, err := b.move(id, to)
+		if err != nil {
 			return mail.ID{}, err
 		}
 		if !a.there {
-			a.sent = true
-			if _, err := a.look(); err != nil {
+			// It has gone, but who has taken it? Not we, if it is not there.
+			sure := a.known || a.silent
+			a.sent, a.answered = true, false
+			if found, err := a.look(); err != nil {
 				b.log.Info("the server does not say which number a message has got", "folder", to, "error", err)
+			} else if !found && sure {
+				return mail.ID{}, fmt.Errorf("%s: %w", a.what, mail.ErrNotFound)
 			}
+			a.settle(nil)
 		}
-		a.settle(root)
 		return a.at, nil
 	})
+}
+
+// move is Move that does not look for a number that the server does not tell.
+func (b *Backend) move(id mail.ID, to string) (*arrival, error) {
+	what := "move " + id.String() + " to " + to
+	defer b.alike.lock(what)()
+	a := b.inDoubt(what)
+	if a == nil {
+		a = b.arrivalOf(id, to, what)
+	} else if _, err := a.look(); err != nil {
+		b.doubt(what, a)
+		return nil, err
+	}
+	root := b.knownStructure(id)
+	if err := b.takeAway(a.moving(id)); err != nil {
+		if a.sent || a.there {
+			// A copy may be there, and the message is too.
+			b.doubt(what, a)
+			b.start(func() { b.takeBack(what, id) })
+		}
+		return nil, err
+	}
+	a.settle(root)
+	return a, nil
+}
+
+// takeBack takes back the copy that a move has left which has failed, when the server can
+// be asked again, unless somebody has tried to move the message once more. It ends with
+// the backend.
+func (b *Backend) takeBack(what string, id mail.ID) {
+	for pauses := newBackOff(); b.sleep(pauses.NextBackOff()); {
+		unlock := b.alike.lock(what)
+		a := b.inDoubt(what)
+		var err error
+		if a != nil {
+			if err = a.takeBack(id); isUnreached(err) {
+				b.doubt(what, a)
+			}
+		}
+		unlock()
+		if !isUnreached(err) {
+			if err != nil {
+				b.log.Error("a message that was to be moved may be in two folders", "what", what, "error", err)
+			}
+			return
+		}
+	}
+}
+
+func (a *arrival) takeBack(id mail.ID) error {
+	there, err := a.b.exists(id, false)
+	if err != nil || !there {
+		return err // or it is moved after all
+	}
+	if found, err := a.look(); err != nil || !found {
+		return err
+	}
+	a.b.log.Info("a copy is taken back of a message that could not be moved", "folder", a.to, "uid", a.at.UID)
+	return a.b.takeAway(deletion(a.at))
 }
 
 // Copy copies a message to another mailbox, or its own, and returns which one the copy is.
@@ -158,6 +221,7 @@ func (a *arrival) sendMove(l *lease, id mail.ID) (wait func() error) {
 			l.b.pool.changed(l.session) // others expunged something too
 		}
 		a.take(heard, id.UID, err)
+		a.silent = err == nil && !a.there && l.can(imap.CapUIDPlus)
 		return err
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -216,6 +217,12 @@ func (b *Backend) Close() {
 	b.stop()
 	b.pool.close()
 	b.wg.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for what := range b.doubts {
+		what, _, _ = strings.Cut(what, "\x00")
+		b.log.Warn("nobody knows whether this was done, or half of it: look on the server", "what", what)
+	}
 }
 
 // start runs f in a goroutine that Close waits for, or tells that it is too

@@ -25,12 +25,11 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 			return err
 		}
 		if trash != "" && trash != id.Folder {
-			a := b.arrivalOf(id, trash, "move "+id.String()+" to "+trash)
-			root := b.knownStructure(id)
-			if err := b.takeAway(a.moving(id)); err != nil {
+			a, err := b.move(id, trash)
+			if err != nil {
 				return err
 			}
-			if a.settle(root); a.there {
+			if a.there {
 				b.notify(mail.Change{Folder: trash, UIDValidity: a.at.UIDValidity, Added: []uint32{a.at.UID}})
 			}
 			return nil
