@@ -27,6 +27,7 @@ func (b *bench) jobs() []job {
 		{"cat", false, b.catJob},
 		{"cat during a large transfer", true, b.catBesideJob},
 		{"rm", false, b.rmJob},
+		{"filing", false, b.changeJob},
 		{"random bodies", true, b.randomJob},
 		{"peak memory", true, b.memoryJob},
 		{"remount of Big", false, b.remountListJob},
