@@ -42,6 +42,8 @@ type soaking struct {
 	delivered map[imap.UID]bool // what the server has confirmed
 	deleted   map[imap.UID]bool // false: the deletion failed, so nobody knows
 
+	filing filing
+
 	socket  string // of the mount, which tells of itself there (commands/soak_metrics.go)
 	samples []sample
 }
@@ -84,7 +86,7 @@ func (s *soaking) deliver() error {
 		s.delivered[imap.UID(i+1)] = true
 	}
 	large := [][]byte{soakMessage(1_000_000, 2500), soakMessage(1_000_001, 1500)}
-	return errors.Join(s.server.DeliverTo("INBOX", slices.Values(mail)), s.server.DeliverTo("Large", slices.Values(large)))
+	return errors.Join(s.deliverFiled(), s.server.DeliverTo("INBOX", slices.Values(mail)), s.server.DeliverTo("Large", slices.Values(large)))
 }
 
 func (s *soaking) startImapfs(ctx context.Context) error {
@@ -105,7 +107,7 @@ func (s *soaking) work(ctx context.Context) {
 	for i, f := range []func(ctx context.Context, worker int, r *rand.Rand){
 		s.walk, s.random, s.large, s.stat,
 		s.walk, s.random, s.large, s.stat,
-		s.write, s.delete, s.disturb,
+		s.write, s.delete, s.move, s.add, s.disturb,
 	} {
 		workers.Go(func() { f(ctx, i, rand.New(rand.NewPCG(s.seed, uint64(i)))) })
 	}
@@ -369,9 +371,14 @@ func (s *soaking) verdict() error {
 		}
 	}
 	fmt.Printf("%d messages lost, %d left that were reported as deleted\n", lost, left)
+	astray, twice, err := s.filedVerdict(c)
+	if err != nil {
+		return err
+	}
+	lost += astray
 	grown := soakGrowth(s.samples)
-	if wrong, hangs := s.wrong.Load(), s.hangs.Load(); wrong+hangs > 0 || lost+left > 0 || grown != nil {
-		return errors.Join(grown, fmt.Errorf("FAILED: %d wrong reads, %d hangs, %d messages lost, %d not deleted", wrong, hangs, lost, left))
+	if wrong, hangs := s.wrong.Load(), s.hangs.Load(); wrong+hangs > 0 || lost+left+twice > 0 || grown != nil {
+		return errors.Join(grown, fmt.Errorf("FAILED: %d wrong reads, %d hangs, %d messages lost, %d twice, %d not deleted", wrong, hangs, lost, twice, left))
 	}
 	fmt.Println("passed")
 	return nil

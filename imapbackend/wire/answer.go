@@ -54,10 +54,11 @@ func newAnswers(c *Conn, h Handler) *answers {
 	a.over, a.close = context.WithCancel(context.Background())
 	a.r = bufio.NewReaderSize(traced{c.in, c.trace}, 32<<10)
 	// What the library does not know of it does not do in its own way: names are
-	// not written as IMAP4rev2 has them.
-	caps := []string{string(imap.CapIMAP4rev1)}
+	// not written as IMAP4rev2 has them. It is not to wait with a literal: how that is
+	// sent is decided in upload.go, and it writes no other.
+	caps := []string{string(imap.CapIMAP4rev1), string(imap.CapLiteralMinus)}
 	for _, known := range []imap.Cap{imap.CapUIDPlus, imap.CapMove, imap.CapESearch, imap.CapIdle, imap.CapNamespace, imap.CapID,
-		imap.CapListExtended, imap.CapListStatus, imap.CapSpecialUse, imap.CapLiteralMinus, imap.CapLiteralPlus} {
+		imap.CapListExtended, imap.CapListStatus, imap.CapSpecialUse} {
 		if c.caps.Has(known) {
 			caps = append(caps, string(known))
 		}
