@@ -30,6 +30,8 @@ var _ interface {
 	gofs.NodeMkdirer
 	gofs.NodeCreater
 	gofs.NodeRenamer
+	gofs.NodeUnlinker
+	gofs.NodeFsyncer
 } = (*folderNode)(nil)
 
 // now returns the folder that is at the node's path now, nil if there is none.
@@ -91,6 +93,9 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 		out.SetEntryTimeout(keep)
 		return n.NewInode(ctx, child, child.number()), 0
 	}
+	if child := n.lookupLetter(ctx, f.Mailbox(), name, out); child != nil {
+		return child, 0
+	}
 	return n.messages(f).lookup(ctx, n.EmbeddedInode(), name, out)
 }
 
@@ -103,6 +108,7 @@ func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHand
 	for _, name := range f.Names() {
 		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: folderNumber(f.Children[name].Key).Ino})
 	}
+	l.named = append(l.named, n.fsys.letters.entries(f.Mailbox())...)
 	if errno := n.messages(f).list(ctx, l); errno != 0 {
 		return nil, 0, errno
 	}

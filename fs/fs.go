@@ -5,7 +5,7 @@
 // RMDIR delete, FORGET says that the kernel has no more use for an inode. The
 // go-fuse library hands a request to the node that it is about. There is one
 // kind of node for each kind of thing in the tree, with a file each: folder,
-// message, file, attachments. They answer in the kernel's order and know what it
+// message, file, attachments, letter (what somebody writes into a folder). They answer in the kernel's order and know what it
 // was told; what a file holds is the business of package content, which folders
 // there are that of package tree.
 //
@@ -24,10 +24,11 @@
 // the file takes that back and loads the file (file.go, told.go), and from then on
 // the size is exact.
 //
-// Locks: each of told, handle, leaving, notifier, changes, call and usage has one,
-// which is taken alone, but that under usage's the mail is asked for its counts, which
-// are in memory. Nothing is asked of a disk or a network under one, and no
-// notification is sent.
+// Locks: each of told, handle, leaving, letters, spool, notifier, changes, call and
+// usage has one, which is taken alone, but that under usage's the mail is asked for its
+// counts, which are in memory, under letters' the notifier is given something to do, and
+// under a spool's its file is used. Else nothing is asked of a disk or a network under
+// one, and no notification is sent.
 package fs
 
 import (
@@ -102,6 +103,7 @@ type FS struct {
 	leaving leaving
 	notes   notifier
 	changes changes
+	letters letters
 
 	snapshots atomic.Uint32 // of the status, so far
 	usage     usage
@@ -120,6 +122,7 @@ func New(m Mail, store *content.Store, opt Options) (*FS, error) {
 	fsys := &FS{mail: m, content: store, folders: folders, opt: opt, log: opt.Log, start: time.Now()}
 	fsys.root = &folderNode{fsys: fsys}
 	fsys.leaving.void = fsys.voidListings
+	fsys.letters.fsys = fsys
 	fsys.notes.init()
 	return fsys, nil
 }

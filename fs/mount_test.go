@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -67,7 +68,7 @@ var smallMessage = []byte("Subject: small\r\n\r\nHello\r\n")
 // something happen.
 func serve(scenario, dir string) error {
 	f := &fakemail.Server{Validity: 1, Mail: map[uint32]fakemail.Message{
-		7: {Claimed: int64(len(smallMessage)), Raw: smallMessage},
+		7: {Claimed: int64(len(smallMessage)), Raw: smallMessage, Date: time.Unix(7, 0)},
 		8: {Claimed: int64(len(smallMessage)), Raw: smallMessage},
 	}}
 	f.Mailboxes = append([]mail.Folder{{Name: "Old", Delim: '/', Selectable: true}, {Name: "Year", Delim: '/'}, {Name: "Year/7", Delim: '/', Selectable: true}}, fakemail.Inbox...)
@@ -133,6 +134,30 @@ func serve(scenario, dir string) error {
 		case "deleted":
 			fmt.Println(f.Deleted)
 			f.Unlock()
+		case "mail": // what has come
+			for _, uid := range slices.Sorted(maps.Keys(f.Mail)) {
+				if uid > 8 {
+					fmt.Printf("%q ", f.Mail[uid].Raw)
+				}
+			}
+			fmt.Println(f.Deleted)
+			f.Unlock()
+		case "dates": // of that
+			for _, uid := range slices.Sorted(maps.Keys(f.Mail)) {
+				if uid > 8 {
+					fmt.Print(f.Mail[uid].Date.Unix(), " ")
+				}
+			}
+			fmt.Println()
+			f.Unlock()
+		case "refuse":
+			f.Refuses = mail.ErrNoRoom
+			f.Unlock()
+			fmt.Println("refusing")
+		case "accept":
+			f.Refuses = nil
+			f.Unlock()
+			fmt.Println("accepting")
 		case "drop":
 			f.Mailboxes = f.Mailboxes[1:]
 			f.Unlock()

@@ -82,11 +82,11 @@ func (r *requests) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fu
 	return r.RawFileSystem.Read(cancel, &withHandle, buf)
 }
 
-// Writev implements fuse.RawFileSystem. Without OPEN nobody else can say no.
-func (r *requests) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, fuse.Status) {
-	return 0, fuse.EPERM
+// Flush implements fuse.RawFileSystem. It is for letters only: where there can be none
+// the kernel is told so, once.
+func (r *requests) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	if r.fsys.opt.ReadOnly {
+		return fuse.ENOSYS
+	}
+	return r.RawFileSystem.Flush(cancel, in)
 }
-
-// Flush implements fuse.RawFileSystem. There is nothing to flush, which the
-// kernel has to be told only once.
-func (r *requests) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }

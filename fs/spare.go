@@ -1,7 +1,9 @@
 package fs
 
 import (
+	"context"
 	"runtime"
+	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 )
@@ -12,6 +14,11 @@ import (
 // no request at all. It keeps to the sizes that it was told; so before that,
 // all estimates are taken back, and none is given out any more: a message that
 // is not there yet is loaded at lookup.
+
+// Write implements gofs.NodeWriter: without OPEN nobody else can say no.
+func (*fileNode) Write(context.Context, gofs.FileHandle, []byte, int64) (uint32, syscall.Errno) {
+	return 0, syscall.EPERM
+}
 
 // spareOpen leads to that. It is called whenever the mirror is complete.
 func (fsys *FS) spareOpen() {

@@ -30,6 +30,7 @@ type Message struct {
 	Raw     []byte
 	Root    *mail.Part        // nil: that of Raw
 	Parts   map[string][]byte // of sections that are not to be found in Raw
+	Date    time.Time         // INTERNALDATE of what was appended
 }
 
 // Inbox is the mailboxes of a server that has only one.
@@ -190,7 +191,7 @@ func (f *Server) Append(_ context.Context, to string, l mail.Letter) (mail.ID, e
 	if _, err := l.Content.ReadAt(raw, 0); err != nil && err != io.EOF {
 		return mail.ID{}, err
 	}
-	return f.add(to, Message{Claimed: l.Size, Raw: raw})
+	return f.add(to, Message{Claimed: l.Size, Raw: raw, Date: l.Date})
 }
 
 // Discard implements fs.Changer.
