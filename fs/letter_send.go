@@ -19,7 +19,6 @@ var (
 	errEnded  = errors.New("the mount has ended")
 	errName   = fmt.Errorf("%w: only *.eml files can be put into a folder", mail.ErrNoMessage)
 	errHeader = fmt.Errorf("%w: it does not begin with a header", mail.ErrNoMessage)
-	errNUL    = fmt.Errorf("%w: it has NUL bytes, which IMAP cannot send", mail.ErrNoMessage) // RFC 9051 §4.3
 )
 
 // Flush implements gofs.NodeFlusher: a process closes a descriptor. If it is the writer
@@ -215,29 +214,20 @@ func (l *letter) deliver(mailbox string) (mail.ID, error) {
 	if err := l.fetchCopied(ctx); err != nil {
 		return mail.ID{}, err
 	}
-	size := l.spool.size()
-	if err := checkMessage(&l.spool, size); err != nil {
+	if err := checkMessage(&l.spool); err != nil {
 		return mail.ID{}, err
 	}
-	return l.fsys.mail.Append(ctx, mailbox, mail.Letter{Content: &l.spool, Size: size, Date: date})
+	return l.fsys.mail.Append(ctx, mailbox, mail.Letter{Content: &l.spool, Size: l.spool.size(), Date: date})
 }
 
-// checkMessage tells what has no header, or cannot be sent, from a message.
-func checkMessage(r io.ReaderAt, size int64) error {
-	block := make([]byte, min(size, 64<<10))
-	for off := int64(0); off < size; off += int64(len(block)) {
-		count, err := r.ReadAt(block[:min(int64(len(block)), size-off)], off)
-		if err != nil && err != io.EOF {
-			return err
-		}
-		if off == 0 && !beginsWithHeader(block[:count]) {
-			return errHeader
-		}
-		if bytes.IndexByte(block[:count], 0) >= 0 {
-			return errNUL
-		}
+// checkMessage tells what has no header from a message.
+func checkMessage(r io.ReaderAt) error {
+	head := make([]byte, 4<<10)
+	count, err := r.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return err
 	}
-	if size == 0 {
+	if !beginsWithHeader(head[:count]) {
 		return errHeader
 	}
 	return nil

@@ -20,11 +20,12 @@ import (
 )
 
 const (
-	// keepSent is how long the name of a letter that was sent leads to what was
-	// written: programs look at what they have written, and set its attributes.
-	keepSent = time.Minute
-	// mostSent bounds how many are kept.
-	mostSent = 256
+	// keepDone is how long the name of a letter that was sent leads to what was
+	// written: programs look at what they have written, and set its attributes. An
+	// empty one waits as long for whoever has made it.
+	keepDone = time.Minute
+	// mostDone bounds how many are kept.
+	mostDone = 256
 )
 
 // fate is what becomes of a file that is written into a folder, by its name.
@@ -69,7 +70,7 @@ type letters struct {
 
 	mu     sync.Mutex // guards what follows, and what says so in each letter
 	at     map[place]*letter
-	kept   []*letter // that were sent, and that nobody has open: the oldest first
+	kept   []*letter // that are done, and that nobody has open: the oldest first
 	count  int       // of all so far
 	closed bool
 }
@@ -159,6 +160,11 @@ func (l *letter) isSent() bool {
 	return l.sent != nil && l.answered == l.changes && l.answer == nil
 }
 
+// isDone tells whether nothing is left to be done with it. The caller holds letters.mu.
+func (l *letter) isDone() bool {
+	return l.isSent() || l.changes == 0 && fateOf(l.at.name) != toKeep
+}
+
 // entries lists what was not sent yet of a mailbox.
 func (ls *letters) entries(mailbox string) []fuse.DirEntry {
 	ls.mu.Lock()
@@ -193,24 +199,24 @@ func (ls *letters) settle(l *letter) (free []*letter) {
 		return []*letter{l}
 	case !l.visible(), l.changes > 0 && fateOf(l.at.name) == toRefuse:
 		return ls.forget(l)
-	case !l.isSent():
+	case !l.isDone():
 		return nil
 	}
-	l.until = time.Now().Add(keepSent)
-	time.AfterFunc(keepSent, l.expire)
+	l.until = time.Now().Add(keepDone)
+	time.AfterFunc(keepDone, l.expire)
 	ls.kept = append(ls.kept, l)
-	for len(ls.kept) > mostSent {
+	for len(ls.kept) > mostDone {
 		free = append(free, ls.forget(ls.kept[0])...)
 	}
 	return free
 }
 
-// expire has the name of a letter that was sent vanish when its time is over.
+// expire has the name of a letter that is done vanish when its time is over.
 func (l *letter) expire() {
 	ls := &l.fsys.letters
 	ls.mu.Lock()
 	var free []*letter
-	if !l.gone && l.isSent() && l.handles == 0 && !time.Now().Before(l.until) {
+	if !l.gone && l.isDone() && l.handles == 0 && len(l.turn) == 0 && !time.Now().Before(l.until) {
 		free = ls.forget(l)
 	}
 	ls.mu.Unlock()
