@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"imapfs/internal/harness"
+	"imapfs/mail"
 )
 
 // put is a way to put letters into a folder, as a script for bash. It finds the folder
@@ -143,7 +144,7 @@ func putScript(t *testing.T, dir, script string) error {
 }
 
 // TestPutsCorpus copies real mail into a folder with rsync: it arrives as it is, but for
-// the ends of its lines.
+// the ends of its lines. (Cyrus puts an X for each 8-bit byte in a header.)
 func TestPutsCorpus(t *testing.T) {
 	harness.Need(t, "rsync")
 	all := corpus(t)
@@ -151,6 +152,9 @@ func TestPutsCorpus(t *testing.T) {
 		dir := t.TempDir()
 		var want []string
 		for i := 0; i < len(all); i += len(all) / 50 {
+			if bytes.ContainsFunc(mail.SplitHeader(all[i]), func(r rune) bool { return r >= 0x80 }) {
+				continue
+			}
 			name := fmt.Sprintf("%d.eml", i)
 			harness.Must(t, os.WriteFile(filepath.Join(dir, name), all[i], 0o600))
 			want = append(want, string(onTheWire(all[i])))
@@ -167,12 +171,6 @@ func TestPutsCorpus(t *testing.T) {
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("%d have come of %d, or not as they were", len(got), len(want))
-			for i := range min(len(got), len(want)) {
-				if got[i] != want[i] {
-					t.Logf("first: %.300q, want %.300q", got[i], want[i])
-					break
-				}
-			}
 		}
 	})
 }
@@ -182,6 +180,46 @@ func onTheWire(raw []byte) []byte {
 	return bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 }
 
+// TestPutsWithoutOpen puts letters into a folder of a mount that has told the kernel to
+// send no OPEN, which goes for files to be written too.
+func TestPutsWithoutOpen(t *testing.T) {
+	_, p := harness.Inbox(t, 3)
+	c := p.Client(t)
+	harness.Must(t, c.Create("Archive", nil).Wait())
+	r := harness.NewRemounter(t, p.Account, "--mirror")
+	process := r.Mount(t)
+	harness.Eventually(t, "OPEN is spared", func() bool { return mirrorOf(t, r.Dir).Spared })
+	harness.Read(t, r.Dir, "INBOX/1/body.txt") // the kernel is told with the first OPEN
+	dir := filepath.Join(r.Dir, "Archive")
+	for _, script := range []string{
+		`cp "$L" "$M/1.eml" && cmp "$L" "$M/1.eml"`,
+		`cp "$H" "$M/.2"; cat "$B" >>"$M/.2"; cmp "$L" "$M/.2" && mv "$M/.2" "$M/2.eml"`,
+		`cp "$B" "$M/3.eml.part"; cp -p "$L" "$M/3.eml.part"; mv "$M/3.eml.part" "$M/3.eml"`,
+		`cp "$H" "$M/4.eml"; { cat "$B"; } >>"$M/4.eml"`,
+		`touch "$M/5.eml"; cat "$L" >"$M/5.eml"`,
+		`cp "$L" "$M/6.eml"; cp "$L" "$M/6.eml"`,
+		`! cp "$L" "$M/8" && ! cp "$B" "$M/8.eml"`,
+	} {
+		if err := putScript(t, dir, script); err != nil {
+			t.Errorf("%s: %v", script, err)
+		}
+	}
+	held := harness.Messages(t, c, "Archive")
+	if len(held) != 7 {
+		t.Errorf("the server has %d, want 7", len(held))
+	}
+	for _, m := range held {
+		if string(m.Raw) != string(onTheWire([]byte(putLetter))) {
+			t.Errorf("got %q", m.Raw)
+		}
+	}
+	if err := putScript(t, dir, `cp "$L" "$M/.lost"`); err != nil {
+		t.Error(err)
+	}
+	process.Unmount(t)
+	process.WaitSaid(t, "never got the name of a message")
+}
+
 // TestCopiesOnServer copies a message.eml into a folder: the server copies, and no byte
 // of it goes over the line.
 func TestCopiesOnServer(t *testing.T) {
@@ -189,9 +227,9 @@ func TestCopiesOnServer(t *testing.T) {
 	c := p.Client(t)
 	harness.Must(t, c.Create("Archive", nil).Wait())
 	mnt := harness.Mount(t, p.Account)
-	raw := harness.Read(t, mnt, "INBOX/101/message.eml")
+	raw := harness.Read(t, mnt, "INBOX/1/message.eml")
 	p.Forget()
-	harness.Run(t, "cp", "-p", filepath.Join(mnt, "INBOX/101/message.eml"), filepath.Join(mnt, "Archive/x.eml"))
+	harness.Run(t, "cp", "-p", filepath.Join(mnt, "INBOX/1/message.eml"), filepath.Join(mnt, "Archive/x.eml"))
 	if sent := p.Sent("COPY"); len(sent) != 1 {
 		t.Errorf("sent %q", p.Sent(""))
 	}
