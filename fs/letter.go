@@ -68,7 +68,7 @@ func (n *folderNode) Create(ctx context.Context, name string, flags, mode uint32
 		return nil, nil, 0, n.fsys.errno("create "+name, err)
 	}
 	l := n.fsys.letters.add(at)
-	h := l.open(ctx, flags)
+	h := l.handle(ctx, flags)
 	return l.entry(ctx, n.EmbeddedInode(), out), h, 0, 0
 }
 
@@ -119,6 +119,7 @@ func (n *folderNode) Unlink(_ context.Context, name string) syscall.Errno {
 		return syscall.ENOENT
 	}
 	ls.mu.Lock()
+	l.removed = true
 	free := ls.forget(l)
 	ls.mu.Unlock()
 	release(free)
@@ -129,18 +130,26 @@ func (n *folderNode) Unlink(_ context.Context, name string) syscall.Errno {
 // written: by then it is where it will be.
 func (n *folderNode) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno { return 0 }
 
-func (l *letter) open(ctx context.Context, flags uint32) *letterHandle {
+func (l *letter) handle(ctx context.Context, flags uint32) *letterHandle {
 	h := &letterHandle{letter: l, writes: flags&syscall.O_ACCMODE != syscall.O_RDONLY}
 	if h.writes {
 		h.writer = writerOf(ctx)
 	}
-	l.update(func() { l.handles++ })
 	return h
 }
 
 // Open implements gofs.NodeOpener.
 func (n *letterNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	return n.letter.open(ctx, flags), fuse.FOPEN_KEEP_CACHE, 0
+	gone := false
+	n.letter.update(func() {
+		if gone = n.letter.gone && n.letter.handles == 0; !gone {
+			n.letter.handles++
+		}
+	})
+	if gone {
+		return nil, 0, syscall.ESTALE // the kernel looks the name up again
+	}
+	return n.letter.handle(ctx, flags), fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // handle is what a request is about, also where OPEN was spared.

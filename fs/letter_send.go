@@ -68,16 +68,18 @@ func (n *letterNode) Release(_ context.Context, f gofs.FileHandle) syscall.Errno
 	others := l.closed(h, finished)
 	ls := &l.fsys.letters
 	ls.mu.Lock()
-	l.handles--
 	send := !others && h.writes && l.changes != l.answered
 	ls.mu.Unlock()
-	if send && ls.begin() {
-		go func() {
-			defer ls.sends.Done()
-			l.errno("put", l.finish(context.Background()))
-		}()
+	released := func() { l.handles-- }
+	if !send || !ls.begin() {
+		l.update(released)
+		return 0
 	}
-	l.update(func() {})
+	go func() {
+		defer ls.sends.Done()
+		l.errno("put", l.finish(context.Background()))
+		l.update(released)
+	}()
 	return 0
 }
 
@@ -111,7 +113,7 @@ func (l *letter) finish(ctx context.Context) error {
 // holds letters.mu and the turn.
 func (l *letter) decided() (bool, error) {
 	switch {
-	case l.gone, l.changes == 0, fateOf(l.at.name) == toKeep:
+	case l.removed, l.changes == 0, fateOf(l.at.name) == toKeep:
 		return true, nil
 	case l.changes == l.answered:
 		return true, l.answer
@@ -262,7 +264,10 @@ func (n *letterNode) moveTo(ctx context.Context, to *folderNode, name string) sy
 		return l.errno("rename to "+name+":", err)
 	}
 	ls.mu.Lock()
-	free := append(ls.put(l, at), ls.settle(l)...)
+	var free []*letter
+	if !l.gone {
+		free = append(ls.put(l, at), ls.settle(l)...)
+	}
 	ls.mu.Unlock()
 	release(free)
 	return 0
@@ -275,11 +280,13 @@ func (l *letter) become(ctx context.Context, at place) error {
 	}
 	l.fsys.letters.mu.Lock()
 	written := l.changes > 0 && l.unfinished == 0
-	isSent, broken, was := l.isSent(), l.broken, l.at
+	gone, isSent, broken, was := l.gone, l.isSent(), l.broken, l.at
 	l.fsys.letters.mu.Unlock()
 	fate := fateOf(at.name)
 	var err error
 	switch {
+	case gone:
+		err = mail.ErrNotFound
 	case isSent && at.mailbox != was.mailbox:
 		err = fmt.Errorf("%w: it is a message by now; move its directory", mail.ErrForbidden)
 	case isSent, !written, fate == toKeep:

@@ -88,6 +88,7 @@ type letter struct {
 	// the turn.
 	at         place
 	gone       bool // no name leads to it any more
+	removed    bool // because somebody has removed it
 	handles    int  // how often it is open
 	unfinished int  // handles by which something was written that their writer has not closed since
 	perm       uint32
@@ -105,11 +106,12 @@ type letter struct {
 	abandoned bool      // its writer was killed
 }
 
-// add makes a letter, in the place of one that nobody can see any more.
+// add makes a letter that is open once, in the place of one that nobody can see any
+// more.
 func (ls *letters) add(at place) *letter {
 	ls.mu.Lock()
 	ls.count++
-	l := &letter{fsys: ls.fsys, at: at, turn: make(chan struct{}, 1), date: time.Now()}
+	l := &letter{fsys: ls.fsys, at: at, turn: make(chan struct{}, 1), handles: 1, date: time.Now()}
 	l.number = numbersOf("letter "+strconv.Itoa(ls.count), 0).of(0, 0, syscall.S_IFREG)
 	l.spool.all = &ls.spools
 	l.orphan = &letterHandle{letter: l, writes: true}
