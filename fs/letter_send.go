@@ -130,17 +130,14 @@ func (l *letter) decided() (bool, error) {
 }
 
 // send has the server take the content, and gives the turn back when it has said what
-// becomes of it. If ctx ends before, it goes on, and who asks next gets the answer. The
-// caller has begun.
+// becomes of it. It may take as long as it needs; if an interrupt ends ctx it goes on, and
+// who asks next gets the answer. The caller has begun.
 func (l *letter) send(ctx context.Context, mailbox string) error {
-	done := make(chan error, 1)
-	l.fsys.letters.sends.Go(func() { done <- l.sendNow(mailbox) })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	l.fsys.letters.sends.Add(1)
+	return change(ctx, func() error {
+		defer l.fsys.letters.sends.Done()
+		return l.sendNow(mailbox)
+	})
 }
 
 // sendNow sends the content, in the place of an earlier one that was sent, and gives

@@ -11,9 +11,9 @@ import (
 // Where all mail is mirrored each size can be exact at lookup, and nothing is
 // left for OPEN to do. Answered with ENOSYS once, the kernel sends neither OPEN
 // nor RELEASE for as long as the mount lives, and a file that it has read costs
-// no request at all. It keeps to the sizes that it was told; so before that,
-// all estimates are taken back, and none is given out any more: a message that
-// is not there yet is loaded at lookup.
+// one request, the FLUSH of close; none where the mount is only for reading (requests.go).
+// It keeps to the sizes that it was told; so before that, all estimates are taken back,
+// and none is given out any more: a message that is not there yet is loaded at lookup.
 
 // Write implements gofs.NodeWriter: without OPEN nobody else can say no.
 func (*fileNode) Write(context.Context, gofs.FileHandle, []byte, int64) (uint32, syscall.Errno) {
