@@ -194,3 +194,28 @@ func TestLettersBesideOthers(t *testing.T) {
 		return true
 	})
 }
+
+func TestFateOfNames(t *testing.T) {
+	for name, want := range map[string]fate{
+		"x.eml": toSend, "X.EML": toSend, "a.b.eml": toSend, "Grüße, x.eml": toSend, "x.eml.eml": toSend,
+		".x.eml": toKeep, ".x.eml.AbC123": toKeep, "._x.eml": toKeep, ".DS_Store": toKeep, ".directory": toKeep,
+		"x.eml.part": toKeep, "x.eml~": toKeep, "#x.eml#": toKeep, "x.eml.1a2b.partial": toKeep, "x.part": toKeep, "x.crdownload": toKeep,
+		"x": toRefuse, "x.txt": toRefuse, "x.emlx": toRefuse, "eml": toRefuse, "x.eml2": toRefuse, "part": toRefuse,
+	} {
+		if got := fateOf(name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestBeginsWithHeader(t *testing.T) {
+	for text, want := range map[string]bool{
+		"Subject: x\n": true, "X:": true, "Subject : x\n": true, "From a@b Mon\nSubject: x\n": true, ">From a@b Mon\r\nX: y\r\n": true,
+		"": false, "\nSubject: x\n": false, "Hello\n": false, "Hello you: x\n": false, " Subject: x\n": false, ": x\n": false, "From a@b: x\n": false,
+		"Hello\nSubject: x\n": false, "Sübject: x\n": false, "PK\x03\x04:": false,
+	} {
+		if got := beginsWithHeader([]byte(text)); got != want {
+			t.Errorf("%q: %t, want %t", text, got, want)
+		}
+	}
+}

@@ -242,3 +242,37 @@ func TestCopiesOnServer(t *testing.T) {
 		t.Errorf("got %v", held)
 	}
 }
+
+// quota is Options.Extra for a Dovecot whose users have room for little.
+const quota = `
+protocol imap {
+  mail_plugins = quota
+}
+plugin {
+  quota = count:User quota
+  quota_rule = *:storage=4K
+  quota_vsizes = yes
+}
+`
+
+// TestPutsBeyondQuota puts a letter into a folder for which the server has no room:
+// close says so, and nothing is there.
+func TestPutsBeyondQuota(t *testing.T) {
+	a := harness.EmptyDovecot(t, quota)
+	c := a.Client(t)
+	harness.Must(t, c.Create("Archive", nil).Wait())
+	dir := filepath.Join(harness.Mount(t, a), "Archive")
+	err := putScript(t, dir, `{ cat "$L"; yes 'not room for all this' | head -c 5000; } >$W/x.eml; cp $W/x.eml "$M"`)
+	if err == nil || !strings.Contains(err.Error(), "failed to close") || !strings.Contains(err.Error(), "Disk quota exceeded") {
+		t.Errorf("got %v, want that the quota is exceeded", err)
+	}
+	if names := harness.Names(t, dir); len(names) > 0 {
+		t.Errorf("there is %q", names)
+	}
+	if err := putScript(t, dir, `cp "$L" "$M"`); err != nil {
+		t.Error(err)
+	}
+	if held := harness.Messages(t, c, "Archive"); len(held) != 1 {
+		t.Errorf("the server has %d, want 1", len(held))
+	}
+}
