@@ -200,7 +200,7 @@ func (ls *letters) settle(l *letter) (free []*letter) {
 	case l.gone:
 		return []*letter{l}
 	case !l.visible(), l.changes > 0 && fateOf(l.at.name) == toRefuse:
-		return ls.forget(l)
+		return ls.vanish(l)
 	case !l.isDone():
 		return nil
 	}
@@ -208,7 +208,7 @@ func (ls *letters) settle(l *letter) (free []*letter) {
 	time.AfterFunc(keepDone, l.expire)
 	ls.kept = append(ls.kept, l)
 	for len(ls.kept) > mostDone {
-		free = append(free, ls.forget(ls.kept[0])...)
+		free = append(free, ls.vanish(ls.kept[0])...)
 	}
 	return free
 }
@@ -219,7 +219,7 @@ func (l *letter) expire() {
 	ls.mu.Lock()
 	var free []*letter
 	if !l.gone && l.isDone() && l.handles == 0 && len(l.turn) == 0 && !time.Now().Before(l.until) {
-		free = ls.forget(l)
+		free = ls.vanish(l)
 	}
 	ls.mu.Unlock()
 	release(free)
@@ -231,7 +231,6 @@ func (ls *letters) forget(l *letter) (free []*letter) {
 		delete(ls.at, l.at)
 	}
 	l.gone = true
-	ls.tell(l.at)
 	return ls.settle(l)
 }
 
@@ -241,15 +240,20 @@ func release(all []*letter) {
 	}
 }
 
-// tell tells the kernel that a name leads nowhere, unless it does again.
-func (ls *letters) tell(at place) {
-	fsys := ls.fsys
+// vanish is forget for a name that the kernel believes in. The caller holds mu.
+func (ls *letters) vanish(l *letter) (free []*letter) {
+	fsys, at := ls.fsys, l.at
 	fsys.notes.add(func() {
-		if folder := fsys.inodeOf(at.mailbox); folder != nil && ls.find(at) == nil {
-			void(folder, at.name)
-			folder.NotifyContent(0, 0) // the listing
+		folder := fsys.inodeOf(at.mailbox)
+		if folder == nil {
+			return
 		}
+		if child := folder.GetChild(at.name); child != nil && child.StableAttr() == l.number { // and no other by now
+			folder.NotifyDelete(at.name, child)
+		}
+		folder.NotifyContent(0, 0) // the listing
 	})
+	return ls.forget(l)
 }
 
 // close waits for what is being sent, and forgets the rest: nobody can ask for it any
