@@ -154,6 +154,12 @@ func changeActs(a harness.Account) []changeAct {
 	}
 }
 
+// cutSent ends each connection when so many bytes were sent to the server, as in the middle
+// of a message.
+const cutSent = "cut after N sent"
+
+var changeFaults = append(slices.Clip(faults), fault{name: cutSent, lasts: time.Second, strike: func(server, *line) error { return nil }})
+
 // changeTally is a cell of the table.
 type changeTally struct{ runs, struck, done, failed, wrong int }
 
@@ -169,7 +175,7 @@ func testChangeFaults(t *testing.T, start func(t *testing.T) server) {
 	if os.Getenv(allFaults) != "" {
 		cuts = allFaultCuts
 	}
-	acts := changeActs(start(t).Account)[:1]
+	acts := changeActs(start(t).Account)[:3]
 	t.Run("matrix", func(t *testing.T) {
 		for _, act := range acts {
 			// What the act takes from the server, without any fault.
@@ -178,9 +184,12 @@ func testChangeFaults(t *testing.T, start func(t *testing.T) server) {
 			if r.failed > 0 && act.name != "rmdir of what is full" {
 				t.Errorf("%s: %d fail without a fault: %s", act.name, r.failed, r.said)
 			}
-			for _, f := range faults {
+			for _, f := range changeFaults {
 				places := []int64{r.taken / 2}
-				if f.name == cutAfter {
+				switch f.name {
+				case cutSent:
+					places = []int64{1500, 9000}
+				case cutAfter:
 					places = nil
 					for i := range int64(cuts) {
 						places = append(places, 1+(2*i+1)*r.taken/int64(2*cuts))
@@ -211,7 +220,7 @@ func testChangeFaults(t *testing.T, start func(t *testing.T) server) {
 	})
 	t.Logf("%-22s %-18s %4s %6s %5s %6s %5s", "act", "fault", "runs", "struck", "done", "failed", "wrong")
 	for _, act := range acts {
-		for _, f := range faults {
+		for _, f := range changeFaults {
 			if c := cells[act.name+"|"+f.name]; c != nil {
 				t.Logf("%-22s %-18s %4d %6d %5d %6d %5d", act.name, f.name, c.runs, c.struck, c.done, c.failed, c.wrong)
 			}
@@ -247,11 +256,15 @@ func (r *changeRun) run(t *testing.T, s server, f fault, at int64) {
 	before := l.wire.count()
 	var tripped <-chan struct{}
 	var placed chan<- struct{}
-	if f.name != "" {
+	switch f.name {
+	case "":
+	case cutSent:
+		harness.Must(t, l.disturb("limit_data", "upstream", fmt.Sprintf(`"bytes": %d`, at)))
+	case cutAfter:
+		harness.Must(t, l.disturb("limit_data", "downstream", fmt.Sprintf(`"bytes": %d`, at)))
 		tripped, placed = l.wire.arm(at)
-		if f.name == cutAfter {
-			harness.Must(t, l.disturb("limit_data", "downstream", fmt.Sprintf(`"bytes": %d`, at)))
-		}
+	default:
+		tripped, placed = l.wire.arm(at)
 	}
 	said := make([]bool, changesEach) // that it is done
 	ended := make(chan struct{})
@@ -271,14 +284,16 @@ func (r *changeRun) run(t *testing.T, s server, f fault, at int64) {
 		}
 	}()
 	if f.name != "" {
-		select {
-		case <-tripped:
-			r.struck = true
-		case <-ended:
-			l.wire.disarm()
+		if tripped != nil {
+			select {
+			case <-tripped:
+				r.struck = true
+			case <-ended:
+				l.wire.disarm()
+			}
+			harness.Must(t, f.strike(s, l))
+			close(placed)
 		}
-		harness.Must(t, f.strike(s, l))
-		close(placed)
 		<-time.After(f.lasts)
 		l.heal(t)
 		if f.end != nil {
