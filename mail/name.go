@@ -237,6 +237,37 @@ func FolderName(component string, childOfSelectable bool) string {
 	return name
 }
 
+// ParseFolderName is the inverse of FolderName: it returns the component that a
+// directory of this name shows. ok is false where none does: FolderName would have
+// escaped something in it, has cut it, or leaves it to a message.
+func ParseFolderName(name string, childOfSelectable bool) (component string, ok bool) {
+	if name == "%" {
+		return "", true
+	}
+	for _, c := range []string{unescape(name), unescape(strings.TrimSuffix(name, folderSuffix))} {
+		if FolderName(c, childOfSelectable) == name {
+			return c, true
+		}
+	}
+	return "", false
+}
+
+// unescape puts the bytes back that FolderName writes as %XX.
+func unescape(name string) string {
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		if name[i] == '%' && i+2 < len(name) {
+			if hi, lo := unhex(name[i+1]), unhex(name[i+2]); hi >= 0 && lo >= 0 {
+				b.WriteByte(byte(hi<<4 | lo))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(name[i])
+	}
+	return b.String()
+}
+
 func escapeFolder(component string, childOfSelectable bool) string {
 	switch component {
 	case "":
