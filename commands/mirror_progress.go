@@ -50,7 +50,7 @@ func matchesFolder(pattern string, f mail.Folder) bool {
 	if f.Delim != 0 {
 		pattern = string(f.Delim) + pattern // MatchList takes one off, and some names begin with one
 	}
-	return imapserver.MatchList(f.Name, f.Delim, "", pattern)
+	return imapserver.MatchList(f.FullName(), f.Delim, "", pattern)
 }
 
 // checkMirror finds a name of --mirror that is that of no folder.
@@ -58,8 +58,8 @@ func (s *settings) checkMirror(folders []mail.Folder) error {
 	for _, pattern := range s.mirror {
 		if !slices.ContainsFunc(folders, func(f mail.Folder) bool { return f.Selectable && matchesFolder(pattern, f) }) {
 			for _, f := range folders {
-				if strings.EqualFold(f.Name, pattern) {
-					return fmt.Errorf("--mirror=%s names no folder; did you mean --mirror=%s?", pattern, f.Name)
+				if strings.EqualFold(f.FullName(), pattern) {
+					return fmt.Errorf("--mirror=%s names no folder; did you mean --mirror=%s?", pattern, f.FullName())
 				}
 			}
 			return fmt.Errorf("--mirror=%s names no folder; names are written as the server has them, with its own sign between a folder and one in it", pattern)

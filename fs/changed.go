@@ -148,7 +148,7 @@ func (fsys *FS) stamp(mailbox string) {
 }
 
 func (fsys *FS) foldersChanged() {
-	old, now, err := fsys.folders.Update(fsys.mail.Folders())
+	d, err := fsys.arranging.update(fsys)
 	if err != nil {
 		// The mounted folder itself is gone. What is known stays; asking for
 		// more fails with the server's own word.
@@ -156,32 +156,42 @@ func (fsys *FS) foldersChanged() {
 		return
 	}
 	fsys.content.ForgetFolders()
-	inode := fsys.root.EmbeddedInode()
-	renew(inode, old, now, void)
-	fsys.notes.later(onTheWay, func() { renew(inode, old, now, (*gofs.Inode).NotifyEntry) })
+	d.tell(fsys, void)
+	fsys.notes.later(onTheWay, func() { d.tell(fsys, (*gofs.Inode).NotifyEntry) })
 }
 
-// renew tells the kernel the difference of two trees below a node that it
-// knows.
-func renew(inode *gofs.Inode, old, now *tree.Folder, void func(parent *gofs.Inode, name string) syscall.Errno) {
-	differs := old.Mailbox() != now.Mailbox()
-	for name, child := range old.Children {
+// difference is that of two trees, which the kernel has to be told of.
+type difference struct {
+	before, now *tree.Folder
+	ours        map[entry]int // names that it has changed by itself, or is about to
+}
+
+func (d difference) tell(fsys *FS, void func(parent *gofs.Inode, name string) syscall.Errno) {
+	d.renew(fsys.root.EmbeddedInode(), d.before, d.now, void)
+}
+
+// renew tells the kernel the difference below a node that it knows.
+func (d difference) renew(inode *gofs.Inode, before, now *tree.Folder, void func(parent *gofs.Inode, name string) syscall.Errno) {
+	differs := before.Mailbox() != now.Mailbox()
+	for name, child := range before.Children {
 		next := now.Children[name]
 		switch {
+		case d.ours[entry{now.Key, name}] > 0:
+			continue
 		case next == nil:
 			void(inode, name)
 			differs = true
-		case next.Mailbox() != child.Mailbox():
-			// The same directory, with other messages in it.
+		case next.Key != child.Key, next.Mailbox() != child.Mailbox():
+			// Another folder, or the same with other messages in it.
 			inode.NotifyEntry(name)
 			differs = true
 		}
-		if known := inode.GetChild(name); next != nil && known != nil {
-			renew(known, child, next, void)
+		if known := inode.GetChild(name); next != nil && next.Key == child.Key && known != nil {
+			d.renew(known, child, next, void)
 		}
 	}
 	for name := range now.Children {
-		if old.Children[name] == nil {
+		if before.Children[name] == nil && d.ours[entry{now.Key, name}] == 0 {
 			inode.NotifyEntry(name)
 			differs = true
 		}

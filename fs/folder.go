@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"slices"
 	"syscall"
 	"time"
 
@@ -19,7 +18,7 @@ type folderNode struct {
 	gofs.Inode
 	unchangeableDir
 	fsys *FS
-	path []string // of names, from the root
+	key  string // tree.Folder.Key, which stays where the folder is renamed
 }
 
 var _ interface {
@@ -34,8 +33,8 @@ var _ interface {
 	gofs.NodeFsyncer
 } = (*folderNode)(nil)
 
-// now returns the folder that is at the node's path now, nil if there is none.
-func (n *folderNode) now() *tree.Folder { return n.fsys.folders.At(n.path) }
+// now returns the folder as it is now, nil if it is gone.
+func (n *folderNode) now() *tree.Folder { return n.fsys.folders.Keyed(n.key) }
 
 func (n *folderNode) messages(f *tree.Folder) view { return view{n.fsys, f.Mailbox()} }
 
@@ -81,13 +80,9 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 		return nil, syscall.ENOENT
 	}
 	if c := f.Children[name]; c != nil {
-		child := &folderNode{fsys: n.fsys, path: append(slices.Clip(n.path), name)}
-		id := folderNumber(c.Key)
-		n.fsys.fill(&out.Attr, id, n.fsys.start, 0)
-		out.SetEntryTimeout(keep) // and no attribute timeout: see Getattr
-		return n.NewInode(ctx, child, id), 0
+		return n.child(ctx, c, out), 0
 	}
-	if name == controlName && len(n.path) == 0 {
+	if name == controlName && n.key == "" {
 		child := &controlNode{fsys: n.fsys}
 		n.fsys.fill(&out.Attr, child.number(), n.fsys.start, 0)
 		out.SetEntryTimeout(keep)
@@ -97,6 +92,14 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 		return child, 0
 	}
 	return n.messages(f).lookup(ctx, n.EmbeddedInode(), name, out)
+}
+
+// child answers with a folder in this one.
+func (n *folderNode) child(ctx context.Context, c *tree.Folder, out *fuse.EntryOut) *gofs.Inode {
+	id := folderNumber(c.Key)
+	n.fsys.fill(&out.Attr, id, n.fsys.start, 0)
+	out.SetEntryTimeout(keep) // and no attribute timeout: see Getattr
+	return n.NewInode(ctx, &folderNode{fsys: n.fsys, key: c.Key}, id)
 }
 
 func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {

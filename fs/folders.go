@@ -2,23 +2,190 @@ package fs
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/mail"
+	"imapfs/tree"
 )
 
 // Mkdir makes a folder.
-func (n *folderNode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, n.refuse(name)
+func (n *folderNode) Mkdir(ctx context.Context, name string, _ uint32, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	f := n.now()
+	if f == nil {
+		return nil, syscall.ENOENT
+	}
+	component, errno := n.fsys.component(f, name)
+	if errno != 0 {
+		return nil, errno
+	}
+	errno = n.fsys.arrange(ctx, fmt.Sprintf("make the folder %q in %q", name, f.Path), []place{{n, name}}, func() error {
+		return n.fsys.mail.CreateFolder(context.Background(), f.Path, component)
+	})
+	if errno != 0 {
+		return nil, errno
+	}
+	if f = n.now(); f == nil || f.Children[name] == nil {
+		return nil, syscall.ENOENT // another client was faster
+	}
+	return n.child(ctx, f.Children[name], out), 0
 }
 
 // removeFolder removes the folder that n shows by this name.
 func (n *folderNode) removeFolder(ctx context.Context, name string) syscall.Errno {
-	return syscall.EPERM
+	f := n.now()
+	if f == nil || f.Children[name] == nil {
+		return syscall.ENOENT
+	}
+	path := f.Children[name].Path
+	return n.fsys.arrange(ctx, fmt.Sprintf("delete the folder %q", path), []place{{n, name}}, func() error {
+		return n.fsys.mail.DeleteFolder(context.Background(), path)
+	})
 }
 
 // moveFolder renames the folder that n shows by name, to newName below to.
 func (n *folderNode) moveFolder(ctx context.Context, name string, to *folderNode, newName string) syscall.Errno {
-	return syscall.EPERM
+	f, target := n.now(), to.now()
+	if f == nil || f.Children[name] == nil || target == nil {
+		return syscall.ENOENT
+	}
+	if target.Children[newName] != nil {
+		return syscall.EEXIST
+	}
+	component, errno := n.fsys.component(target, newName)
+	if errno != 0 {
+		return errno
+	}
+	path := f.Children[name].Path
+	return n.fsys.arrange(ctx, fmt.Sprintf("rename the folder %q to %q in %q", path, component, target.Path), []place{{n, name}, {to, newName}}, func() error {
+		return n.fsys.mail.RenameFolder(context.Background(), path, target.Path, component)
+	})
+}
+
+// component returns what a new folder, which is to be called name below f, is called
+// by the server.
+func (fsys *FS) component(f *tree.Folder, name string) (component string, errno syscall.Errno) {
+	refuse := func(errno syscall.Errno, why string) (string, syscall.Errno) {
+		fsys.log.Warn(fmt.Sprintf("make a folder %q in %q", name, f.Path), "errno", errno.Error(), "error", why)
+		return "", errno
+	}
+	component, ok := mail.ParseFolderName(name, f.Selectable)
+	_, isMessage := ParseMessageName(name)
+	switch {
+	case isMessage && f.Selectable:
+		return refuse(syscall.EPERM, "this is how a message is called; a folder is made as "+name+".folder, and a message is moved with mv, or copied as a file: cp INBOX/483/message.eml Archive/x.eml")
+	case strings.HasPrefix(name, "."):
+		return refuse(syscall.EPERM, "folders with a dot in front are what file managers make for themselves")
+	case !ok || component == "" || strings.ContainsFunc(component, isControl):
+		return refuse(syscall.EINVAL, "a mailbox cannot have this name, or would be shown by another one")
+	case f.Delim != 0 && strings.ContainsRune(component, f.Delim):
+		return refuse(syscall.EINVAL, fmt.Sprintf("the server has %q between the names of folders", f.Delim))
+	}
+	return component, 0
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }
+
+// entry is a name in a folder.
+type entry struct{ key, name string }
+
+// arranging is what is done to folders from here, as the kernel sees it. It holds their
+// directories locked until it is answered, and knows then: told of its own names, it
+// would throw away what programs are in.
+type arranging struct {
+	mu      sync.Mutex // guards entries, and is held by update
+	entries map[entry]int
+}
+
+func (a *arranging) add(e entry, by int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.entries == nil {
+		a.entries = make(map[entry]int)
+	}
+	if a.entries[e] += by; a.entries[e] == 0 {
+		delete(a.entries, e)
+	}
+}
+
+// update has the tree be that of the folders that there are now, and returns what the
+// kernel has to be told.
+func (a *arranging) update(fsys *FS) (d difference, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d.before, d.now, err = fsys.folders.Update(fsys.mail.Folders())
+	d.ours = maps.Clone(a.entries)
+	return d, err
+}
+
+// place is a name in the folder that a node shows.
+type place struct {
+	dir  *folderNode
+	name string
+}
+
+// arrange has act make, rename or remove the folder at these places. It waits for the
+// server as long as any call, but does not end with an interrupt: who calls once more
+// then would hear that the folder is there already, or gone. When the time is over act
+// goes on, and the kernel is told when it is done.
+func (fsys *FS) arrange(ctx context.Context, what string, places []place, act func() error) syscall.Errno {
+	ctx, finish := fsys.call(context.WithoutCancel(ctx))
+	defer finish()
+	done, late := make(chan error), make(chan struct{})
+	for _, p := range places {
+		fsys.arranging.add(entry{p.dir.key, p.name}, 1)
+	}
+	go func() {
+		err := act()
+		d, gone := fsys.arranging.update(fsys)
+		for _, p := range places {
+			fsys.arranging.add(entry{p.dir.key, p.name}, -1)
+		}
+		knows := err == nil
+		select {
+		case done <- err:
+		case <-late:
+			knows = false
+		}
+		if gone == nil {
+			fsys.arranged(d, places, knows)
+		}
+	}()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		close(late)
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		fsys.log.Info(what)
+	}
+	return fsys.errno(what, err)
+}
+
+// arranged tells all others of what has changed, and the kernel of these places unless
+// it knows.
+func (fsys *FS) arranged(d difference, places []place, knows bool) {
+	fsys.content.Changed(mail.Change{})
+	fsys.content.ForgetFolders()
+	tell := func(void func(parent *gofs.Inode, name string) syscall.Errno) {
+		d.tell(fsys, void)
+		if knows {
+			return
+		}
+		for _, p := range places {
+			// No void: the folder may have another name now, and live.
+			p.dir.NotifyEntry(p.name)
+			p.dir.NotifyContent(0, 0)
+		}
+	}
+	fsys.notes.add(func() { tell(void) })
+	fsys.notes.later(onTheWay, func() { tell((*gofs.Inode).NotifyEntry) })
 }

@@ -24,11 +24,11 @@
 // the file takes that back and loads the file (file.go, told.go), and from then on
 // the size is exact.
 //
-// Locks: each of told, handle, leaving, letters, spool, notifier, changes, call and
-// usage has one, which is taken alone, but that under usage's the mail is asked for its
-// counts, which are in memory, under letters' the notifier is given something to do, and
-// under a spool's its file is used. Else nothing is asked of a disk or a network under
-// one, and no notification is sent.
+// Locks: each of told, handle, leaving, letters, spool, notifier, changes, call, arranging
+// and usage has one, which is taken alone, but that under usage's the mail is asked for its
+// counts, and under that of arranging for its folders, which are in memory, under letters'
+// the notifier is given something to do, and under a spool's its file is used. Else nothing
+// is asked of a disk or a network under one, and no notification is sent.
 package fs
 
 import (
@@ -75,6 +75,18 @@ type Changer interface {
 	// Discard deletes a message for good, whatever Delete does: one that Append has
 	// made, of which there is a better one.
 	Discard(ctx context.Context, id mail.ID) error
+
+	// The following name folders as the server does now (mail.Folder.FullName), also
+	// levels of the hierarchy that it does not list. Folders has the change when they
+	// return, and nobody is told of it.
+
+	// CreateFolder makes a mailbox: component is its name in parent, "" for the top.
+	CreateFolder(ctx context.Context, parent, component string) error
+	// RenameFolder makes it the name of a folder that is there, with all that is in it.
+	// What is known by mail.Folder.Name, that of an ID, holds on.
+	RenameFolder(ctx context.Context, from, parent, component string) error
+	// DeleteFolder deletes a mailbox in which there is nothing: mail.ErrNotEmpty.
+	DeleteFolder(ctx context.Context, name string) error
 }
 
 // Options says how the tree looks.
@@ -104,6 +116,8 @@ type FS struct {
 	notes   notifier
 	changes changes
 	letters letters
+
+	arranging arranging
 
 	snapshots atomic.Uint32 // of the status, so far
 	usage     usage

@@ -23,12 +23,9 @@ type leaving struct {
 
 	mu       sync.Mutex // guards what follows
 	messages map[mail.ID]*departure
-	called   map[calling]mail.ID
+	called   map[named]mail.ID
 	lives    map[mail.ID]uint32 // how often the kernel thinks that it was replaced
 }
-
-// calling is what a message is called in the folder to which it was moved.
-type calling struct{ mailbox, name string }
 
 // departure is what is leaving of one message.
 type departure struct {
@@ -146,9 +143,9 @@ func (l *leaving) call(mailbox, name string, id mail.ID, over func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.called == nil {
-		l.called = make(map[calling]mail.ID)
+		l.called = make(map[named]mail.ID)
 	}
-	c := calling{mailbox, name}
+	c := named{mailbox, name}
 	l.called[c] = id
 	time.AfterFunc(hideFor, func() {
 		l.mu.Lock()
@@ -167,7 +164,7 @@ func (l *leaving) call(mailbox, name string, id mail.ID, over func()) {
 func (l *leaving) find(mailbox, name string) (id mail.ID, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	id, ok = l.called[calling{mailbox, name}]
+	id, ok = l.called[named{mailbox, name}]
 	return id, ok
 }
 

@@ -45,20 +45,20 @@ type letterHandle struct {
 }
 
 // takes returns where a file of this name can be, and why nowhere.
-func (n *folderNode) takes(name string) (place, error) {
+func (n *folderNode) takes(name string) (named, error) {
 	f := n.now()
 	_, number := ParseMessageName(name)
 	switch {
 	case f == nil:
-		return place{}, mail.ErrNotFound
+		return named{}, mail.ErrNotFound
 	case f.Mailbox() == "":
-		return place{}, fmt.Errorf("%w: this folder holds no messages, only folders", mail.ErrForbidden)
+		return named{}, fmt.Errorf("%w: this folder holds no messages, only folders", mail.ErrForbidden)
 	case number:
-		return place{}, fmt.Errorf("%w: this is the name of a message's directory; a new message is a file *.eml", mail.ErrForbidden)
-	case f.Children[name] != nil, name == controlName && len(n.path) == 0:
-		return place{}, fmt.Errorf("%w: there is a folder of this name", mail.ErrForbidden)
+		return named{}, fmt.Errorf("%w: this is the name of a message's directory; a new message is a file *.eml", mail.ErrForbidden)
+	case f.Children[name] != nil, name == controlName && n.key == "":
+		return named{}, fmt.Errorf("%w: there is a folder of this name", mail.ErrForbidden)
 	}
-	return place{f.Mailbox(), name}, nil
+	return named{f.Mailbox(), name}, nil
 }
 
 // Create begins a letter.
@@ -75,7 +75,7 @@ func (n *folderNode) Create(ctx context.Context, name string, flags, mode uint32
 // lookupLetter answers a LOOKUP of a file that is being written into the folder of a
 // mailbox; nil if there is none. The kernel may keep none of it.
 func (n *folderNode) lookupLetter(ctx context.Context, mailbox, name string, out *fuse.EntryOut) *gofs.Inode {
-	l := n.fsys.letters.find(place{mailbox, name})
+	l := n.fsys.letters.find(named{mailbox, name})
 	if l == nil {
 		return nil
 	}
@@ -114,7 +114,7 @@ func (n *folderNode) Unlink(_ context.Context, name string) syscall.Errno {
 		return syscall.ENOENT
 	}
 	ls := &n.fsys.letters
-	l := ls.find(place{f.Mailbox(), name})
+	l := ls.find(named{f.Mailbox(), name})
 	if l == nil {
 		return syscall.ENOENT
 	}

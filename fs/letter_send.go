@@ -271,7 +271,7 @@ func (n *letterNode) moveTo(ctx context.Context, to *folderNode, name string) sy
 }
 
 // become has the content sent if its name becomes that of a message.
-func (l *letter) become(ctx context.Context, at place) error {
+func (l *letter) become(ctx context.Context, at named) error {
 	if err := l.take(ctx); err != nil {
 		return err
 	}

@@ -59,9 +59,6 @@ func fateOf(name string) fate {
 	return toRefuse
 }
 
-// place is where a letter is found.
-type place struct{ mailbox, name string }
-
 // letters is the files that somebody writes into folders.
 type letters struct {
 	fsys   *FS
@@ -69,7 +66,7 @@ type letters struct {
 	sends  sync.WaitGroup // under way
 
 	mu     sync.Mutex // guards what follows, and what says so in each letter
-	at     map[place]*letter
+	at     map[named]*letter
 	kept   []*letter // that are done, and that nobody has open: the oldest first
 	count  int       // of all so far
 	closed bool
@@ -86,7 +83,7 @@ type letter struct {
 
 	// letters.mu guards what follows. What is marked so changes only for who has
 	// the turn.
-	at         place
+	at         named
 	gone       bool // no name leads to it any more
 	removed    bool // because somebody has removed it
 	handles    int  // how often it is open
@@ -108,7 +105,7 @@ type letter struct {
 
 // add makes a letter that is open once, in the place of one that nobody can see any
 // more.
-func (ls *letters) add(at place) *letter {
+func (ls *letters) add(at named) *letter {
 	ls.mu.Lock()
 	ls.count++
 	l := &letter{fsys: ls.fsys, at: at, turn: make(chan struct{}, 1), handles: 1, date: time.Now()}
@@ -123,9 +120,9 @@ func (ls *letters) add(at place) *letter {
 
 // put makes a name lead to l and to nothing else, and returns what nobody needs any
 // more. The caller holds mu.
-func (ls *letters) put(l *letter, at place) (free []*letter) {
+func (ls *letters) put(l *letter, at named) (free []*letter) {
 	if ls.at == nil {
-		ls.at = make(map[place]*letter)
+		ls.at = make(map[named]*letter)
 	}
 	if ls.at[l.at] == l {
 		delete(ls.at, l.at)
@@ -138,7 +135,7 @@ func (ls *letters) put(l *letter, at place) (free []*letter) {
 }
 
 // find returns what a name leads to, nil for nothing.
-func (ls *letters) find(at place) *letter {
+func (ls *letters) find(at named) *letter {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if l := ls.at[at]; l != nil && l.visible() {

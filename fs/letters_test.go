@@ -16,7 +16,7 @@ import (
 // newLetter opens a letter in the inbox, as CREATE does.
 func newLetter(t *testing.T, fsys *FS, name string) (*letterNode, *letterHandle) {
 	t.Helper()
-	l := fsys.letters.add(place{"INBOX", name})
+	l := fsys.letters.add(named{"INBOX", name})
 	return &letterNode{letter: l}, l.handle(t.Context(), syscall.O_WRONLY)
 }
 
@@ -51,7 +51,7 @@ func TestNamesOfLettersVanish(t *testing.T) {
 			t.Errorf("%d were sent, want %d", len(f.Mail), n)
 		}
 		ls := &fsys.letters
-		if ls.find(place{"INBOX", "0.eml"}) != nil || ls.find(place{"INBOX", fmt.Sprintf("%d.eml", n-1)}) == nil {
+		if ls.find(named{"INBOX", "0.eml"}) != nil || ls.find(named{"INBOX", fmt.Sprintf("%d.eml", n-1)}) == nil {
 			t.Error("the oldest is kept, or the newest is not")
 		}
 		if listed := ls.entries("INBOX"); len(listed) != 3 {

@@ -27,7 +27,7 @@ func (n *messageNode) moveTo(ctx context.Context, name string, to *folderNode, n
 	}
 	mailbox := folder.Mailbox()
 	refuse := func(errno syscall.Errno, why string) syscall.Errno {
-		n.fsys.log.Warn("a message is not moved", "folder", id.Folder, "uid", id.UID, "to", strings.Join(append(to.path, newName), "/"), "errno", errno.Error(), "why", why)
+		n.fsys.log.Warn("a message is not moved", "folder", id.Folder, "uid", id.UID, "to", folder.Path+"/"+newName, "errno", errno.Error(), "why", why)
 		return errno
 	}
 	switch {

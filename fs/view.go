@@ -24,6 +24,10 @@ func ParseMessageName(name string) (uid uint32, ok bool) {
 	return uint32(n), err == nil
 }
 
+// named is an entry in the directory of a mailbox that the server does not know by this
+// name.
+type named struct{ mailbox, name string }
+
 // view is the messages of a mailbox as a directory shows them: each in a directory
 // of its own, with a name that tells its UID. What is read, hidden or
 // deleted of a message is kept by mail.ID, so it is the same however one has come

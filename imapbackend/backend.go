@@ -12,12 +12,11 @@
 // Backend is the whole of it. It keeps a few connections (pool.go, place.go,
 // session.go, connect.go, login.go), gathers what is said on them (heard.go, and package
 // wire below it), and asks again where they break (failure.go, away.go). It knows which
-// folders there are (mailboxes.go) and what is in each (folder.go, listing.go, attr.go,
-// structure.go), hears what changes there (idle.go, news.go), and reads it (fetch.go,
+// folders there are (mailboxes.go), and makes and renames some (folders.go), what is in each
+// (folder.go, listing.go, attr.go, structure.go), hears what changes there (idle.go, news.go), and reads it (fetch.go,
 // section.go). All that it changes on the server it changes by an exchange (exchange.go,
 // delete.go for what takes a message away, arrival.go and append.go for what brings one).
-// How a
-// server differs from others it remembers (quirks.go), and what it does not give is left
+// How a server differs from others it remembers (quirks.go), and what it does not give is left
 // in peace (trouble.go). It knows nothing of the kernel.
 package imapbackend
 
@@ -62,7 +61,7 @@ type Config struct {
 // The locks of this package. What is held when another one is taken stands above it
 // here, and never in the same row:
 //
-//	Backend.polling, Backend.alike
+//	Backend.polling, then Backend.arranging; Backend.alike
 //	session.content, then session.searching, then session.putting, then ear.sending
 //	pool.mu, folder.mu, credentials.mu
 //	Backend.mu
@@ -97,9 +96,10 @@ type Backend struct {
 	store      Store
 	unsaved    chan struct{} // wakes the saver
 
-	polling sync.Mutex    // held by askForNews
-	alike   locks[string] // held for what would be taken for each other in one mailbox
-	inUse   sync.Map      // imap.Cap to true: what was made use of
+	polling   sync.Mutex    // held by askForNews
+	arranging sync.Mutex    // held while a folder is made, renamed or deleted
+	alike     locks[string] // held for what would be taken for each other in one mailbox
+	inUse     sync.Map      // imap.Cap to true: what was made use of
 
 	ctx  context.Context // ends when the backend closes
 	stop context.CancelFunc
@@ -109,9 +109,11 @@ type Backend struct {
 	closed  bool       // no goroutine may start any more
 	folders map[string]*folder
 	alerts  map[string]bool     // that the user was told of
-	doubts  map[string]*arrival // letters that may be there, see append.go
-	list    []mail.Folder
-	wires   map[string]string // names on the wire of those which differ, see names.go
+	doubts  map[string]*arrival // what may be there, see append.go
+	list    []mail.Folder       // replaced as a whole, as wires
+	wires   map[string]string   // names on the wire of those which differ, see names.go
+	spent   map[string]bool     // Names of mailboxes that were deleted from here
+	edits   int                 // how often folders were changed from here, or begun to be
 
 	listStored time.Time // when list was put into the store
 }
@@ -129,6 +131,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		folders:    make(map[string]*folder),
 		alerts:     make(map[string]bool),
 		doubts:     make(map[string]*arrival),
+		spent:      make(map[string]bool),
 		secrets:    &secrets{},
 	}
 	b.trace = wire.NewTrace(cfg.Trace, b.secrets.hide)
@@ -148,6 +151,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		b.wg.Wait()
 		return nil, err
 	}
+	b.pool.locked(func() { b.pool.watched = b.named(b.pool.watched) })
 	b.credentials.askAgain()
 	b.start(b.poll)
 	b.start(b.watch)

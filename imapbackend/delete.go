@@ -120,8 +120,8 @@ func (b *Backend) trashFolder() (string, error) {
 		switch {
 		case !f.Selectable:
 		case f.SpecialUse == SpecialTrash && trash == SpecialTrash,
-			f.Name == trash,
-			f.Delim != 0 && f.Name == strings.ReplaceAll(trash, "/", string(f.Delim)):
+			f.FullName() == trash,
+			f.Delim != 0 && f.FullName() == strings.ReplaceAll(trash, "/", string(f.Delim)):
 			return f.Name, nil
 		}
 	}

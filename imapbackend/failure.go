@@ -53,21 +53,29 @@ const expungeIssued = imap.ResponseCode("EXPUNGEISSUED")
 const tooBig = imap.ResponseCode("TOOBIG")
 
 func (r *refusal) Unwrap() []error {
-	kind := mail.ErrRefused
-	also := func(kind error) []error { return []error{kind, mail.ErrRefused, r.status} }
 	switch r.status.Code {
 	case imap.ResponseCodeNonExistent, expungeIssued:
-		kind = mail.ErrNotFound
+		return []error{mail.ErrNotFound, r.status}
 	case imap.ResponseCodeNoPerm:
-		kind = mail.ErrReadOnly
+		return []error{mail.ErrReadOnly, r.status}
 	case imap.ResponseCodeTryCreate:
-		kind = mail.ErrNotFound
-	case imap.ResponseCodeOverQuota:
-		return also(mail.ErrNoRoom)
-	case tooBig:
-		return also(mail.ErrTooLarge)
+		return []error{mail.ErrNotFound, r.status}
 	}
-	return []error{kind, r.status}
+	if kind := refusals[r.status.Code]; kind != nil {
+		return []error{kind, mail.ErrRefused, r.status}
+	}
+	return []error{mail.ErrRefused, r.status}
+}
+
+// refusals says more of a refusal, by its code (RFC 5530 §3).
+var refusals = map[imap.ResponseCode]error{
+	imap.ResponseCodeAlreadyExists: mail.ErrExists,
+	imap.ResponseCodeCannot:        mail.ErrForbidden,
+	imap.ResponseCodeHasChildren:   mail.ErrNotEmpty,
+	imap.ResponseCodeInUse:         mail.ErrInUse,
+	imap.ResponseCodeLimit:         mail.ErrNoRoom,
+	imap.ResponseCodeOverQuota:     mail.ErrNoRoom,
+	tooBig:                         mail.ErrTooLarge,
 }
 
 // errNoFolder says that the folder cannot be selected.

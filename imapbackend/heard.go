@@ -23,7 +23,7 @@ type ear struct {
 	selects   bool      // SELECT is under way: what comes may be about the mailbox before
 	asked     []*asking // FETCH that are under way, in the order in which they were sent
 	gathering []*gathered
-	prefixes  wire.Namespaces // as told last
+	spaces    wire.Namespaces // as told last
 	deleting  bool            // EXPUNGE is being sent from here
 	expunged  int             // messages since then
 	bye       string          // what the server has said with it
@@ -160,7 +160,7 @@ func (e *ear) farewell() string {
 type gathered struct {
 	mailboxes []wire.Mailbox
 	states    map[string]wire.State // by name on the wire
-	prefixes  wire.Namespaces       // or before, as they stay the same
+	spaces    wire.Namespaces       // or before, as they stay the same
 	found     []wire.Range          // by SEARCH
 	searched  bool                  // there was an answer to it
 	isOdd     bool                  // of which not all are UIDs, or can be read
@@ -172,7 +172,7 @@ type gathered struct {
 func (e *ear) gather() (g *gathered, end func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	g = &gathered{states: make(map[string]wire.State), prefixes: e.prefixes}
+	g = &gathered{states: make(map[string]wire.State), spaces: e.spaces}
 	e.gathering = append(e.gathering, g)
 	return g, func() {
 		e.mu.Lock()
@@ -194,7 +194,7 @@ func (e *ear) Data(data any) {
 			name, _ := decodeName(data.Name) // the server may write it in two ways
 			g.states[data.Name], g.states[name] = data, data
 		case wire.Namespaces:
-			g.prefixes, e.prefixes = data, data
+			g.spaces, e.spaces = data, data
 		case wire.Found:
 			g.searched = true
 			g.isOdd = g.isOdd || data.Broken || data.Extended && !data.UID && len(data.Ranges) > 0
@@ -269,4 +269,11 @@ func (e *ear) Message(m wire.Message) {
 		}
 	}
 	best.came <- m // whoever has asked takes it until the command has ended
+}
+
+// namespaces returns the prefixes that the server has told last.
+func (e *ear) namespaces() wire.Namespaces {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.spaces
 }

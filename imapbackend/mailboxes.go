@@ -31,48 +31,74 @@ const storeListEvery = time.Hour
 // server tells it along.
 func (b *Backend) listFolders(ctx context.Context, statuses map[string]wire.State) error {
 	return b.do(ctx, "folders", func() error {
-		var heard *gathered
-		partial := false
-		err := b.pool.with(need{}, func(l *lease) (err error) {
-			heard, partial, err = l.listAll(statuses != nil)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		old := b.Folders()
-		if len(heard.mailboxes) == 0 && len(old) > 1 {
-			return fmt.Errorf("list folders: there is none in the answer: %w", mail.ErrRefused)
-		}
-		list, wires := folderNames(b.withinBounds(heard.mailboxes))
-		add := func(f mail.Folder) {
-			if !slices.ContainsFunc(list, func(other mail.Folder) bool { return other.Name == f.Name }) {
-				list = append(list, f)
-				if name := b.wireName(f.Name); name != f.Name {
-					wires[f.Name] = name
-				}
+		for range mostLists {
+			if listed, err := b.listOnce(statuses); listed || err != nil {
+				return err
 			}
 		}
-		if partial { // nobody is gone because he was not mentioned
-			for _, f := range old {
-				add(f)
-			}
-		}
-		add(mail.Folder{Name: "INBOX", Selectable: true}) // always there (§5.1)
-		slices.SortFunc(list, func(a, b mail.Folder) int { return cmp.Compare(a.Name, b.Name) })
-		for _, f := range list {
-			if state, ok := heard.states[cmp.Or(wires[f.Name], f.Name)]; ok && statuses != nil {
-				statuses[f.Name] = state
-			}
-		}
-		b.setFolders(list, wires)
 		return nil
 	})
 }
 
-// setFolders takes in the mailboxes that there are.
-func (b *Backend) setFolders(list []mail.Folder, wires map[string]string) {
+// mostLists is how often in a row the folders are listed while they are changed from
+// here: what is known is from there then.
+const mostLists = 3
+
+// listOnce is listFolders. listed is false if folders were changed from here meanwhile:
+// the answer may be older, or have what that has not told yet.
+func (b *Backend) listOnce(statuses map[string]wire.State) (listed bool, err error) {
+	b.arranging.Lock()
 	b.mu.Lock()
+	old, known, spent, edits := b.list, b.wires, maps.Clone(b.spent), b.edits
+	b.mu.Unlock()
+	b.arranging.Unlock()
+	var heard *gathered
+	partial := false
+	err = b.pool.with(need{}, func(l *lease) (err error) {
+		heard, partial, err = l.listAll(statuses != nil)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	if len(heard.mailboxes) == 0 && len(old) > 1 {
+		return false, fmt.Errorf("list folders: there is none in the answer: %w", mail.ErrRefused)
+	}
+	list, wires := folderNames(b.withinBounds(heard.mailboxes), known, spent)
+	add := func(f mail.Folder) {
+		if !slices.ContainsFunc(list, func(other mail.Folder) bool { return other.Name == f.Name }) {
+			list = append(list, f)
+			if name, ok := known[f.Name]; ok {
+				wires[f.Name] = name
+			}
+		}
+	}
+	if partial { // nobody is gone because he was not mentioned
+		for _, f := range old {
+			add(f)
+		}
+	}
+	add(mail.Folder{Name: inbox, Selectable: true}) // always there (§5.1)
+	sortFolders(list)
+	for _, f := range list {
+		if state, ok := heard.states[cmp.Or(wires[f.Name], f.Name)]; ok && statuses != nil {
+			statuses[f.Name] = state
+		}
+	}
+	return b.setFolders(list, wires, edits), nil
+}
+
+func sortFolders(list []mail.Folder) {
+	slices.SortFunc(list, func(a, b mail.Folder) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// setFolders takes in the mailboxes that there are, unless there were edits since.
+func (b *Backend) setFolders(list []mail.Folder, wires map[string]string, edits int) bool {
+	b.mu.Lock()
+	if b.edits != edits {
+		b.mu.Unlock()
+		return false
+	}
 	changed := b.list != nil && !slices.Equal(b.list, list)
 	b.list, b.wires = list, wires
 	// Not with each poll; but what nobody uses goes from a full store.
@@ -82,12 +108,32 @@ func (b *Backend) setFolders(list []mail.Folder, wires map[string]string) {
 	}
 	b.mu.Unlock()
 	if store {
-		b.store.Put(foldersKey, encode(list))
-		b.store.Put(wiresKey, encode(wires))
+		b.storeFolders(list, wires)
 	}
 	if changed {
 		b.notify(mail.Change{})
 	}
+	return true
+}
+
+func (b *Backend) storeFolders(list []mail.Folder, wires map[string]string) {
+	b.store.Put(foldersKey, encode(list))
+	b.store.Put(wiresKey, encode(wires))
+}
+
+// edit takes in what a command from here has changed. Whoever has sent it knows, so
+// nobody is told. list and wires are copies, which change may change.
+func (b *Backend) edit(change func(list []mail.Folder, wires map[string]string) []mail.Folder) {
+	b.mu.Lock()
+	wires := maps.Clone(b.wires)
+	if wires == nil {
+		wires = make(map[string]string)
+	}
+	list := change(slices.Clone(b.list), wires)
+	sortFolders(list)
+	b.list, b.wires, b.listStored = list, wires, time.Now()
+	b.mu.Unlock()
+	b.storeFolders(list, wires)
 }
 
 // listAll asks for all mailboxes, and for their state in the same command if
@@ -114,7 +160,7 @@ func (l *lease) listAll(withState bool) (heard *gathered, partial bool, err erro
 	} else if err != nil {
 		return nil, false, err
 	}
-	for _, prefix := range heard.prefixes[:min(len(heard.prefixes), mostNamespaces)] {
+	for _, prefix := range heard.spaces.Others[:min(len(heard.spaces.Others), mostNamespaces)] {
 		if slices.ContainsFunc(heard.mailboxes, func(m wire.Mailbox) bool { return strings.HasPrefix(m.Name, prefix) }) {
 			continue
 		}
@@ -200,6 +246,8 @@ func newFolder(name string, m wire.Mailbox) mail.Folder {
 		switch a {
 		case `\noselect`, `\nonexistent`:
 			f.Selectable = false
+		case `\noinferiors`:
+			f.NoInferiors = true
 		}
 		for _, use := range []imap.MailboxAttr{imap.MailboxAttrAll, imap.MailboxAttrArchive, imap.MailboxAttrDrafts, imap.MailboxAttrFlagged,
 			imap.MailboxAttrJunk, imap.MailboxAttrSent, imap.MailboxAttrTrash, imap.MailboxAttrImportant} {

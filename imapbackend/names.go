@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf16"
@@ -15,23 +16,29 @@ import (
 	"imapfs/mail"
 )
 
-// A mailbox has its name on the wire, which is what the server wants to hear, and
-// one that people read. The first should be modified UTF-7 (RFC 3501 §5.1.3), and
-// may be anything. So the second is never turned back into the first: where they
-// differ both are remembered.
+// A mailbox has its name on the wire, which is what the server wants to hear; the
+// full name that people read; and the Name by which all of imapfs knows it. The first
+// should be modified UTF-7 (RFC 3501 §5.1.3), and may be anything. So the others are
+// never turned back into the first: where they differ all are remembered. A rename
+// from here changes the first two (rename), and nothing has to be moved that is
+// known or cached by Name.
 
-// folderNames gives each mailbox a name of its own. Those that are as they should
-// be come first: another one whose name reads the same has something added.
-func folderNames(listed []wire.Mailbox) (folders []mail.Folder, wires map[string]string) {
+// folderNames gives each mailbox its names. Those that are as they should be come
+// first: another one whose name reads the same has something added. known are the
+// wires of before: who is still there keeps its Name, and spent are Names that nobody
+// may get again.
+func folderNames(listed []wire.Mailbox, known map[string]string, spent map[string]bool) (folders []mail.Folder, wires map[string]string) {
 	type named struct {
 		wire.Mailbox
-		name  string
+		full  string
 		isOdd bool
 	}
 	all := make([]named, 0, len(listed))
+	there := make(map[string]bool, len(listed))
 	for _, m := range listed {
-		name, isOdd := decodeName(m.Name)
-		all = append(all, named{m, name, isOdd})
+		full, isOdd := decodeName(m.Name)
+		all = append(all, named{m, full, isOdd})
+		there[m.Name] = true
 	}
 	slices.SortFunc(all, func(a, b named) int {
 		switch {
@@ -42,27 +49,89 @@ func folderNames(listed []wire.Mailbox) (folders []mail.Folder, wires map[string
 		}
 		return -1
 	})
+	kept := make(map[string]string) // Names, by name on the wire
+	taken := maps.Clone(spent)
+	if taken == nil {
+		taken = make(map[string]bool)
+	}
+	for name, onWire := range known {
+		if full, _ := decodeName(onWire); there[onWire] && full != name {
+			kept[onWire], taken[name] = name, true
+		}
+	}
+	free := func(name string, taken map[string]bool) string {
+		for taken[name] {
+			name += "~"
+		}
+		taken[name] = true
+		return name
+	}
 	wires = make(map[string]string)
-	taken := make(map[string]bool, len(all))
+	shown := make(map[string]bool, len(all))
 	for _, m := range all {
-		for taken[m.name] {
-			m.name += "~"
+		f := newFolder(free(m.full, shown), m.Mailbox)
+		full := f.Name
+		if name, ok := kept[m.Name]; ok {
+			f.Name = name
+		} else if full != inbox { // which has its Name for ever
+			f.Name = free(full, taken)
 		}
-		taken[m.name] = true
-		if m.name != m.Name || strings.ContainsFunc(m.Name, func(r rune) bool { return r < ' ' || r > '~' || r == '&' }) {
-			wires[m.name] = m.Name // the library would encode it
+		setFullName(&f, full)
+		if isOnWire(f.Name, m.Name) {
+			wires[f.Name] = m.Name
 		}
-		folders = append(folders, newFolder(m.name, m.Mailbox))
+		folders = append(folders, f)
 	}
 	return folders, wires
+}
+
+// inbox is the one mailbox that is there always, and has its Name for ever.
+const inbox = "INBOX"
+
+func setFullName(f *mail.Folder, full string) {
+	if f.Renamed = full; full == f.Name {
+		f.Renamed = ""
+	}
+}
+
+// isOnWire tells whether it has to be remembered that a mailbox is onWire there: the
+// library would encode its Name.
+func isOnWire(name, onWire string) bool {
+	return name != onWire || strings.ContainsFunc(onWire, func(r rune) bool { return r < ' ' || r > '~' || r == '&' })
+}
+
+// encodeName turns a component of a name into modified UTF-7.
+func encodeName(name string) string {
+	var b strings.Builder
+	for name != "" {
+		plain := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' })
+		if plain < 0 {
+			plain = len(name)
+		}
+		b.WriteString(strings.ReplaceAll(name[:plain], "&", "&-"))
+		if name = name[plain:]; name == "" {
+			break
+		}
+		shifted := strings.IndexFunc(name, func(r rune) bool { return r >= ' ' && r <= '~' })
+		if shifted < 0 {
+			shifted = len(name)
+		}
+		var units []byte
+		for _, u := range utf16.Encode([]rune(name[:shifted])) {
+			units = binary.BigEndian.AppendUint16(units, u)
+		}
+		b.WriteString("&" + shiftedBase64.EncodeToString(units) + "-")
+		name = name[shifted:]
+	}
+	return b.String()
 }
 
 // decodeName turns a name on the wire into one for people. What is no modified
 // UTF-7 stays as it is; bytes that are no UTF-8 either are taken for Latin-1, of
 // which each byte is a character. isOdd tells of these.
 func decodeName(name string) (decoded string, isOdd bool) {
-	if strings.EqualFold(name, "INBOX") {
-		return "INBOX", name != "INBOX"
+	if strings.EqualFold(name, inbox) {
+		return inbox, name != inbox
 	}
 	var b strings.Builder
 	for rest := name; rest != ""; {
@@ -115,6 +184,24 @@ func (b *Backend) wireName(folder string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return cmp.Or(b.wires[folder], folder)
+}
+
+// stateOf returns what a STATUS has told of a folder: the server may write its name in
+// two ways.
+func (b *Backend) stateOf(folder string, heard *gathered) (wire.State, bool) {
+	name := b.wireName(folder)
+	state, ok := heard.states[name]
+	if !ok {
+		full, _ := decodeName(name)
+		state, ok = heard.states[full]
+	}
+	return state, ok
+}
+
+// fullName returns the name that a folder has on the server now.
+func (b *Backend) fullName(folder string) string {
+	full, _ := decodeName(b.wireName(folder))
+	return full
 }
 
 // onWire returns how the library is to be told of a folder.

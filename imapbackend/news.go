@@ -161,10 +161,7 @@ func (b *Backend) status(folders []*folder) error {
 		})
 		end()
 		for _, f := range folders {
-			state, ok := heard.states[b.wireName(f.name)]
-			if !ok {
-				state = heard.states[f.name]
-			}
+			state, _ := b.stateOf(f.name, heard)
 			if !f.news(state) && err == nil {
 				b.refreshSoon(f.name)
 			}

@@ -333,7 +333,7 @@ func TestListThatIsShort(t *testing.T) {
 
 // TestSameName has two folders whose names read the same.
 func TestSameName(t *testing.T) {
-	folders, wires := folderNames([]wire.Mailbox{{Name: "Entw\xfcrfe"}, {Name: "Entwürfe"}, {Name: "Entw&APw-rfe"}, {Name: "inbox"}, {Name: "INBOX"}})
+	folders, wires := folderNames([]wire.Mailbox{{Name: "Entw\xfcrfe"}, {Name: "Entwürfe"}, {Name: "Entw&APw-rfe"}, {Name: "inbox"}, {Name: "INBOX"}}, nil, nil)
 	var names []string
 	for _, f := range folders {
 		names = append(names, f.Name+"="+wires[f.Name])

@@ -30,6 +30,8 @@ type pool struct {
 	closed    bool
 	idleFails int // connections in a row that ended with their first IDLE
 
+	shut map[string]bool // folders that nobody may enter, see vacate
+
 	watched string        // the folder that shall always have a session
 	lost    chan struct{} // see signal
 
@@ -60,6 +62,7 @@ type need struct {
 	bulk     bool   // moves much data, so that others should not wait behind it
 	ahead    bool   // reads ahead: bulk, of which all of a folder goes through one session
 	watch    bool   // to hear of news only: takes what nobody else has used for a while
+	alone    bool   // also where it is shut for others
 }
 
 // messagesOf is the need of who asks about messages of a folder.
@@ -70,7 +73,7 @@ func messagesOf(folder string, validity uint32) need {
 var errClosed = errors.New("imapfs is ending")
 
 func newPool(b *Backend) *pool {
-	p := &pool{b: b, most: max(b.cfg.Connections, 1), grace: grace, wantedPause: wantedPause, refusedPause: firstPauseRefused, lost: make(chan struct{}, 1), wanted: make(chan struct{}, 1)}
+	p := &pool{b: b, most: max(b.cfg.Connections, 1), shut: make(map[string]bool), grace: grace, wantedPause: wantedPause, refusedPause: firstPauseRefused, lost: make(chan struct{}, 1), wanted: make(chan struct{}, 1)}
 	p.setbacks = newBackOff()
 	p.watched = cmp.Or(b.cfg.URL.Folder, "INBOX")
 	p.wake = sync.NewCond(&p.mu)
@@ -97,7 +100,7 @@ func (p *pool) acquire(n need) (*lease, error) {
 		}
 		if yes, err := p.isAway(); err != nil {
 			return nil, err
-		} else if yes {
+		} else if yes || p.shut[n.folder] && !n.alone {
 			p.wake.Wait()
 			continue
 		}

@@ -66,7 +66,7 @@ func (b *Backend) Status() Status {
 		session.doingMu.Lock()
 		doing := append([]string{}, session.doing...)
 		session.doingMu.Unlock()
-		s.Connections = append(s.Connections, Connection{session.place.folder(), doing, session.conn.Line.SilentFor().Seconds()})
+		s.Connections = append(s.Connections, Connection{b.fullName(session.place.folder()), doing, session.conn.Line.SilentFor().Seconds()})
 		s.RoundTrip = float64(session.conn.RoundTrip) / float64(time.Millisecond)
 		s.Capabilities = []string{}
 		for c := range session.caps {
@@ -84,7 +84,7 @@ func (b *Backend) Status() Status {
 	for _, f := range b.used() {
 		f.mu.Lock()
 		if f.source != fromNowhere {
-			s.Folders = append(s.Folders, KnownFolder{f.name, f.validity, len(f.uids), f.source == fromServer})
+			s.Folders = append(s.Folders, KnownFolder{b.fullName(f.name), f.validity, len(f.uids), f.source == fromServer})
 		}
 		f.mu.Unlock()
 	}

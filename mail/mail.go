@@ -13,6 +13,7 @@
 package mail
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,11 +28,20 @@ const Version = 2
 
 // Folder is one mailbox as LIST reports it (RFC 9051 §7.3.1).
 type Folder struct {
-	Name       string // full name, decoded from modified UTF-7
-	Delim      rune   // hierarchy delimiter; 0 where names are flat
-	Selectable bool   // false for \Noselect and \NonExistent
-	SpecialUse string // such as `\Trash` (RFC 6154), "" for none
+	// Name is by which a mailbox is known in all of imapfs: its full name, decoded from
+	// modified UTF-7. Where it is renamed from here it keeps that, and with it all that
+	// is known and cached of it; a new one of the old name gets another Name.
+	Name        string
+	Renamed     string // its full name on the server, where that is another one than Name; else ""
+	Delim       rune   // hierarchy delimiter; 0 where names are flat
+	Selectable  bool   // false for \Noselect and \NonExistent
+	NoInferiors bool   // it can have no children
+	SpecialUse  string // such as `\Trash` (RFC 6154), "" for none
 }
+
+// FullName is the name that the mailbox has on the server now, decoded from modified
+// UTF-7.
+func (f Folder) FullName() string { return cmp.Or(f.Renamed, f.Name) }
 
 // ID names one message. It never comes to mean another one, because the server
 // changes UIDVALIDITY when it has to number its messages anew (RFC 9051

@@ -71,3 +71,67 @@ func TestTree(t *testing.T) {
 		t.Error("a folder that is not there can be mounted")
 	}
 }
+
+func TestKeys(t *testing.T) {
+	at := func(name, full string) mail.Folder {
+		f := mail.Folder{Name: name, Delim: '/', Selectable: true}
+		if full != name {
+			f.Renamed = full
+		}
+		return f
+	}
+	tree, err := New([]mail.Folder{at("A", "A"), at("A/a", "A/a"), at("L/M/l", "L/M/l"), at("INBOX", "INBOX")}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := map[string]*Folder{}
+	tree.At(nil).each(nil, func(path []string, f *Folder) { first[key(path)] = f })
+	update := func(list ...mail.Folder) {
+		t.Helper()
+		if _, _, err := tree.Update(append(list, at("INBOX", "INBOX"))); err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		tree.At(nil).each(nil, func(path []string, f *Folder) {
+			if seen[f.Key] || f.Key == noKey || tree.Keyed(f.Key) != f {
+				t.Errorf("the key %q of %q is not of it alone", f.Key, path)
+			}
+			seen[f.Key] = true
+		})
+	}
+	is := func(what string, path ...string) {
+		t.Helper()
+		f := tree.At(path)
+		if f == nil || f.Key != first[what].Key {
+			t.Errorf("%q is not %q", path, what)
+		}
+	}
+	// A mailbox is renamed with what is below it, and a level that is not listed.
+	update(at("A", "B"), at("A/a", "B/a"), at("L/M/l", "N/M/l"))
+	is("\x00A", "B")
+	is("\x00A\x00a", "B", "a")
+	is("\x00L", "N")
+	is("\x00L\x00M", "N", "M")
+	// New ones come in their places.
+	update(at("A", "B"), at("A/a", "B/a"), at("L/M/l", "N/M/l"), at("A~", "A"), at("L/M/l~", "L/M/l"))
+	is("\x00A", "B")
+	is("\x00L\x00M", "N", "M")
+	for _, path := range [][]string{{"A"}, {"L"}, {"L", "M"}, {"L", "M", "l"}} {
+		for _, f := range first {
+			if tree.At(path).Key == f.Key {
+				t.Errorf("%q has the key of another one", path)
+			}
+		}
+	}
+	// And go, and come again: that is another one.
+	was := tree.At([]string{"A"}).Key
+	update(at("A", "B"))
+	update(at("A", "B"), at("A~", "A"))
+	if tree.At([]string{"A"}).Key == was {
+		t.Error("a folder that was gone has its key again")
+	}
+	is("\x00A", "B")
+	if f := tree.At([]string{"B"}); f.Path != "B" || f.Mailbox() != "A" {
+		t.Errorf("%+v", f)
+	}
+}

@@ -53,7 +53,7 @@ func (r *recorder) Data(data any) {
 	case State:
 		r.states = append(r.states, data)
 	case Namespaces:
-		r.prefixes = data
+		r.prefixes = data.Others
 	case Found:
 		r.found = append(r.found, data)
 	}

@@ -170,20 +170,28 @@ func (a *answers) state() {
 	a.h.Data(st)
 }
 
-// Namespaces is the prefixes of other users' and shared mailboxes, as on the wire.
-type Namespaces []string
+// Namespaces is the prefixes of mailboxes, as on the wire.
+type Namespaces struct {
+	Own    []string // of the user's
+	Others []string // of other users' and shared ones
+}
 
 // namespaces reads a NAMESPACE response (RFC 9051 §7.3.3): the user's own, other
 // users' and shared ones, each a list of prefix and delimiter.
 func (a *answers) namespaces() {
-	var prefixes Namespaces
+	var n Namespaces
 	for i := 0; !a.atEnd() && i < 3; i++ {
 		v := a.value(0)
 		for _, space := range v.list {
-			if i > 0 && len(space.list) > 0 && space.list[0].text != "" {
-				prefixes = append(prefixes, space.list[0].text)
+			if len(space.list) == 0 || space.list[0].text == "" {
+				continue
+			}
+			if i == 0 {
+				n.Own = append(n.Own, space.list[0].text)
+			} else {
+				n.Others = append(n.Others, space.list[0].text)
 			}
 		}
 	}
-	a.h.Data(prefixes)
+	a.h.Data(n)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -210,3 +211,41 @@ func (f *Server) add(to string, m Message) (mail.ID, error) {
 	f.Mail[uid] = m
 	return mail.ID{Folder: to, UIDValidity: f.Validity, UID: uid}, nil
 }
+
+// CreateFolder implements fs.Changer.
+func (f *Server) CreateFolder(_ context.Context, parent, component string) error {
+	return f.arrange(func(list []mail.Folder) []mail.Folder {
+		return append(list, mail.Folder{Name: join(parent, component), Delim: '/', Selectable: true})
+	})
+}
+
+// RenameFolder implements fs.Changer.
+func (f *Server) RenameFolder(_ context.Context, from, parent, component string) error {
+	return f.arrange(func(list []mail.Folder) []mail.Folder {
+		for i, folder := range list {
+			if rest, ok := strings.CutPrefix(folder.FullName()+"/", from+"/"); ok {
+				list[i].Renamed = strings.TrimSuffix(join(parent, component)+"/"+rest, "/")
+			}
+		}
+		return list
+	})
+}
+
+// DeleteFolder implements fs.Changer.
+func (f *Server) DeleteFolder(_ context.Context, name string) error {
+	return f.arrange(func(list []mail.Folder) []mail.Folder {
+		return slices.DeleteFunc(list, func(folder mail.Folder) bool { return folder.FullName() == name })
+	})
+}
+
+func (f *Server) arrange(change func([]mail.Folder) []mail.Folder) error {
+	list := slices.Clone(f.Folders())
+	f.Lock()
+	defer f.Unlock()
+	if f.Refuses == nil {
+		f.Mailboxes = change(list)
+	}
+	return f.Refuses
+}
+
+func join(parent, component string) string { return strings.TrimPrefix(parent+"/"+component, "/") }

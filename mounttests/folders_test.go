@@ -1,0 +1,406 @@
+package mounttests
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"imapfs/internal/harness"
+)
+
+// has tells whether the server lists a mailbox, and can open it.
+func has(t *testing.T, c *imapclient.Client, mailbox string) bool {
+	t.Helper()
+	return slices.ContainsFunc(harness.Folders(t, c), func(l *imap.ListData) bool { return l.Mailbox == mailbox && harness.Selectable(l) })
+}
+
+// fails checks with what a call fails.
+func fails(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
+func TestMkdir(t *testing.T) {
+	harness.ForEachEmpty(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
+		top := a.Top(harness.Mount(t, a, "--poll", "200ms"))
+		at := func(path ...string) string { return filepath.Join(append([]string{top}, path...)...) }
+		delim := harness.Folders(t, c)[0].Delim
+		mkdir := func(name string) error { return os.Mkdir(at(name), 0o700) }
+
+		harness.Run(t, "mkdir", "-p", at("a", "b", "c"))
+		for _, name := range []string{"Größe & Maß", "a/日本", "a/2024.folder", "R&D", "a/ b"} {
+			harness.Must(t, mkdir(name))
+			if names := harness.Names(t, filepath.Dir(at(name))); !slices.Contains(names, filepath.Base(name)) {
+				t.Errorf("%s is not among %q", name, names)
+			}
+			if names := harness.Names(t, at(name)); len(names) > 0 {
+				t.Errorf("%s holds %q", name, names)
+			}
+		}
+		for _, mailbox := range []string{"a", "a/b", "a/b/c", "Größe & Maß", "a/日本", "a/2024", "R&D", "a/ b"} {
+			if !has(t, c, a.Mailbox(mailbox)) {
+				t.Errorf("the server has no %s", mailbox)
+			}
+		}
+		before := len(harness.Folders(t, c))
+		for name, want := range map[string]error{
+			"a":      syscall.EEXIST,
+			"a/2024": syscall.EPERM, ".Trash-0": syscall.EPERM, // for messages, and for file managers
+			"-x": syscall.EINVAL, "a\nb": syscall.EINVAL, "a%0Ab": syscall.EINVAL, "\xff": syscall.EINVAL,
+			"a" + strings.NewReplacer("/", "%2F").Replace(string(delim)) + "b": syscall.EINVAL,
+		} {
+			fails(t, "mkdir "+name, mkdir(name), want)
+		}
+		if n := len(harness.Folders(t, c)); n != before {
+			t.Errorf("%d folders, were %d", n, before)
+		}
+
+		// Another client makes one of which the mount does not know yet.
+		harness.Must(t, c.Create(a.Mailbox("theirs"), nil).Wait())
+		fails(t, "mkdir theirs", mkdir("theirs"), syscall.EEXIST)
+		harness.Eventually(t, "it is shown", func() bool { _, err := os.Stat(at("theirs")); return err == nil })
+	})
+}
+
+// TestMkdirAndGo goes into a folder at once, and is there when mail comes.
+func TestMkdirAndGo(t *testing.T) {
+	harness.ForEachEmpty(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
+		top := a.Top(harness.Mount(t, a, "--poll", "100ms"))
+		sh := inShell(t, `mkdir "$1/x" && cd "$1/x" && ls && echo in; read x; cat */body.txt; /bin/pwd`, top)
+		sh.says(t, "in")
+		harness.Deliver(t, c, a.Mailbox("x"), harness.Letter("welcome"), time.Now())
+		harness.Eventually(t, "the message is listed", func() bool { return len(harness.Names(t, filepath.Join(top, "x"))) == 1 })
+		sh.goOn(t)
+		sh.says(t, "welcome")
+		sh.says(t, filepath.Join(top, "x"))
+	})
+}
+
+// shell is a script that somebody goes on with by a line of input.
+type shell struct {
+	in  io.Writer
+	out *bufio.Reader
+}
+
+func inShell(t *testing.T, script string, args ...string) *shell {
+	t.Helper()
+	cmd := exec.Command("sh", append([]string{"-c", script, "sh"}, args...)...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	harness.Must(t, err)
+	out, err := cmd.StdoutPipe()
+	harness.Must(t, err)
+	harness.Must(t, cmd.Start())
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return &shell{in, bufio.NewReader(out)}
+}
+
+func (s *shell) goOn(t *testing.T) {
+	t.Helper()
+	_, err := io.WriteString(s.in, "\n")
+	harness.Must(t, err)
+}
+
+func (s *shell) says(t *testing.T, want string) {
+	t.Helper()
+	line, err := s.out.ReadString('\n')
+	if strings.TrimSpace(line) != want {
+		t.Errorf("the shell says %q, %v, want %q", line, err, want)
+	}
+}
+
+func TestRmdirOfAFolder(t *testing.T) {
+	harness.ForEachEmpty(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
+		for _, name := range []string{"empty", "mail", "parent", "tree", "tree/leaf", "theirs"} {
+			harness.Must(t, c.Create(a.Mailbox(name), nil).Wait())
+		}
+		for _, name := range []string{"tree", "tree/leaf"} {
+			for range 3 {
+				harness.Deliver(t, c, a.Mailbox(name), harness.Letter("gone"), time.Now())
+			}
+		}
+		mnt := harness.Mount(t, a)
+		top := a.Top(mnt)
+		at := func(name string) string { return filepath.Join(top, name) }
+		for _, name := range []string{"empty", "mail", "parent", "theirs"} {
+			if names := harness.Names(t, at(name)); len(names) > 0 {
+				t.Fatalf("%s holds %q", name, names)
+			}
+		}
+		// Other clients put something in, of which the mount does not know yet.
+		harness.Deliver(t, c, a.Mailbox("mail"), harness.Letter("kept"), time.Now())
+		harness.Must(t, c.Create(a.Mailbox("parent/child"), nil).Wait())
+		harness.Must(t, c.Delete(a.Mailbox("theirs")).Wait())
+		for name, want := range map[string]error{"mail": syscall.ENOTEMPTY, "parent": syscall.ENOTEMPTY, "theirs": syscall.ENOENT} {
+			fails(t, "rmdir "+name, syscall.Rmdir(at(name)), want)
+		}
+		fails(t, "rmdir INBOX", syscall.Rmdir(filepath.Join(mnt, "INBOX")), syscall.EBUSY)
+		if n := len(harness.Messages(t, c, a.Mailbox("mail"))); n != 1 || !has(t, c, a.Mailbox("parent/child")) {
+			t.Errorf("%d messages are left, and the child: %v", n, has(t, c, a.Mailbox("parent/child")))
+		}
+		harness.Run(t, "rmdir", at("empty"))
+		harness.Run(t, "rm", "-r", at("tree"))
+		for _, name := range []string{"empty", "tree"} {
+			if has(t, c, a.Mailbox(name)) {
+				t.Errorf("the server still has %s", name)
+			}
+			if _, err := os.Lstat(at(name)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is still there: %v", name, err)
+			}
+			// A new one of this name has nothing of the old one.
+			harness.Must(t, os.Mkdir(at(name), 0o700))
+			harness.Deliver(t, c, a.Mailbox(name), harness.Letter("new"), time.Now())
+			if got := harness.Read(t, at(name), harness.FirstUID(t, at(name)), "body.txt"); string(got) != "new\n" {
+				t.Errorf("in the new %s: %q", name, got)
+			}
+		}
+	})
+}
+
+func TestFoldersInUse(t *testing.T) {
+	const marked = "namespace inbox {\n mailbox Papierkorb {\n  auto = create\n  special_use = \\Trash\n }\n}\n"
+	a := harness.EmptyDovecot(t, marked)
+	mnt, p := harness.MountProcess(t, a)
+	for _, name := range []string{"INBOX", "Papierkorb"} {
+		fails(t, "rmdir "+name, syscall.Rmdir(filepath.Join(mnt, name)), syscall.EBUSY)
+		fails(t, "rename "+name, os.Rename(filepath.Join(mnt, name), filepath.Join(mnt, "Other")), syscall.EBUSY)
+	}
+	p.WaitSaid(t, `\Trash`)
+}
+
+// TestMkdirAtTheTop of Courier, which has all folders below INBOX.
+func TestMkdirAtTheTop(t *testing.T) {
+	mnt, p := harness.MountProcess(t, harness.EmptyCourier(t))
+	fails(t, "mkdir", os.Mkdir(filepath.Join(mnt, "x"), 0o700), syscall.EPERM)
+	p.WaitSaid(t, "make it there")
+}
+
+// TestRenameFolder renames a folder of which all has been read, with a folder in it:
+// nothing is fetched again, and a new folder of the old name is another one.
+func TestRenameFolder(t *testing.T) {
+	harness.ForEachEmpty(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
+		for _, name := range []string{"Old", "Old/Child", "Place"} {
+			harness.Must(t, c.Create(a.Mailbox(name), nil).Wait())
+		}
+		for i := range 3 {
+			harness.Deliver(t, c, a.Mailbox("Old"), harness.OneLetter(i), time.Now())
+		}
+		harness.Deliver(t, c, a.Mailbox("Old"), harness.LargeLetter(), time.Now())
+		harness.Deliver(t, c, a.Mailbox("Old/Child"), harness.Letter("child"), time.Now())
+		proxy := harness.NewProxy(t, a)
+		r := harness.NewRemounter(t, proxy.Account, "--poll", "200ms")
+		process := r.Mount(t)
+		top := a.Top(r.Dir)
+		at := func(path ...string) string { return filepath.Join(append([]string{top}, path...)...) }
+		want := harness.Contents(t, at("Old"))
+		if len(want) != 11 {
+			t.Fatalf("%d files", len(want))
+		}
+		open, err := os.Open(at("Old", "4", "attachments", "large.pdf"))
+		harness.Must(t, err)
+		defer open.Close()
+		half := make([]byte, 1000)
+		_, err = io.ReadFull(open, half)
+		harness.Must(t, err)
+		sh := inShell(t, `cd "$1/Old/Child" && echo in; read x; cat 1/body.txt; /bin/pwd; cat ../1/body.txt | tail -1; cd -P .. && /bin/pwd`, top)
+		sh.says(t, "in")
+
+		validity := validityOf(t, c, a.Mailbox("Old"))
+		proxy.Forget()
+		harness.Run(t, "mv", at("Old"), at("New & neu"))
+		harness.Run(t, "mv", at("New & neu"), at("Place"))
+		sh.goOn(t)
+		sh.says(t, "child")
+		sh.says(t, at("Place", "New & neu", "Child"))
+		sh.says(t, "end of 0")
+		sh.says(t, at("Place", "New & neu"))
+		// Courier numbers all anew.
+		isSame := validity == validityOf(t, c, a.Mailbox("Place/New & neu"))
+		check := func(what string) {
+			t.Helper()
+			got := harness.Contents(t, at("Place", "New & neu"))
+			for path, content := range want {
+				if !bytes.Equal(got[path], content) {
+					t.Errorf("%s: %s differs", what, path)
+				}
+			}
+			if len(got) != len(want) {
+				t.Errorf("%s: %d files, want %d", what, len(got), len(want))
+			}
+			if sent := proxy.Sent("FETCH"); len(sent) > 0 && isSame {
+				t.Errorf("%s: sent %q", what, sent)
+			}
+		}
+		check("after the renames")
+		if rest, err := io.ReadAll(open); err != nil || !bytes.Equal(append(half, rest...), want["4/attachments/large.pdf"]) {
+			t.Errorf("the open file: %d bytes, %v", len(rest), err)
+		}
+		if _, err := os.Lstat(at("Old")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the old name is still there: %v", err)
+		}
+		for _, name := range []string{"Place/New & neu", "Place/New & neu/Child"} {
+			if !has(t, c, a.Mailbox(name)) {
+				t.Errorf("the server has no %s", name)
+			}
+		}
+
+		harness.Must(t, os.Mkdir(at("Old"), 0o700))
+		harness.Deliver(t, c, a.Mailbox("Old"), harness.Letter("another one"), time.Now())
+		harness.Eventually(t, "the message in the new folder is listed", func() bool { return len(harness.Names(t, at("Old"))) == 1 })
+		other := func() {
+			t.Helper()
+			if got := harness.Read(t, at("Old", "1"), "body.txt"); string(got) != "another one\n" {
+				t.Errorf("in the new folder: %q", got)
+			}
+			if a, b := inode(t, at("Old")), inode(t, at("Place", "New & neu")); a == b {
+				t.Errorf("both folders have the inode %d", a)
+			}
+			if a, b := inode(t, at("Old", "1")), inode(t, at("Place", "New & neu", "1")); a == b {
+				t.Errorf("both messages have the inode %d", a)
+			}
+		}
+		other()
+		proxy.Forget()
+		check("with a new folder of the old name")
+		// News come to the right one.
+		harness.Deliver(t, c, a.Mailbox("Place/New & neu/Child"), harness.Letter("late"), time.Now())
+		harness.Eventually(t, "the late one is listed", func() bool { return len(harness.Names(t, at("Place", "New & neu", "Child"))) == 2 })
+		for _, name := range []string{"body.txt", "headers.txt"} {
+			want["Child/2/"+name] = harness.Read(t, at("Place", "New & neu", "Child", "2", name))
+		}
+
+		process.Unmount(t)
+		proxy.Forget()
+		process = r.Mount(t)
+		check("after a remount")
+		other()
+		process.Unmount(t)
+	})
+}
+
+func validityOf(t *testing.T, c *imapclient.Client, mailbox string) uint32 {
+	t.Helper()
+	data, err := c.Status(mailbox, &imap.StatusOptions{UIDValidity: true}).Wait()
+	harness.Must(t, err)
+	return data.UIDValidity
+}
+
+func inode(t *testing.T, path string) uint64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	harness.Must(t, err)
+	return info.Sys().(*syscall.Stat_t).Ino
+}
+
+func TestRenameOfAFolderIsRefused(t *testing.T) {
+	harness.ForEachEmpty(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
+		for _, name := range []string{"A", "B", "theirs", "renamed", "target"} {
+			harness.Must(t, c.Create(a.Mailbox(name), nil).Wait())
+		}
+		harness.Deliver(t, c, a.Mailbox("B"), harness.Letter("b"), time.Now())
+		mnt := harness.Mount(t, a)
+		top := a.Top(mnt)
+		at := func(name string) string { return filepath.Join(top, name) }
+		harness.Names(t, at("B"))
+		// Of this the mount does not know yet.
+		harness.Must(t, c.Delete(a.Mailbox("theirs")).Wait())
+		harness.Must(t, c.Rename(a.Mailbox("renamed"), a.Mailbox("elsewhere"), nil).Wait())
+		harness.Must(t, c.Create(a.Mailbox("new"), nil).Wait())
+		for _, r := range []struct {
+			from, to string
+			want     error
+		}{
+			{"A", "B", syscall.EEXIST}, {"A", "A/x", syscall.EINVAL}, {"A", "B/7", syscall.EPERM}, {"A", "B/1/x", syscall.EPERM},
+			{"A", ".x", syscall.EPERM}, {"theirs", "mine", syscall.ENOENT}, {"renamed", "further", syscall.ENOENT}, {"A", "new", syscall.EEXIST},
+		} {
+			fails(t, "rename "+r.from+" to "+r.to, os.Rename(at(r.from), at(r.to)), r.want)
+		}
+		fails(t, "rename INBOX", os.Rename(filepath.Join(mnt, "INBOX"), filepath.Join(mnt, "Box")), syscall.EBUSY)
+		for _, name := range []string{"A", "B", "elsewhere", "new"} {
+			if !has(t, c, a.Mailbox(name)) {
+				t.Errorf("the server has no %s", name)
+			}
+		}
+		if n := len(harness.Messages(t, c, a.Mailbox("B"))); n != 1 {
+			t.Errorf("B has %d messages", n)
+		}
+	})
+}
+
+// TestFolderAnswersLost has the line break under the answers to CREATE, RENAME and
+// DELETE. All is done once, and the calls succeed.
+func TestFolderAnswersLost(t *testing.T) {
+	forEachRealServer(t, func(t *testing.T, start func(t *testing.T) server) {
+		s := start(t)
+		l := newLine(t, s.Account)
+		l.resettable(t)
+		c := s.Client(t)
+		top := s.Top(harness.Mount(t, l.Account, "--connections", "1", "--timeout", "20s"))
+		at := func(name string) string { return filepath.Join(top, name) }
+		disturbed := func(bytes int64, what string, act func() error) {
+			t.Helper()
+			tripped, placed := l.wire.arm(bytes)
+			done := make(chan error, 1)
+			go func() { done <- act() }()
+			select {
+			case <-tripped:
+			case err := <-done:
+				t.Errorf("%s: %v before %d bytes came", what, err, bytes)
+				l.wire.disarm()
+				done <- nil
+			}
+			for _, stream := range []string{"downstream", "upstream"} {
+				harness.Must(t, l.disturb("reset_peer", stream, `"timeout": 0`))
+			}
+			close(placed)
+			l.heal(t)
+			if err := <-done; err != nil {
+				t.Errorf("%s, cut after %d bytes: %v", what, bytes, err)
+			}
+		}
+		for i, bytes := range []int64{1, 30, 60} {
+			name, moved := fmt.Sprint("Lost ", i), fmt.Sprint("Moved ", i)
+			disturbed(bytes, "mkdir", func() error { return os.Mkdir(at(name), 0o700) })
+			if !has(t, c, s.Mailbox(name)) {
+				t.Fatal("it is not there")
+			}
+			harness.Deliver(t, c, s.Mailbox(name), harness.Letter("carried"), time.Now())
+			harness.Names(t, at(name))
+			disturbed(bytes, "rename", func() error { return os.Rename(at(name), at(moved)) })
+			if has(t, c, s.Mailbox(name)) || len(harness.Messages(t, s.Client(t), s.Mailbox(moved))) != 1 {
+				t.Error("it is not in one place")
+			}
+			if got := harness.Read(t, at(moved), harness.FirstUID(t, at(moved)), "body.txt"); string(got) != "carried\n" {
+				t.Errorf("got %q", got)
+			}
+			harness.Run(t, "rm", "-r", filepath.Join(at(moved), harness.FirstUID(t, at(moved))))
+			disturbed(bytes, "rmdir", func() error { return syscall.Rmdir(at(moved)) })
+			if has(t, c, s.Mailbox(moved)) {
+				t.Error("it is still there")
+			}
+		}
+		if n := len(harness.Messages(t, c, s.Mailbox(faultFolder))); n != faultMessages {
+			t.Errorf("%d messages elsewhere", n)
+		}
+	})
+}
