@@ -147,24 +147,24 @@ func (m *mirror) run(ctx context.Context) (failed error) {
 
 // next takes the next folder that has changed: INBOX, then by name.
 func (m *mirror) next() (string, bool) {
-	there := make(map[string]bool)
+	there := make(map[string]string) // full names
 	for _, f := range m.server.Folders() {
 		if f.Selectable && m.wants(f) {
-			there[f.Name] = true
+			there[f.Name] = f.FullName()
 		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.progress.Folders = len(there)
 	for folder, uids := range m.refused {
-		if !there[folder] {
+		if there[folder] == "" {
 			m.progress.Messages -= len(uids)
 			delete(m.refused, folder)
 		}
 	}
 	var all []string
 	for folder := range m.dirty {
-		if there[folder] {
+		if there[folder] != "" {
 			all = append(all, folder)
 		} else {
 			delete(m.dirty, folder)
@@ -183,7 +183,7 @@ func (m *mirror) next() (string, bool) {
 		return strings.Compare(a, b)
 	})
 	delete(m.dirty, folder)
-	m.progress.Folder = folder
+	m.progress.Folder = there[folder]
 	return folder, true
 }
 

@@ -41,6 +41,9 @@ func (b *Backend) CreateFolder(ctx context.Context, parent, component string) er
 		case made == nil && err == nil:
 			return errNotListed
 		case made == nil:
+			if isStatus(err) {
+				b.subscribe(nil, []string{at.wire})
+			}
 			return b.whereFolders(parent, err)
 		case err != nil && !unsure:
 			return fmt.Errorf("%w: %w", mail.ErrExists, err) // another client was faster

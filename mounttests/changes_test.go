@@ -100,7 +100,7 @@ func TestNothingElseCanBeChanged(t *testing.T) {
 		"chmod":              func() error { return os.Chmod(body, 0o644) },
 		"mkdir in a message": func() error { return os.Mkdir(filepath.Join(dir, "New"), 0o700) },
 		"rename a message":   func() error { return os.Rename(dir, filepath.Join(mnt, "INBOX", "1000000")) },
-		"folder to message":  func() error { return os.Rename(filepath.Join(mnt, "INBOX"), filepath.Join(dir, "Box")) },
+		"folder to message":  func() error { return os.Rename(filepath.Join(mnt, "Sent"), filepath.Join(dir, "Box")) },
 		"symlink":            func() error { return os.Symlink("x", filepath.Join(mnt, "link")) },
 		"link":               func() error { return os.Link(body, filepath.Join(dir, "link")) },
 		"change the times":   func() error { return os.Chtimes(body, time.Now(), time.Now()) },

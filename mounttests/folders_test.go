@@ -38,7 +38,8 @@ func fails(t *testing.T, what string, err, want error) {
 func TestMkdir(t *testing.T) {
 	harness.ForEachEmpty(t, func(t *testing.T, a harness.Account) {
 		c := a.Client(t)
-		top := a.Top(harness.Mount(t, a, "--poll", "200ms"))
+		mnt, p := harness.MountProcess(t, a, "--poll", "200ms")
+		top := a.Top(mnt)
 		at := func(path ...string) string { return filepath.Join(append([]string{top}, path...)...) }
 		delim := harness.Folders(t, c)[0].Delim
 		mkdir := func(name string) error { return os.Mkdir(at(name), 0o700) }
@@ -70,6 +71,7 @@ func TestMkdir(t *testing.T) {
 		if n := len(harness.Folders(t, c)); n != before {
 			t.Errorf("%d folders, were %d", n, before)
 		}
+		p.WaitSaid(t, "cp INBOX/483/message.eml") // what to do instead of cp -r INBOX/483 a/
 
 		// Another client makes one of which the mount does not know yet.
 		harness.Must(t, c.Create(a.Mailbox("theirs"), nil).Wait())
@@ -402,5 +404,49 @@ func TestFolderAnswersLost(t *testing.T) {
 		if n := len(harness.Messages(t, c, s.Mailbox(faultFolder))); n != faultMessages {
 			t.Errorf("%d messages elsewhere", n)
 		}
+	})
+}
+
+// TestFolderAnswersTooLate has the line be silent for longer than a call waits. What
+// becomes of it then shows in the mount as on the server, and nothing is there twice.
+func TestFolderAnswersTooLate(t *testing.T) {
+	forEachRealServer(t, func(t *testing.T, start func(t *testing.T) server) {
+		s := start(t)
+		l := newLine(t, s.Account)
+		c := s.Client(t)
+		for _, name := range []string{"Before", "Doomed"} {
+			harness.Must(t, c.Create(s.Mailbox(name), nil).Wait())
+		}
+		harness.Deliver(t, c, s.Mailbox("Before"), harness.Letter("carried"), time.Now())
+		top := s.Top(harness.Mount(t, l.Account, "--timeout", "2s", "--poll", "500ms"))
+		at := func(name string) string { return filepath.Join(top, name) }
+		sh := inShell(t, `cd "$1/Before" && cat 1/body.txt; read x; cat */headers.txt`, top)
+		sh.says(t, "carried")
+		for _, act := range []func() error{
+			func() error { return os.Mkdir(at("Made"), 0o700) },
+			func() error { return os.Rename(at("Before"), at("Behind")) },
+			func() error { return syscall.Rmdir(at("Doomed")) },
+		} {
+			// What the server says is held, and then all is silent.
+			harness.Must(t, l.disturb("timeout", "downstream", `"timeout": 0`))
+			if err := act(); err == nil {
+				t.Error("a call succeeds without an answer")
+			}
+			l.heal(t)
+			harness.Eventually(t, "the mount shows what the server has", func() bool {
+				names, err := exec.Command("ls", top).Output()
+				return err == nil && !slices.ContainsFunc([]string{"Made", "Before", "Behind", "Doomed"}, func(name string) bool {
+					_, err := os.Stat(at(name))
+					there := has(t, c, s.Mailbox(name))
+					return (err == nil) != there || slices.Contains(strings.Fields(string(names)), name) != there
+				})
+			})
+		}
+		before, after := has(t, c, s.Mailbox("Before")), has(t, c, s.Mailbox("Behind"))
+		if before == after {
+			t.Errorf("it is there as Before: %v, and as Behind: %v", before, after)
+		}
+		sh.goOn(t)
+		sh.says(t, "Subject: carried")
 	})
 }
