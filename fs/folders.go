@@ -43,7 +43,11 @@ func (n *folderNode) removeFolder(ctx context.Context, name string) syscall.Errn
 	if f == nil || f.Children[name] == nil {
 		return syscall.ENOENT
 	}
-	path := f.Children[name].Path
+	child := f.Children[name]
+	if n.fsys.letters.unsent(child.Mailbox()) {
+		return syscall.ENOTEMPTY // a file that nobody has sent is in it
+	}
+	path := child.Path
 	return n.fsys.arrange(ctx, fmt.Sprintf("delete the folder %q", path), []place{{n, name}}, func() error {
 		return n.fsys.mail.DeleteFolder(context.Background(), path)
 	})
@@ -62,7 +66,11 @@ func (n *folderNode) moveFolder(ctx context.Context, name string, to *folderNode
 	if errno != 0 {
 		return errno
 	}
-	path := f.Children[name].Path
+	child := f.Children[name]
+	if n.fsys.letters.unsent(child.Mailbox()) {
+		return syscall.ENOTEMPTY // a file that nobody has sent is in it
+	}
+	path := child.Path
 	return n.fsys.arrange(ctx, fmt.Sprintf("rename the folder %q to %q in %q", path, component, target.Path), []place{{n, name}, {to, newName}}, func() error {
 		return n.fsys.mail.RenameFolder(context.Background(), path, target.Path, component)
 	})

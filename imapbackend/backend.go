@@ -9,15 +9,17 @@
 // expunge, so this package uses them for nothing but noticing that something
 // has changed.
 //
-// Backend is the whole of it. It keeps a few connections (pool.go, place.go,
-// session.go, connect.go, login.go), gathers what is said on them (heard.go, and package
-// wire below it), and asks again where they break (failure.go, away.go). It knows which
-// folders there are (mailboxes.go), and makes and renames some (folders.go), what is in each
-// (folder.go, listing.go, attr.go, structure.go), hears what changes there (idle.go, news.go), and reads it (fetch.go,
-// section.go). All that it changes on the server it changes by an exchange (exchange.go,
-// delete.go for what takes a message away, arrival.go and append.go for what brings one).
-// How a server differs from others it remembers (quirks.go), and what it does not give is left
-// in peace (trouble.go). It knows nothing of the kernel.
+// Backend is the whole of it. It keeps a few connections (pool.go, place.go, session.go,
+// connect.go, login.go), gathers what is said on them (heard.go, and package wire below
+// it), and asks again where they break (failure.go, away.go). It knows which folders
+// there are (mailboxes.go), what they are called (names.go) and what is in each
+// (folder.go, listing.go, attr.go, structure.go), hears what changes there (idle.go,
+// news.go), and reads it (fetch.go, section.go). All that it changes on the server it
+// changes by an exchange (exchange.go): messages it takes away (delete.go), and brings
+// (arrival.go, append.go); folders it makes, renames and deletes in the same way, with
+// LIST for the question behind it (folders.go, hierarchy.go). How a server differs from
+// others it remembers (quirks.go), and what it does not give is left in peace
+// (trouble.go). It knows nothing of the kernel.
 package imapbackend
 
 import (

@@ -39,7 +39,7 @@ func (b *Backend) CreateFolder(ctx context.Context, parent, component string) er
 		}
 		switch {
 		case made == nil && err == nil:
-			return errNotListed
+			return b.notListed(what)
 		case made == nil:
 			if isStatus(err) {
 				b.subscribe(nil, []string{at.wire})
@@ -52,8 +52,12 @@ func (b *Backend) CreateFolder(ctx context.Context, parent, component string) er
 	})
 }
 
-// errNotListed says that the server has said OK, and its list says otherwise.
-var errNotListed = fmt.Errorf("the server says that it is done, and lists something else: %w", mail.ErrRefused)
+// notListed is for a folder that the server says is there now, and does not list: another
+// client was there at the same moment.
+func (b *Backend) notListed(what string) error {
+	b.log.Warn("the server says that it is done, and does not list the folder", "what", what)
+	return mail.ErrNotFound
+}
 
 // entered adds a mailbox to the list. It is called with b.mu held.
 func (b *Backend) entered(list []mail.Folder, wires map[string]string, m wire.Mailbox) []mail.Folder {
@@ -239,7 +243,7 @@ func (d deletionOf) delete(l *lease) (gone bool, err error) {
 	case err != nil:
 		return false, err
 	case !gone:
-		return false, errNotListed
+		d.b.log.Warn("the server says that a folder is deleted, and lists one of its name", "what", d.what)
 	}
 	return true, nil
 }
@@ -339,10 +343,8 @@ func (b *Backend) rename(what string, at, to spot, moved []mail.Folder) error {
 	switch {
 	case here && (err == nil || unsure && gone):
 		return nil
-	case err == nil && gone: // Courier says OK, whether there was anything or not
-		return mail.ErrNotFound
-	case err == nil:
-		return errNotListed
+	case err == nil: // Courier says OK, whether there was anything or not
+		return b.notListed(what)
 	case !isStatus(err):
 		return err
 	}
