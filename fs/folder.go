@@ -165,6 +165,8 @@ func (n *folderNode) Rename(ctx context.Context, name string, parent gofs.InodeE
 		return child.moveTo(ctx, name, to, newName)
 	case *letterNode:
 		return child.moveTo(ctx, to, newName)
+	case *folderNode:
+		return syscall.ENOENT // it is gone since the kernel has looked
 	}
 	return syscall.EPERM
 }

@@ -142,7 +142,9 @@ type deletionOf struct {
 // broke.
 func (d deletionOf) surely() (gone bool, err error) {
 	for range 2 {
-		if gone, err = d.once(); !isBroken(err) || errors.Is(err, errAway) {
+		gone, err = d.once()
+		refused := isStatus(err) && errors.Is(err, errNoFolder) && !gone // it may have gone in that moment
+		if !refused && !isBroken(err) || errors.Is(err, errAway) {
 			break
 		}
 		d.b.log.Info("looking whether it was done", "what", d.what, "error", err)
@@ -151,6 +153,9 @@ func (d deletionOf) surely() (gone bool, err error) {
 			return false, lerr
 		}
 		if d.isGone(listed) {
+			if refused {
+				return true, mail.ErrNotFound
+			}
 			return true, nil
 		}
 	}
