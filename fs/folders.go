@@ -44,7 +44,7 @@ func (n *folderNode) removeFolder(ctx context.Context, name string) syscall.Errn
 		return syscall.ENOENT
 	}
 	child := f.Children[name]
-	if n.fsys.letters.unsent(child.Mailbox()) {
+	if len(n.fsys.letters.entries(child.Mailbox())) > 0 {
 		return syscall.ENOTEMPTY // a file that nobody has sent is in it
 	}
 	path := child.Path
@@ -67,7 +67,7 @@ func (n *folderNode) moveFolder(ctx context.Context, name string, to *folderNode
 		return errno
 	}
 	child := f.Children[name]
-	if n.fsys.letters.unsent(child.Mailbox()) {
+	if len(n.fsys.letters.entries(child.Mailbox())) > 0 {
 		return syscall.ENOTEMPTY // a file that nobody has sent is in it
 	}
 	path := child.Path
