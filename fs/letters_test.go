@@ -133,7 +133,9 @@ func TestHalfWrittenIsNotSent(t *testing.T) {
 	}
 }
 
-func inbox(fsys *FS) *folderNode { return &folderNode{fsys: fsys, key: fsys.folders.At([]string{"INBOX"}).Key} }
+func inbox(fsys *FS) *folderNode {
+	return &folderNode{fsys: fsys, key: fsys.folders.At([]string{"INBOX"}).Key}
+}
 
 // TestLettersBesideOthers does all that can be done with letters at once: each that
 // was closed without an error has come, once, and nothing is left.

@@ -175,7 +175,7 @@ func testChangeFaults(t *testing.T, start func(t *testing.T) server) {
 	if os.Getenv(allFaults) != "" {
 		cuts = allFaultCuts
 	}
-	acts := changeActs(start(t).Account)[:3]
+	acts := changeActs(start(t).Account)
 	t.Run("matrix", func(t *testing.T) {
 		for _, act := range acts {
 			// What the act takes from the server, without any fault.
