@@ -171,20 +171,25 @@ func TestChangeFaults(t *testing.T) {
 func testChangeFaults(t *testing.T, start func(t *testing.T) server) {
 	var mu sync.Mutex
 	cells := map[string]*changeTally{}
-	cuts := 2
-	if os.Getenv(allFaults) != "" {
+	// Each act meets each fault on one of the servers, or on all.
+	cuts, all := 2, os.Getenv(allFaults) != ""
+	if all {
 		cuts = allFaultCuts
 	}
+	turn := slices.Index([]string{"dovecot", "cyrus", "courier"}, filepath.Base(t.Name()))
 	acts := changeActs(start(t).Account)
 	t.Run("matrix", func(t *testing.T) {
-		for _, act := range acts {
+		for i, act := range acts {
 			// What the act takes from the server, without any fault.
 			r := &changeRun{act: act}
 			r.run(t, start(t), fault{}, 0)
 			if r.failed > 0 && act.name != "rmdir of what is full" {
 				t.Errorf("%s: %d fail without a fault: %s", act.name, r.failed, r.said)
 			}
-			for _, f := range changeFaults {
+			for j, f := range changeFaults {
+				if !all && (i+j+turn)%3 != 0 {
+					continue
+				}
 				places := []int64{r.taken / 2}
 				switch f.name {
 				case cutSent:
