@@ -54,8 +54,8 @@ func newAnswers(c *Conn, h Handler) *answers {
 	a.over, a.close = context.WithCancel(context.Background())
 	a.r = bufio.NewReaderSize(traced{c.in, c.trace}, 32<<10)
 	// What the library does not know of it does not do in its own way: names are
-	// not written as IMAP4rev2 has them. It is not to wait with a literal: how that is
-	// sent is decided in upload.go, and it writes no other.
+	// not written as IMAP4rev2 has them.
+	// Its one literal, an empty one, it never sends: see upload.go.
 	caps := []string{string(imap.CapIMAP4rev1), string(imap.CapLiteralMinus)}
 	for _, known := range []imap.Cap{imap.CapUIDPlus, imap.CapMove, imap.CapESearch, imap.CapIdle, imap.CapNamespace, imap.CapID,
 		imap.CapListExtended, imap.CapListStatus, imap.CapSpecialUse} {
@@ -147,8 +147,12 @@ func (a *answers) response() error {
 func (a *answers) agree() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	idles := false // what is said to an IDLE once more is no leave for mail
+	for _, verb := range a.open {
+		idles = idles || verb == "IDLE"
+	}
 	switch {
-	case a.c.uploads.answered("", true):
+	case !idles && a.c.uploads.answered("", true):
 	case a.asks != "":
 		a.asks = ""
 		a.out = append(a.out, "+ go on\r\n"...)

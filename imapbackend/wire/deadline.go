@@ -96,6 +96,18 @@ func (c *Line) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write writes to the server. That it takes in nothing any more is found out here while
+// much is sent.
+func (c *Line) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if os.IsTimeout(err) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.failed = err // of which a read may have seen no more than the end
+	}
+	return n, err
+}
+
 // uploaded notes that n bytes of a long message were written, which gives the server new
 // time too: nobody answers before he has heard all of it.
 func (c *Line) uploaded(n int) {

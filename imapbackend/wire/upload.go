@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -76,7 +77,7 @@ func (c *Conn) sendUpload(up *upload, command []byte) error {
 		plus = "+"
 	}
 	if plus != "" {
-		c.uploads.answered(up.tag, true)
+		c.uploads.answered(up.tag, true) // nobody else may agree
 	}
 	c.trace.sent(fmt.Appendf(nil, "%s[%d bytes%s]\r\n", command, up.size, plus))
 	if err := c.transmit(fmt.Appendf(command, "{%d%s}\r\n", up.size, plus)); err != nil {
@@ -90,6 +91,9 @@ func (c *Conn) sendUpload(up *upload, command []byte) error {
 	case <-c.answers.over.Done():
 		return io.ErrClosedPipe
 	}
+	// The library gives a write half a minute. Here it is Line that knows whether the
+	// server goes on.
+	c.plain.SetWriteDeadline(time.Time{})
 	n, err := io.Copy(literal{c}, io.LimitReader(up.content, up.size))
 	if err == nil && n < up.size {
 		err = io.ErrUnexpectedEOF
