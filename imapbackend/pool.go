@@ -169,6 +169,7 @@ func (p *pool) catchUp(l *lease) {
 // with p.mu held and lets go of it while the command is written, so that no
 // other command comes before it.
 func (p *pool) move(l *lease) {
+	p.selecting.Add(1) // before close waits for it
 	p.mu.Unlock()
 	l.selectFolder(l.sel)
 	p.mu.Lock()

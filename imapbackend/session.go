@@ -207,7 +207,8 @@ func (s *session) selectFolder(sel *selection) {
 	what := "open folder " + sel.folder
 	s.expect(what)
 	cmd := s.client.Select(s.b.onWire(sel.folder), &imap.SelectOptions{ReadOnly: s.b.cfg.ReadOnly})
-	s.b.pool.selecting.Go(func() {
+	go func() {
+		defer s.b.pool.selecting.Done() // which the pool has counted
 		_, err := cmd.Wait()
 		sel.data = s.ear.selected()
 		sel.confirm()
@@ -217,5 +218,5 @@ func (s *session) selectFolder(sel *selection) {
 			s.b.pool.unselected(sel)
 		}
 		close(sel.done)
-	})
+	}()
 }
