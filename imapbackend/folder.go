@@ -120,7 +120,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 func (f *folder) forget() {
 	f.source, f.uids, f.attrs, f.troubles, f.validity, f.uidNext, f.reported = fromNowhere, nil, nil, nil, 0, 0, 0
 	f.attrWindow, f.structureWindow = window{}, window{}
-	f.dirty, f.dirtyAttrs, f.ours = false, nil, nil
+	f.dirty, f.dirtyAttrs, f.mark = false, nil, mark{}
 	f.forgetStored()
 }
 
@@ -132,14 +132,14 @@ func (f *folder) remove(id mail.ID) {
 		f.uids = slices.Concat(f.uids[:i], f.uids[i+1:])
 		f.attrs = slices.Delete(f.attrs, i, i+1)
 		f.changed()
-		f.note(own{uid: id.UID})
 	}
+	f.note(own{id.UIDValidity, id.UID, false})
 }
 
 // own is a message that was put into the folder or taken out of it from here.
 type own struct {
-	uid  uint32
-	came bool
+	validity, uid uint32
+	came          bool
 }
 
 // note has those who wait for an answer that may be older know of it. It is called with
@@ -150,10 +150,13 @@ func (f *folder) note(o own) {
 	}
 }
 
-// withOurs is uids, as the server has told them, with what has come and gone from here
-// since the question was sent. It is called with f.mu held.
-func withOurs(uids []uint32, ours []own) []uint32 {
+// withOurs is uids, as the server has told them under a UIDVALIDITY, with what has come
+// and gone from here since the question was sent.
+func withOurs(uids []uint32, validity uint32, ours []own) []uint32 {
 	for _, o := range ours {
+		if o.validity != validity {
+			continue
+		}
 		switch i, there := slices.BinarySearch(uids, o.uid); {
 		case o.came && !there:
 			uids = slices.Insert(slices.Clone(uids), i, o.uid)
@@ -173,14 +176,17 @@ type mark struct{ validity, next uint32 }
 func (f *folder) add(id mail.ID, a mail.Attr, isKnown bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mark = mark{id.UIDValidity, max(f.mark.next, id.UID+1)}
+	if f.mark.validity != id.UIDValidity {
+		f.mark = mark{validity: id.UIDValidity}
+	}
+	f.mark.next = max(f.mark.next, id.UID+1)
+	f.note(own{id.UIDValidity, id.UID, true})
 	if f.source == fromNowhere {
 		return true // whoever lists it finds it
 	}
 	if f.validity != id.UIDValidity || f.source != fromServer {
 		return false
 	}
-	f.note(own{id.UID, true})
 	i, there := slices.BinarySearch(f.uids, id.UID)
 	if !there {
 		f.uids = slices.Insert(slices.Clone(f.uids), i, id.UID)

@@ -117,7 +117,7 @@ func (f *folder) replace(uids []uint32, data mailbox, renewals int, next uint32,
 			f.forget()
 		}
 	}
-	added, removed = f.update(withOurs(uids, f.ours[min(since, len(f.ours)):]))
+	added, removed = f.update(withOurs(uids, data.validity, f.ours[min(since, len(f.ours)):]))
 	f.uidNext = max(f.uidNext, data.uidNext, next) // all reported before the SEARCH
 	f.source, f.validity = fromServer, data.validity
 	if f.again {
