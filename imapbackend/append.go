@@ -30,82 +30,94 @@ func (b *Backend) appendLetter(to string, l mail.Letter) (mail.ID, error) {
 	if err != nil {
 		return mail.ID{}, fmt.Errorf("%s: %w", what, err)
 	}
-	key := fmt.Sprintf("%s\x00%x", what, found.sum)
-	defer b.alike.lock(key)() // two that are alike would be taken for one
-	a := b.inDoubt(key)
-	if a == nil {
-		a = b.arrivalOf(mail.ID{}, to, what)
-		a.attr, a.known, a.header = mail.Attr{Size: found.size, Date: l.Date}, !l.Date.IsZero(), found.header
-	} else if _, err := a.look(); err != nil {
-		b.doubt(key, a)
+	key := fmt.Sprintf("%s\x00%x", to, found.sum)
+	defer b.alike.lock(key, alike(to, found.size))()
+	a, err := b.arrival(key, func() *arrival {
+		a := b.arrivalOf(mail.ID{}, to, what)
+		a.letter = &found
+		return a
+	})
+	if err != nil {
 		return mail.ID{}, err
 	}
 	if !a.there {
 		change := exchange{need{bulk: found.size >= bulkSize}, func(lease *lease) error { return a.append(lease, l) }, a.look}
 		if err := b.change(change); err != nil {
-			if a.sent || a.answered {
-				b.doubt(key, a)
-			}
+			b.doubt(key, a)
 			return mail.ID{}, err
+		}
+		if there, err := a.look(); !there {
+			b.log.Info("nobody knows which number a message has got", "folder", to, "error", err)
 		}
 	}
 	a.settle(nil)
 	return a.at, nil
 }
 
-// mostDoubts is of how many letters it is remembered that nobody knows whether they are
-// there.
-const mostDoubts = 100
-
-// doubt remembers that it is not known whether a letter has come.
-func (b *Backend) doubt(key string, a *arrival) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.doubts) < mostDoubts {
-		b.doubts[key] = a
-	}
-}
-
-// inDoubt returns such a letter, and forgets it; nil: there is none.
-func (b *Backend) inDoubt(key string) *arrival {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	a := b.doubts[key]
-	delete(b.doubts, key)
-	return a
-}
-
-// append sends APPEND, and returns nil once the message is known to be there.
+// append sends APPEND. OK to that is a promise, also where the server does not say which
+// number the message has.
 func (a *arrival) append(l *lease, letter mail.Letter) error {
-	if most, ok := l.appendLimit(); ok && a.attr.Size > most {
-		return fmt.Errorf("%s: it has %d bytes, the server takes %d at most: %w", a.what, a.attr.Size, most, mail.ErrTooLarge)
+	size := a.letter.size
+	if most, ok := l.appendLimit(); ok && size > most {
+		return fmt.Errorf("%s: it has %d bytes, the server takes %d at most: %w", a.what, size, most, mail.ErrTooLarge)
 	}
 	if err := a.expect(l); err != nil {
 		return err
 	}
-	options := &imap.AppendOptions{Flags: []imap.Flag{imap.FlagSeen}, Time: letter.Date}
+	content := &reading{r: onTheWire(letter), left: size}
+	err := a.put(l, func() error {
+		l.conn.Upload(content, size)
+		cmd := l.client.Append(l.b.onWire(a.to), 0, a.options(letter))
+		cmd.Close()
+		_, err := cmd.Wait()
+		return err
+	})
+	if content.left > 0 { // so nobody has it
+		a.sent = false
+		if content.err != nil {
+			return fmt.Errorf("%s: it cannot be read any more: %w", a.what, content.err)
+		}
+	}
+	switch {
+	case errors.Is(err, mail.ErrNotFound):
+		return errNoTarget(err)
+	case err == nil && content.left > 0:
+		a.answered = false
+		return fmt.Errorf("%s: the server says OK before it has got it: %w", a.what, mail.ErrRefused)
+	}
+	return err
+}
+
+// options are what is said of a letter.
+func (a *arrival) options(letter mail.Letter) *imap.AppendOptions {
+	options := &imap.AppendOptions{Flags: []imap.Flag{imap.FlagSeen}}
+	if year := letter.Date.Year(); !letter.Date.IsZero() && year >= 1 && year <= 9999 { // RFC 9051 §9, date-year
+		options.Time = letter.Date
+	}
 	for _, f := range a.b.Folders() {
 		if f.Name == a.to && f.SpecialUse == string(imap.MailboxAttrDrafts) {
 			options.Flags = append(options.Flags, imap.FlagDraft)
 		}
 	}
-	l.putting.Lock()
-	defer l.putting.Unlock()
-	heard, end := l.ear.gather()
-	a.sent = true
-	err := l.command(a.what, func() error {
-		l.conn.Upload(onTheWire(letter), a.attr.Size)
-		cmd := l.client.Append(l.b.onWire(a.to), 0, options)
-		cmd.Close()
-		_, err := cmd.Wait()
-		return err
-	})
-	end()
-	if errors.Is(err, mail.ErrNotFound) {
-		err = errNoTarget(err)
+	return options
+}
+
+// reading notes how much of a letter was not read, and why.
+type reading struct {
+	r    io.Reader
+	left int64
+	err  error
+}
+
+func (c *reading) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p[:min(int64(len(p)), c.left)])
+	if c.left -= int64(n); err == io.EOF && c.left > 0 {
+		err = io.ErrUnexpectedEOF
 	}
-	a.take(heard, 0, err)
-	return a.verify(err)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
 }
 
 // readings is what is found out about a letter before it is sent.
@@ -137,6 +149,9 @@ func readLetter(l mail.Letter) (readings, error) {
 		if err != nil {
 			return found, err
 		}
+	}
+	if found.size == 0 {
+		return found, fmt.Errorf("it is empty: %w", mail.ErrNoMessage)
 	}
 	found.header = slices.Clone(mail.SplitHeader(head.Bytes()))
 	found.sum = [sha256.Size]byte(sum.Sum(nil))

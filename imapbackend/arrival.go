@@ -3,6 +3,7 @@ package imapbackend
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,38 +19,43 @@ import (
 // looked for among those that have come since.
 type arrival struct {
 	b    *Backend
+	from mail.ID // what is moved or copied
 	to   string
 	what string // for errors
 
 	// by which it is recognised:
-	attr   mail.Attr // Date is zero where the server sets it
+	letter *readings // a new one; nil: from is one
+	attr   mail.Attr // of from
 	known  bool      // attr is
-	header []byte    // of a new one
+	header []byte    // of from; nil: not known
 
 	validity, next uint32 // UIDVALIDITY and UIDNEXT of the mailbox before; 0: not known
 	sent           bool   // to the server, and how that ended is not known
+	lost           bool   // that was so at least once
 	answered       bool   // with OK
+	taken          bool   // MOVE may have taken from along
+	told           bool   // the server has said which one it is
 	there          bool
 	silent         bool    // the server has said OK, and would have said what it has moved
 	at             mail.ID // UID 0: not known
 }
 
 // Move takes a message to another mailbox, and returns which one it is there; its UID is
-// 0 if that is not known.
+// 0 if that is not known. The error is mail.ErrNotFound where another client has taken it
+// away before.
 func (b *Backend) Move(ctx context.Context, id mail.ID, to string) (mail.ID, error) {
 	return await(ctx, func() (mail.ID, error) {
-		a, err := b.move(id, to)
+		root := b.knownStructure(id)
+		a, err := b.carry(id, to)
 		if err != nil {
 			return mail.ID{}, err
 		}
 		if !a.there {
-			// It has gone, but who has taken it? Not we, if it is not there.
-			sure := a.known || a.silent
-			a.sent, a.answered = true, false
-			if found, err := a.look(); err != nil {
-				b.log.Info("the server does not say which number a message has got", "folder", to, "error", err)
-			} else if !found && sure {
+			a.sent = a.sent || a.taken
+			if there, err := a.look(); !there && !a.taken {
 				return mail.ID{}, fmt.Errorf("%s: %w", a.what, mail.ErrNotFound)
+			} else if !there {
+				b.log.Info("nobody knows which number a message has got", "folder", to, "error", err)
 			}
 			a.settle(nil)
 		}
@@ -57,85 +63,113 @@ func (b *Backend) Move(ctx context.Context, id mail.ID, to string) (mail.ID, err
 	})
 }
 
-// move is Move that does not look for a number that the server does not tell.
-func (b *Backend) move(id mail.ID, to string) (*arrival, error) {
+// carry takes a message to another mailbox. It returns nil once its folder has it no
+// more. Where it could be copied and not be deleted, the copy is taken back.
+func (b *Backend) carry(id mail.ID, to string) (*arrival, error) {
 	what := "move " + id.String() + " to " + to
-	defer b.alike.lock(what)()
-	a := b.inDoubt(what)
-	if a == nil {
-		a = b.arrivalOf(id, to, what)
-	} else if _, err := a.look(); err != nil {
+	attr, _, _ := b.Known(id)
+	defer b.alike.lock(what, alike(to, attr.Size))()
+	a, err := b.arrival(what, func() *arrival { return b.arrivalOf(id, to, what) })
+	if err != nil {
+		return nil, err
+	}
+	if err := b.takeAway(a.moving(id)); err != nil {
+		if a.told && (errors.Is(err, mail.ErrRefused) || errors.Is(err, mail.ErrReadOnly)) {
+			a.takeBack()
+		}
 		b.doubt(what, a)
 		return nil, err
 	}
-	root := b.knownStructure(id)
-	if err := b.takeAway(a.moving(id)); err != nil {
-		if a.sent || a.there {
-			// A copy may be there, and the message is too.
-			b.doubt(what, a)
-			b.start(func() { b.takeBack(what, id) })
-		}
-		return nil, err
-	}
-	a.settle(root)
 	return a, nil
 }
 
-// takeBack takes back the copy that a move has left which has failed, when the server can
-// be asked again, unless somebody has tried to move the message once more. It ends with
-// the backend.
-func (b *Backend) takeBack(what string, id mail.ID) {
-	for pauses := newBackOff(); b.sleep(pauses.NextBackOff()); {
-		unlock := b.alike.lock(what)
-		a := b.inDoubt(what)
-		var err error
-		if a != nil {
-			if err = a.takeBack(id); isUnreached(err) {
-				b.doubt(what, a)
-			}
-		}
-		unlock()
-		if !isUnreached(err) {
-			if err != nil {
-				b.log.Error("a message that was to be moved may be in two folders", "what", what, "error", err)
-			}
-			return
-		}
+// takeBack deletes a copy whose original has stayed: the message would be in two places.
+func (a *arrival) takeBack() {
+	if there, err := a.b.exists(a.from, true); !there || err != nil {
+		return
 	}
-}
-
-func (a *arrival) takeBack(id mail.ID) error {
-	there, err := a.b.exists(id, false)
-	if err != nil || !there {
-		return err // or it is moved after all
+	if err := a.b.takeAway(deletion(a.at)); err != nil {
+		a.b.log.Error("a message is in two places: it was copied, and cannot be deleted where it was", "folder", a.from.Folder, "uid", a.from.UID, "copy", a.at, "error", err)
+		return
 	}
-	if found, err := a.look(); err != nil || !found {
-		return err
-	}
-	a.b.log.Info("a copy is taken back of a message that could not be moved", "folder", a.to, "uid", a.at.UID)
-	return a.b.takeAway(deletion(a.at))
+	a.there, a.lost = false, false
 }
 
 // Copy copies a message to another mailbox, or its own, and returns which one the copy is.
 func (b *Backend) Copy(ctx context.Context, id mail.ID, to string) (mail.ID, error) {
 	return await(ctx, func() (mail.ID, error) {
-		a := b.arrivalOf(id, to, "copy "+id.String()+" to "+to)
+		what := "copy " + id.String() + " to " + to
 		if id.UIDValidity == 0 {
-			return mail.ID{}, errNoValidity(a.what)
+			return mail.ID{}, errNoValidity(what)
 		}
-		defer b.alike.lock(a.what)() // two copies that look alike would be taken for one
-		err := b.change(exchange{messagesOf(id.Folder, id.UIDValidity), func(l *lease) error {
-			if err := l.stillTheSame(id); err != nil {
-				return err
-			}
-			return a.copy(l, id)
-		}, a.look})
+		attr, _, _ := b.Known(id)
+		defer b.alike.lock(what, alike(to, attr.Size))()
+		a, err := b.arrival(what, func() *arrival { return b.arrivalOf(id, to, what) })
 		if err != nil {
+			return mail.ID{}, err
+		}
+		if !a.there {
+			err = b.change(exchange{messagesOf(id.Folder, id.UIDValidity), a.copy, a.look})
+		}
+		if errors.Is(err, errUnseen) { // so say some of a message that is gone
+			if there, looked := b.exists(id, true); looked == nil && !there {
+				return mail.ID{}, fmt.Errorf("%s: %w", what, mail.ErrNotFound)
+			}
+		}
+		if err != nil {
+			b.doubt(what, a)
 			return mail.ID{}, err
 		}
 		a.settle(b.knownStructure(id))
 		return a.at, nil
 	})
+}
+
+// alike names messages that could be taken for each other in a mailbox: they come one
+// after the other.
+func alike(to string, size int64) string { return fmt.Sprintf("%s\x00%d", to, size) }
+
+// mostDoubts is of how many arrivals it is remembered that nobody knows how they ended.
+const mostDoubts = 100
+
+// doubt remembers an arrival that has failed, if the message may have come nevertheless.
+func (b *Backend) doubt(key string, a *arrival) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.doubts) < mostDoubts && (a.lost || a.there) {
+		b.doubts[key] = a
+	}
+}
+
+// arrival returns the one that is in doubt under the key, and looks how it has ended, or
+// else a new one.
+func (b *Backend) arrival(key string, begin func() *arrival) (*arrival, error) {
+	b.mu.Lock()
+	a := b.doubts[key]
+	delete(b.doubts, key)
+	b.mu.Unlock()
+	if a == nil {
+		return begin(), nil
+	}
+	var err error
+	if a.there {
+		a.there, err = b.exists(a.at, true)
+		if errors.Is(err, mail.ErrStale) || errors.Is(err, mail.ErrNotFound) {
+			err = nil
+		}
+		if err == nil && !a.there {
+			return begin(), nil // it has gone since
+		}
+		a.there = true
+	} else {
+		a.sent = true
+		_, err = a.look()
+	}
+	if err != nil {
+		b.doubt(key, a)
+		return nil, err
+	}
+	return a, nil
 }
 
 // await runs f, and returns what it does, or when ctx ends: f goes on then.
@@ -158,9 +192,13 @@ func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 }
 
+// arrivalOf begins the arrival of a message, a new one if id is none, of which nothing is
+// sent yet.
 func (b *Backend) arrivalOf(id mail.ID, to, what string) *arrival {
-	a := &arrival{b: b, to: to, what: what}
-	a.attr, a.known, _ = b.Known(id)
+	a := &arrival{b: b, from: id, to: to, what: what}
+	if id.UID != 0 {
+		a.attr, a.known, _ = b.Known(id)
+	}
 	f := b.folder(to)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -177,22 +215,17 @@ func (a *arrival) moving(id mail.ID) *removal {
 	x.what = a.what
 	expunge := x.plan
 	x.plan = func(l *lease) (flight, error) {
-		if l.can(imap.CapMove) {
-			return flight{send: func() func() error { return a.sendMove(l, id) }}, nil
-		}
-		if !l.can(imap.CapUIDPlus) {
-			return flight{}, fmt.Errorf("%s: the server can neither move a message (MOVE) nor expunge one alone (UIDPLUS): %w", x.what, mail.ErrUnsupported)
-		}
-		if a.there { // sent again
+		switch {
+		case a.there: // and the message where it was too
 			return expunge(l)
+		case l.can(imap.CapMove):
+			return flight{send: func() func() error { return a.sendMove(l) }}, nil
+		case !l.can(imap.CapUIDPlus):
+			return flight{}, fmt.Errorf("%s: the server can neither move a message (MOVE) nor expunge one alone (UIDPLUS): %w", x.what, mail.ErrUnsupported)
+		case l.sel.data.readOnly:
+			return flight{}, fmt.Errorf("%s: %w", x.what, mail.ErrReadOnly)
 		}
-		err := a.copy(l, id)
-		if errors.Is(err, mail.ErrNotFound) {
-			if there, looked := l.holds(id); looked != nil || there {
-				err = errNoTarget(err)
-			}
-		}
-		if err != nil {
+		if err := a.copy(l); err != nil {
 			return flight{}, err
 		}
 		if err := l.mayChange(x); err != nil { // it may have taken long
@@ -208,66 +241,85 @@ func (a *arrival) moving(id mail.ID) *removal {
 }
 
 // sendMove sends MOVE, and returns what waits for its answer.
-func (a *arrival) sendMove(l *lease, id mail.ID) (wait func() error) {
+func (a *arrival) sendMove(l *lease) (wait func() error) {
 	l.putting.Lock()
 	count := l.ear.expunging()
 	heard, end := l.ear.gather()
-	cmd := l.client.Move(imap.UIDSetNum(imap.UID(id.UID)), l.b.onWire(a.to))
+	cmd := l.client.Move(imap.UIDSetNum(imap.UID(a.from.UID)), l.b.onWire(a.to))
 	return func() error {
 		defer l.putting.Unlock()
 		_, err := cmd.Wait()
 		end()
-		if count() > 1 {
+		n := count()
+		if n > 1 {
 			l.b.pool.changed(l.session) // others expunged something too
 		}
-		a.take(heard, id.UID, err)
-		a.silent = err == nil && !a.there && l.can(imap.CapUIDPlus)
+		a.take(heard, err)
+		// OK alone is also said of a message that another client has expunged.
+		a.taken = !isStatus(err) && (err != nil || a.there || n > 0 || !l.caps.Has(imap.CapUIDPlus))
 		return err
 	}
 }
 
 // copy sends COPY (RFC 9051 §6.4.7), and returns nil once the copy is known to be there.
-func (a *arrival) copy(l *lease, id mail.ID) error {
+func (a *arrival) copy(l *lease) error {
+	if err := l.confirm(); err != nil {
+		return err
+	}
+	if err := l.stillTheSame(a.from); err != nil {
+		return err
+	}
 	if err := a.expect(l); err != nil {
 		return err
 	}
-	l.putting.Lock()
-	defer l.putting.Unlock()
-	heard, end := l.ear.gather()
-	a.sent = true
-	err := l.command(a.what, func() error {
-		_, err := l.client.Copy(imap.UIDSetNum(imap.UID(id.UID)), l.b.onWire(a.to)).Wait()
+	err := a.put(l, func() error {
+		_, err := l.client.Copy(imap.UIDSetNum(imap.UID(a.from.UID)), l.b.onWire(a.to)).Wait()
 		return err
 	})
-	end()
-	a.take(heard, id.UID, err)
-	return a.verify(err)
-}
-
-// errUnseen says that the server has said OK, and not what it has done.
-var errUnseen = fmt.Errorf("the server says OK, and where the message is now cannot be found out: %w", errMalformed)
-
-// verify returns nil only where the server has said which message it is now. OK alone
-// is also what some say of a message that is not there.
-func (a *arrival) verify(err error) error {
+	if isStatus(err) {
+		there, looked := l.holds(a.from)
+		switch {
+		case looked == nil && !there:
+			return fmt.Errorf("%w (%w)", mail.ErrNotFound, err)
+		case errors.Is(err, mail.ErrNotFound):
+			return errNoTarget(err)
+		}
+	}
 	if err == nil && !a.there {
+		// OK alone is also what some say of a message that is not there.
 		return fmt.Errorf("%s: %w", a.what, errUnseen) // look finds out
 	}
 	return err
 }
 
-// take takes in what the server has said of the message that had the UID old, 0 for a
-// new one, while it was put into the mailbox.
-func (a *arrival) take(heard *gathered, old uint32, err error) {
+// put sends a command that puts the message into the mailbox, and takes in what the server
+// says of it.
+func (a *arrival) put(l *lease, send func() error) error {
+	l.putting.Lock()
+	defer l.putting.Unlock()
+	heard, end := l.ear.gather()
+	a.sent = true
+	err := l.command(a.what, send)
+	end()
+	a.take(heard, err)
+	return err
+}
+
+// errUnseen says that the server has said OK, and not what it has done.
+var errUnseen = fmt.Errorf("the server says OK, and where the message is now cannot be found out: %w", errMalformed)
+
+// take takes in what the server has said while the message was put into the mailbox.
+func (a *arrival) take(heard *gathered, err error) {
 	if err != nil {
 		a.sent = a.sent && !isStatus(err)
+		a.lost = a.lost || a.sent
 		return
 	}
 	a.answered = true
 	for _, put := range heard.put {
-		if uid, ok := put.New(old); ok {
+		if uid, ok := put.New(a.from.UID); ok {
 			a.at = mail.ID{Folder: a.to, UIDValidity: put.UIDValidity, UID: uid}
-			a.there = true
+			a.there, a.told = true, true
 		}
 	}
 }
@@ -304,6 +356,10 @@ func (a *arrival) look() (bool, error) {
 	if a.there || !a.sent && !a.answered {
 		return a.there, nil
 	}
+	if err := a.identify(); err != nil {
+		return false, err
+	}
+	a.b.pool.came(a.to)
 	if _, err := a.b.folder(a.to).search(true); err != nil {
 		return false, err
 	}
@@ -312,22 +368,16 @@ func (a *arrival) look() (bool, error) {
 		return false, err
 	}
 	if a.validity != 0 && l.UIDValidity != a.validity {
-		return false, fmt.Errorf("%s: %w", a.what, mail.ErrStale)
+		a.next = 0 // what has come since has any number
 	}
-	first := max(0, len(l.UIDs)-mostLooked)
-	if a.next > 0 {
-		first = max(first, l.After(a.next-1))
+	a.validity = l.UIDValidity
+	found, err := a.among(l)
+	if err != nil {
+		return false, err
 	}
-	for _, uid := range slices.Backward(l.UIDs[first:]) {
-		id := mail.ID{Folder: a.to, UIDValidity: l.UIDValidity, UID: uid}
-		found, err := a.isAt(id)
-		if err != nil && !errors.Is(err, mail.ErrNotFound) {
-			return false, err
-		}
-		if found {
-			a.at, a.there = id, true
-			return true, nil
-		}
+	if found.UID != 0 {
+		a.at, a.there = found, true
+		return true, nil
 	}
 	if a.answered {
 		return false, fmt.Errorf("%s: %w", a.what, errUnseen)
@@ -336,27 +386,83 @@ func (a *arrival) look() (bool, error) {
 	return false, nil
 }
 
-// isAt tells whether id is the message: of the same size, and of the same date where
-// it was on the server before, else with the same header, or Message-ID.
+// identify asks by what a message that is moved or copied is recognised, as long as it is
+// there.
+func (a *arrival) identify() error {
+	if a.letter != nil || a.header != nil {
+		return nil
+	}
+	attr, err := a.b.Attr(a.b.ctx, a.from)
+	if err == nil {
+		a.attr, a.known = attr, true
+		a.header, err = a.b.Fetch(a.from, "HEADER", 0, -1)
+	}
+	if errors.Is(err, mail.ErrNotFound) || errors.Is(err, mail.ErrStale) || err != nil && isTheirs(err) {
+		return nil
+	}
+	return err
+}
+
+// among returns which one of the messages that have come since it is; UID 0 for none, or
+// if it could be more than one.
+func (a *arrival) among(l mail.Listing) (mail.ID, error) {
+	first := max(0, len(l.UIDs)-mostLooked)
+	if a.next > 0 {
+		first = max(first, l.After(a.next-1))
+	}
+	var alike []mail.ID
+	for _, uid := range slices.Backward(l.UIDs[first:]) {
+		id := mail.ID{Folder: a.to, UIDValidity: l.UIDValidity, UID: uid}
+		if id == a.from {
+			continue
+		}
+		is, err := a.isAt(id)
+		switch {
+		case err != nil && !errors.Is(err, mail.ErrNotFound):
+			return mail.ID{}, err
+		case is && (a.letter != nil || a.header != nil):
+			return id, nil
+		case is:
+			alike = append(alike, id)
+		}
+	}
+	if len(alike) == 1 {
+		return alike[0], nil
+	}
+	return mail.ID{}, nil
+}
+
+// isAt tells whether id is the message: of the same size and content, or Message-ID, if
+// it is a new one; else of the same size and header, or date where its header is not
+// known.
 func (a *arrival) isAt(id mail.ID) (bool, error) {
+	if a.letter == nil && (!a.known || a.next == 0) {
+		return false, nil // it could be one that has been there before
+	}
 	attr, err := a.b.Attr(a.b.ctx, id)
 	switch {
 	case err != nil:
 		return false, err
-	case a.header == nil:
-		return a.known && attr.Size == a.attr.Size && attr.Date.Equal(a.attr.Date), nil
-	case attr.Size != a.attr.Size && !a.b.quirks.sizesLie.Load():
+	case a.letter == nil && a.header == nil:
+		return attr.Size == a.attr.Size && attr.Date.Equal(a.attr.Date), nil
+	case a.letter == nil && attr.Size != a.attr.Size:
+		return false, nil
+	case a.letter != nil && attr.Size != a.letter.size && !a.b.quirks.sizesLie.Load():
 		return false, nil
 	}
 	header, err := a.b.Fetch(id, "HEADER", 0, -1)
 	if err != nil {
 		return false, err
 	}
-	if bytes.Equal(bytes.TrimSpace(header), bytes.TrimSpace(a.header)) {
-		return true, nil
+	if a.letter == nil {
+		return bytes.Equal(header, a.header), nil
 	}
-	one, other := mail.MessageID(header), mail.MessageID(a.header)
-	return one != "" && one == other, nil
+	if !bytes.Equal(bytes.TrimSpace(header), bytes.TrimSpace(a.letter.header)) {
+		one, other := mail.MessageID(header), mail.MessageID(a.letter.header)
+		return one != "" && one == other, nil // some servers rewrite it
+	}
+	content, err := a.b.Fetch(id, "", 0, -1)
+	return err == nil && sha256.Sum256(content) == a.letter.sum, err
 }
 
 // settle takes in that the message is there: it is listed at once, with what is known of
@@ -368,7 +474,7 @@ func (a *arrival) settle(root *mail.Part) {
 		b.refreshSoon(a.to)
 		return
 	}
-	if !b.folder(a.to).add(a.at, a.attr, a.known && a.header == nil) { // the server may store a new one in its own way
+	if !b.folder(a.to).add(a.at, a.attr, a.known) {
 		b.refreshSoon(a.to)
 	}
 	if root != nil {

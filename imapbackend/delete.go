@@ -25,7 +25,8 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 			return err
 		}
 		if trash != "" && trash != id.Folder {
-			a, err := b.move(id, trash)
+			root := b.knownStructure(id)
+			a, err := b.carry(id, trash)
 			if err != nil {
 				return err
 			}

@@ -20,15 +20,17 @@ type script struct {
 	greeting func(n int) string               // of the nth connection, from 1
 	more     func(w io.Writer, tag string)    // what follows flooding
 	caps     string
-	wrap     func(net.Conn) net.Conn // what it speaks through; nil: plainly
-	idle     time.Duration           // a client that says nothing for so long is sent away; 0: never
+	wrap     func(net.Conn) net.Conn         // what it speaks through; nil: plainly
+	letter   func(r io.Reader, n int) []byte // reads a literal; nil: at once
+	idle     time.Duration                   // a client that says nothing for so long is sent away; 0: never
 
-	mu     sync.Mutex
-	n      int      // connections so far
-	log    []string // commands without their tags
-	raw    []string // all lines
-	conns  []net.Conn
-	idling net.Conn // on which IDLE came last
+	mu      sync.Mutex
+	n       int      // connections so far
+	log     []string // commands without their tags
+	raw     []string // all lines
+	letters []string // literals
+	conns   []net.Conn
+	idling  net.Conn // on which IDLE came last
 
 	wasReset chan struct{} // if not nil, a reset is told here
 }
@@ -86,15 +88,21 @@ func (s *script) serve(c net.Conn) {
 
 // talk answers the commands.
 func (s *script) talk(c net.Conn) {
-	lines, idle := bufio.NewScanner(c), ""
-	next := func() bool {
+	in, idle := bufio.NewReader(c), ""
+	next := func() (line string, ok bool) {
 		if s.idle > 0 {
 			c.SetReadDeadline(time.Now().Add(s.idle))
 		}
-		return lines.Scan()
+		line, err := in.ReadString('\n')
+		return strings.TrimRight(line, "\r\n"), err == nil
 	}
-	for next() {
-		tag, command, _ := strings.Cut(lines.Text(), " ")
+	for line, ok := next(); ok; line, ok = next() {
+		tag, command, _ := strings.Cut(line, " ")
+		if more, ok := s.literal(c, in, tag, command); !ok {
+			return
+		} else if !more {
+			continue
+		}
 		s.mu.Lock()
 		switch {
 		case command == "IDLE":
@@ -103,7 +111,7 @@ func (s *script) talk(c net.Conn) {
 			tag, command = idle, tag
 		}
 		s.log = append(s.log, command)
-		s.raw = append(s.raw, lines.Text())
+		s.raw = append(s.raw, line)
 		answer := ""
 		if s.answer != nil {
 			answer = s.answer(tag, command)
@@ -133,6 +141,58 @@ func (s *script) talk(c net.Conn) {
 			return
 		}
 	}
+}
+
+// literal takes in the one that ends a command. answer is asked for each that waits for
+// a "+", with the tag "": "" for that, or another answer with "%s" for the tag. goOn is
+// false if there was such an answer, ok if the connection has ended.
+func (s *script) literal(c net.Conn, in *bufio.Reader, tag, command string) (goOn, ok bool) {
+	_, size, found := strings.Cut(command, "{")
+	if !found || !strings.HasPrefix(command, "APPEND") {
+		return true, true
+	}
+	var n int
+	fmt.Sscanf(size, "%d", &n)
+	if !strings.HasSuffix(size, "+}") {
+		s.mu.Lock()
+		answer := ""
+		if s.answer != nil {
+			answer = s.answer("", command)
+		}
+		s.mu.Unlock()
+		switch {
+		case strings.HasSuffix(answer, cut):
+			return false, false
+		case answer == silent:
+			return false, true
+		case answer != "":
+			s.mu.Lock()
+			s.log = append(s.log, command)
+			s.mu.Unlock()
+			fmt.Fprintf(c, answer, tag)
+			return false, true
+		}
+		fmt.Fprint(c, "+ go on\r\n")
+	}
+	read := s.letter
+	if read == nil {
+		read = func(r io.Reader, n int) []byte {
+			b := make([]byte, n)
+			got, _ := io.ReadFull(r, b)
+			return b[:got]
+		}
+	}
+	letter := read(in, n)
+	if len(letter) < n {
+		return false, false
+	}
+	if end, err := in.ReadString('\n'); err != nil || end != "\r\n" {
+		return false, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.letters = append(s.letters, string(letter))
+	return true, true
 }
 
 func (s *script) usual(tag, command string) string {
