@@ -243,6 +243,9 @@ func (e *ear) Message(m wire.Message) {
 	var best *asking
 	fits := 0
 	for _, a := range e.asked {
+		if a.tag == "" {
+			continue // it takes nothing in before it is sent, which can wait for the reader
+		}
 		n := 2 * a.fits(&m)
 		if a.ended && n > 0 {
 			n = 1 // some servers send data behind the end, but that of another one is likelier
