@@ -67,8 +67,7 @@ func (b *Backend) Move(ctx context.Context, id mail.ID, to string) (mail.ID, err
 // more. Where it could be copied and not be deleted, the copy is taken back.
 func (b *Backend) carry(id mail.ID, to string) (*arrival, error) {
 	what := "move " + id.String() + " to " + to
-	attr, _, _ := b.Known(id)
-	defer b.alike.lock(what, alike(to, attr.Size))()
+	defer b.alike.lock(what, b.likeness(id, to))()
 	a, err := b.arrival(what, func() *arrival { return b.arrivalOf(id, to, what) })
 	if err != nil {
 		return nil, err
@@ -102,8 +101,7 @@ func (b *Backend) Copy(ctx context.Context, id mail.ID, to string) (mail.ID, err
 		if id.UIDValidity == 0 {
 			return mail.ID{}, errNoValidity(what)
 		}
-		attr, _, _ := b.Known(id)
-		defer b.alike.lock(what, alike(to, attr.Size))()
+		defer b.alike.lock(what, b.likeness(id, to))()
 		a, err := b.arrival(what, func() *arrival { return b.arrivalOf(id, to, what) })
 		if err != nil {
 			return mail.ID{}, err
@@ -128,6 +126,15 @@ func (b *Backend) Copy(ctx context.Context, id mail.ID, to string) (mail.ID, err
 // alike names messages that could be taken for each other in a mailbox: they come one
 // after the other.
 func alike(to string, size int64) string { return fmt.Sprintf("%s\x00%d", to, size) }
+
+// likeness is alike of a message that is moved or copied; of one of which nothing is known,
+// which is like no other one, its name.
+func (b *Backend) likeness(id mail.ID, to string) string {
+	if attr, isKnown, _ := b.Known(id); isKnown {
+		return alike(to, attr.Size)
+	}
+	return to + "\x00" + id.String()
+}
 
 // mostDoubts is of how many arrivals it is remembered that nobody knows how they ended.
 const mostDoubts = 100
@@ -163,7 +170,9 @@ func (b *Backend) arrival(key string, begin func() *arrival) (*arrival, error) {
 		a.there = true
 	} else {
 		a.sent = true
-		_, err = a.look()
+		if _, err = a.look(); errors.Is(err, errUnseen) {
+			return begin(), nil // nobody will ever know
+		}
 	}
 	if err != nil {
 		b.doubt(key, a)
@@ -305,8 +314,9 @@ func (a *arrival) put(l *lease, send func() error) error {
 	return err
 }
 
-// errUnseen says that the server has said OK, and not what it has done.
-var errUnseen = fmt.Errorf("the server says OK, and where the message is now cannot be found out: %w", errMalformed)
+// errUnseen says that the server has not said what it has done, if only OK, and that
+// looking does not tell it either.
+var errUnseen = fmt.Errorf("the server does not say what it has done, and where the message is now cannot be found out: %w", errMalformed)
 
 // take takes in what the server has said while the message was put into the mailbox.
 func (a *arrival) take(heard *gathered, err error) {
@@ -371,6 +381,9 @@ func (a *arrival) look() (bool, error) {
 		a.next = 0 // what has come since has any number
 	}
 	a.validity = l.UIDValidity
+	if a.letter == nil && (!a.known || a.next == 0) { // it could be one that has been there before
+		return false, fmt.Errorf("%s: %w", a.what, errUnseen)
+	}
 	found, err := a.among(l)
 	if err != nil {
 		return false, err
@@ -436,9 +449,6 @@ func (a *arrival) among(l mail.Listing) (mail.ID, error) {
 // it is a new one; else of the same size and header, or date where its header is not
 // known.
 func (a *arrival) isAt(id mail.ID) (bool, error) {
-	if a.letter == nil && (!a.known || a.next == 0) {
-		return false, nil // it could be one that has been there before
-	}
 	attr, err := a.b.Attr(a.b.ctx, id)
 	switch {
 	case err != nil:

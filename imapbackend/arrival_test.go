@@ -251,3 +251,60 @@ func TestCopy(t *testing.T) {
 		})
 	}
 }
+
+// TestCopyUnseen has the answer to COPY lost where nobody can tell the copy from what has
+// been there before: it is not copied twice, and nothing is deleted.
+func TestCopyUnseen(t *testing.T) {
+	for name, done := range map[string]bool{"done": true, "not done": false} {
+		a := newAccount("UIDPLUS")
+		a.twist = lostAt(1, "UID COPY", done)
+		b := listed(t, a.start(t))
+		b.quirks.noStatus.Store(true)
+		if id, err := b.Move(t.Context(), msg(2), "Archive"); !errors.Is(err, errUnseen) {
+			t.Errorf("%s: moved to %v, %v", name, id, err)
+		}
+		if sent := a.changing(); !slices.Equal(sent, []string{copies}) {
+			t.Errorf("%s: sent %q", name, sent)
+		}
+	}
+}
+
+// TestArrivalWhileListing has a message come, and another one go, behind the question for
+// the first listing of a folder: its answer is older than both.
+func TestArrivalWhileListing(t *testing.T) {
+	a := newAccount("UIDPLUS MOVE")
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	first := true
+	a.twist = func(tag, command string, do func() string) string {
+		answer := do()
+		if strings.HasPrefix(command, "UID SEARCH") && a.selected == "Archive" && first {
+			first = false
+			a.mu.Unlock()
+			close(asked)
+			<-goOn
+			a.mu.Lock()
+		}
+		return answer
+	}
+	cfg := a.start(t)
+	b := listed(t, cfg)
+	done := make(chan error)
+	go func() {
+		_, err := b.Messages(t.Context(), "Archive")
+		done <- err
+	}()
+	<-asked
+	a.mu.Lock()
+	came := a.put("Archive", stored{raw: letterOf(8), date: goodDate})
+	delete(a.boxes["Archive"].messages, 3)
+	a.mu.Unlock()
+	f := b.folder("Archive")
+	f.add(mail.ID{Folder: "Archive", UIDValidity: 9, UID: came}, mail.Attr{}, false)
+	f.remove(mail.ID{Folder: "Archive", UIDValidity: 9, UID: 3})
+	f.remove(mail.ID{Folder: "Archive", UIDValidity: 8, UID: came}) // of before
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	a.agrees(t, b, "Archive")
+}
