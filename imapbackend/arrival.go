@@ -36,7 +36,6 @@ type arrival struct {
 	taken          bool   // MOVE may have taken from along
 	told           bool   // the server has said which one it is
 	there          bool
-	silent         bool    // the server has said OK, and would have said what it has moved
 	at             mail.ID // UID 0: not known
 }
 
@@ -57,8 +56,8 @@ func (b *Backend) Move(ctx context.Context, id mail.ID, to string) (mail.ID, err
 			} else if !there {
 				b.log.Info("nobody knows which number a message has got", "folder", to, "error", err)
 			}
-			a.settle(nil)
 		}
+		a.settle(root)
 		return a.at, nil
 	})
 }
@@ -76,22 +75,48 @@ func (b *Backend) carry(id mail.ID, to string) (*arrival, error) {
 		if a.told && (errors.Is(err, mail.ErrRefused) || errors.Is(err, mail.ErrReadOnly)) {
 			a.takeBack()
 		}
-		b.doubt(what, a)
+		if b.doubt(what, a) {
+			b.start(func() { b.takeBackSoon(what, id, to) })
+		}
 		return nil, err
 	}
 	return a, nil
 }
 
 // takeBack deletes a copy whose original has stayed: the message would be in two places.
-func (a *arrival) takeBack() {
-	if there, err := a.b.exists(a.from, true); !there || err != nil {
-		return
+func (a *arrival) takeBack() error {
+	there, err := a.b.exists(a.from, true)
+	if err == nil && there {
+		if err = a.b.takeAway(deletion(a.at)); err == nil {
+			a.b.log.Info("the copy of a message that could not be moved is taken back", "folder", a.to, "uid", a.at.UID)
+		}
 	}
-	if err := a.b.takeAway(deletion(a.at)); err != nil {
+	switch {
+	case err == nil:
+		a.there, a.lost = false, false
+	case !isUnreached(err):
 		a.b.log.Error("a message is in two places: it was copied, and cannot be deleted where it was", "folder", a.from.Folder, "uid", a.from.UID, "copy", a.at, "error", err)
-		return
 	}
-	a.there, a.lost = false, false
+	return err
+}
+
+// takeBackSoon is takeBack for a copy of which nobody knows whether it is there, when the
+// server can be asked again; unless somebody has tried to move the message once more. It
+// ends with the backend.
+func (b *Backend) takeBackSoon(what string, id mail.ID, to string) {
+	for pauses := newBackOff(); b.sleep(pauses.NextBackOff()); {
+		unlock := b.alike.lock(what, b.likeness(id, to))
+		a, err := b.arrival(what, func() *arrival { return nil })
+		if err == nil && a != nil && a.there {
+			if err = a.takeBack(); isUnreached(err) {
+				b.doubt(what, a)
+			}
+		}
+		unlock()
+		if !isUnreached(err) {
+			return
+		}
+	}
 }
 
 // Copy copies a message to another mailbox, or its own, and returns which one the copy is.
@@ -139,13 +164,16 @@ func (b *Backend) likeness(id mail.ID, to string) string {
 // mostDoubts is of how many arrivals it is remembered that nobody knows how they ended.
 const mostDoubts = 100
 
-// doubt remembers an arrival that has failed, if the message may have come nevertheless.
-func (b *Backend) doubt(key string, a *arrival) {
+// doubt remembers an arrival that has failed, if the message may have come nevertheless,
+// and tells whether that is so.
+func (b *Backend) doubt(key string, a *arrival) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.doubts) < mostDoubts && (a.lost || a.there) {
+	remember := len(b.doubts) < mostDoubts && (a.lost || a.there)
+	if remember {
 		b.doubts[key] = a
 	}
+	return remember
 }
 
 // arrival returns the one that is in doubt under the key, and looks how it has ended, or

@@ -30,7 +30,7 @@ func (b *Backend) Delete(ctx context.Context, id mail.ID) error {
 			if err != nil {
 				return err
 			}
-			if a.there {
+			if a.settle(root); a.there {
 				b.notify(mail.Change{Folder: trash, UIDValidity: a.at.UIDValidity, Added: []uint32{a.at.UID}})
 			}
 			return nil
