@@ -104,8 +104,10 @@ func TestUploadWhileIdleEnds(t *testing.T) {
 	conn.Upload(strings.NewReader("mail"), 4)
 	done := put(conn, anAppend)
 	expect(t, lines, "T1 APPEND x {4}\r\n")
-	io.WriteString(server, "+ still idling\r\nT0 OK done\r\n+ go on\r\n")
-	expect(t, lines, "mail\r\n")
+	io.WriteString(server, "+ still idling\r\nT0 OK done\r\nT1 NO no\r\n")
+	<-done
+	done = put(conn, "T2 NOOP\r\n")
+	expect(t, lines, "T2 NOOP\r\n")
 	<-done
 }
 
