@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -86,6 +87,18 @@ func (a *arrival) append(l *lease, letter mail.Letter) error {
 		return fmt.Errorf("%s: the server says OK before it has got it: %w", a.what, mail.ErrRefused)
 	}
 	return err
+}
+
+// appendLimit returns how large a message may be, in bytes; false if the server does not
+// say (RFC 7889).
+func (s *session) appendLimit() (most int64, ok bool) {
+	for c := range s.caps {
+		if limit, found := strings.CutPrefix(string(c), "APPENDLIMIT="); found {
+			_, err := fmt.Sscanf(limit, "%d", &most)
+			return most, err == nil
+		}
+	}
+	return 0, false
 }
 
 // options are what is said of a letter.

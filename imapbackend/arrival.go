@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -518,16 +517,4 @@ func (a *arrival) settle(root *mail.Part) {
 	if root != nil {
 		b.setStructure(a.at, root)
 	}
-}
-
-// appendLimit returns how large a message may be, in bytes; false if the server does not
-// say (RFC 7889).
-func (s *session) appendLimit() (most int64, ok bool) {
-	for c := range s.caps {
-		if limit, found := strings.CutPrefix(string(c), "APPENDLIMIT="); found {
-			_, err := fmt.Sscanf(limit, "%d", &most)
-			return most, err == nil
-		}
-	}
-	return 0, false
 }
