@@ -35,8 +35,8 @@ func changes(letter string) []change {
 		{"cp of a message from elsewhere", []string{"cp", letter, "Change/To/a.eml"}, 1, all, 1},
 		{"cp of message.eml to another folder", []string{"cp", "Change/From/1/message.eml", "Change/To/a.eml"}, 1, all, 1},
 		{"mkdir", []string{"mkdir", "Change/Made"}, 1, all, 0},
-		{"mv of a folder", []string{"mv", "Change/From", "Change/Other"}, 1, 0, 0},
-		{"rmdir of a folder", []string{"rmdir", "Change/To"}, 2, all, 0},
+		{"mv of a folder", []string{"mv", "Change/From", "Change/Other"}, 2, 0, 0},
+		{"rmdir of a folder", []string{"rmdir", "Change/To"}, 3, all, 0},
 	}
 }
 
