@@ -66,11 +66,7 @@ func (n *folderNode) moveFolder(ctx context.Context, name string, to *folderNode
 	if errno != 0 {
 		return errno
 	}
-	child := f.Children[name]
-	if len(n.fsys.letters.entries(child.Mailbox())) > 0 {
-		return syscall.ENOTEMPTY // a file that nobody has sent is in it
-	}
-	path := child.Path
+	path := f.Children[name].Path
 	return n.fsys.arrange(ctx, fmt.Sprintf("rename the folder %q to %q in %q", path, component, target.Path), []place{{n, name}, {to, newName}}, func() error {
 		return n.fsys.mail.RenameFolder(context.Background(), path, target.Path, component)
 	})
