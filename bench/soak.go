@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
@@ -299,7 +298,7 @@ func (s *soaking) delete(ctx context.Context, worker int, r *rand.Rand) {
 		if err != nil {
 			continue
 		}
-		err = s.call(worker, func() error { return syscall.Rmdir(dir) })
+		err = s.call(worker, func() error { return os.RemoveAll(dir) })
 		s.mu.Lock()
 		s.deleted[imap.UID(uid)] = err == nil
 		s.mu.Unlock()

@@ -74,6 +74,15 @@ func (n *folderNode) newest(ctx context.Context, f *tree.Folder) (date time.Time
 	return attr.Date, true
 }
 
+// Setattr lets whoever copies a directory into the mount give it times and permissions at
+// the end, and leaves those of the folder as they are.
+func (n *folderNode) Setattr(ctx context.Context, f gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	if in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID|fuse.FATTR_SIZE) != 0 {
+		return syscall.EPERM
+	}
+	return n.Getattr(ctx, f, out)
+}
+
 func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	f := n.now()
 	if f == nil {
@@ -135,6 +144,9 @@ func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	child := messageIn(n.EmbeddedInode(), name)
 	if child == nil {
 		return syscall.ENOENT
+	}
+	if errno := child.mayGo(ctx); errno != 0 {
+		return errno
 	}
 	return child.remove(ctx)
 }

@@ -8,20 +8,31 @@ import (
 	"imapfs/mail"
 )
 
-// remove deletes the message because its directory is removed, whatever that
-// shows still. If it fails, all is there again.
+// mayGo tells whether rmdir of the message's directory deletes the message.
+func (n *messageNode) mayGo(ctx context.Context) syscall.Errno {
+	if meansToDelete(ctx) {
+		return 0
+	}
+	if errno := n.check(); errno != 0 {
+		return errno
+	}
+	ctx, finish := n.fsys.call(ctx)
+	defer finish()
+	left, err := n.shown(ctx)
+	if err != nil {
+		return n.errno("look into", err)
+	}
+	if len(left) > 0 {
+		return syscall.ENOTEMPTY
+	}
+	return 0
+}
+
+// remove deletes the message because its directory is removed. If it fails, all is there
+// again.
 func (n *messageNode) remove(ctx context.Context) syscall.Errno {
 	ctx, finish := n.fsys.call(ctx)
 	defer finish()
-	if countsOnNotEmpty(ctx) {
-		left, err := n.shown(ctx)
-		if err != nil {
-			return n.errno("look into", err)
-		}
-		if len(left) > 0 {
-			return syscall.ENOTEMPTY
-		}
-	}
 	errno := n.fsys.delete(ctx, n.content.ID())
 	n.fsys.leaving.showAll(n.content.ID()) // a success leaves nothing behind either
 	return errno

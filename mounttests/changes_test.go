@@ -91,7 +91,7 @@ func TestNothingElseCanBeChanged(t *testing.T) {
 	dir := filepath.Join(mnt, "INBOX", harness.FirstUID(t, filepath.Join(mnt, "INBOX")))
 	body := filepath.Join(dir, "body.txt")
 	for name, change := range map[string]func() error{
-		"create a file":      func() error { return os.WriteFile(filepath.Join(mnt, "INBOX", "new"), nil, 0o600) },
+		"create a file":      func() error { return os.WriteFile(filepath.Join(mnt, "new"), nil, 0o600) }, // where no messages are
 		"create in message":  func() error { return os.WriteFile(filepath.Join(dir, "new"), nil, 0o600) },
 		"create attachment":  func() error { return os.WriteFile(filepath.Join(dir, "attachments", "new"), nil, 0o600) },
 		"write":              func() error { return os.WriteFile(body, []byte("x"), 0o600) },
@@ -122,7 +122,7 @@ func TestReadOnlyMount(t *testing.T) {
 		mnt := harness.Mount(t, p.Account, "-o", "ro")
 		dir := filepath.Join(mnt, "INBOX", harness.FirstUID(t, filepath.Join(mnt, "INBOX")))
 		for _, err := range []error{
-			syscall.Rmdir(dir),
+			harness.Rmdir(dir),
 			os.Remove(filepath.Join(dir, "body.txt")),
 			os.WriteFile(filepath.Join(dir, "body.txt"), nil, 0o600),
 			os.Mkdir(filepath.Join(mnt, "x"), 0o700),
@@ -165,7 +165,7 @@ func TestWithoutUIDPlus(t *testing.T) {
 	a := harness.DovecotAccount(s)
 	p := harness.NewProxy(t, a)
 	mnt := harness.Mount(t, p.Account)
-	if err := syscall.Rmdir(filepath.Join(mnt, "INBOX", "1")); !errors.Is(err, syscall.ENOTSUP) {
+	if err := harness.Rmdir(filepath.Join(mnt, "INBOX", "1")); !errors.Is(err, syscall.ENOTSUP) {
 		t.Errorf("got %v, want %v", err, syscall.ENOTSUP)
 	}
 	if sent := append(p.Sent("STORE"), p.Sent("EXPUNGE")...); len(sent) > 0 {

@@ -151,7 +151,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	}
 	log.Close()
 	inbox := filepath.Join(dir, "INBOX")
-	if err := syscall.Rmdir(filepath.Join(inbox, harness.FirstUID(t, inbox))); err != nil { // is logged
+	if err := harness.Rmdir(filepath.Join(inbox, harness.FirstUID(t, inbox))); err != nil { // is logged
 		t.Error(err)
 	}
 	if got := harness.Names(t, inbox); len(got) == 0 {

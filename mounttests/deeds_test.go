@@ -189,6 +189,9 @@ func (m *mailbox) uids(t *testing.T, folder string) []imap.UID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var uids []imap.UID
+	if !slices.ContainsFunc(harness.Folders(t, m.client), func(l *imap.ListData) bool { return l.Mailbox == folder }) {
+		return nil // it has gone with all that was in it
+	}
 	for _, message := range harness.Messages(t, m.client, folder) {
 		uids = append(uids, message.UID)
 	}

@@ -47,6 +47,17 @@ var overwriting = []deed{
 	{act: "mv -fT FILE over DIR", script: `mv -fT "$B/3/body.txt" "$M/3"`, fails: true},
 	{act: "mv DIR of the mount", script: `mv -fT "$M/2" "$M/3"`, fails: true},
 	{act: "mv --backup DIR", script: `mv -f --backup=numbered -T "$B/3" "$M/3"`, fails: true},
+	// As Nautilus, Thunar and PCManFM do it: what is refused is skipped, and then they tidy up.
+	{act: "merge DIR of the mount", needs: "python3", script: `python3 -c '
+import os, sys
+def skip(do, *at):
+    try: do(*at)
+    except OSError as e: print(e)
+source, target = sys.argv[1:]
+for name in os.listdir(source + "/attachments"): skip(os.rename, source + "/attachments/" + name, target + "/attachments/" + name)
+skip(os.rmdir, source + "/attachments")
+for name in ("headers.txt", "body.txt"): skip(os.rename, source + "/" + name, target + "/" + name)
+os.rmdir(source)' "$M/2" "$M/3"`, fails: true},
 	{act: "ln -sf", script: `ln -sf "$B/3/body.txt" "$M/3/body.txt"`, fails: true},
 	{act: "ln -sfT over DIR", script: `ln -sfT "$B/3" "$M/3"`, fails: true},
 	{act: "tee", script: `echo new | tee "$M/3/body.txt" >/dev/null`, fails: true},

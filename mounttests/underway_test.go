@@ -71,7 +71,7 @@ func testFolderMadeAnew(t *testing.T, a harness.Account) {
 	}
 
 	// The mount still thinks of the old message.
-	if err := syscall.Rmdir(filepath.Join(other, "1")); err != syscall.ENOENT {
+	if err := harness.Rmdir(filepath.Join(other, "1")); err != syscall.ENOENT {
 		t.Errorf("deleting a message of the old folder: %v, want %v", err, syscall.ENOENT)
 	}
 	if got := len(harness.Messages(t, a.Client(t), folder)); got != 3 {
@@ -185,10 +185,10 @@ plugin {
 			}
 			if when == "after" {
 				// The mount has the folder open for writing now.
-				harness.Must(t, syscall.Rmdir(filepath.Join(mnt, "Other", "2")))
+				harness.Must(t, harness.Rmdir(filepath.Join(mnt, "Other", "2")))
 				restrict()
 			}
-			if err := syscall.Rmdir(dir); !errors.Is(err, syscall.EACCES) {
+			if err := harness.Rmdir(dir); !errors.Is(err, syscall.EACCES) {
 				t.Errorf("deleting: %v, want %v", err, syscall.EACCES)
 			}
 			harness.Read(t, dir, "headers.txt")

@@ -3,8 +3,11 @@ package harness
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,6 +51,24 @@ func Run(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, stderr.String())
 	}
 	return stdout.String()
+}
+
+// Rmdir has rmdir(1) remove a directory: what it says of a message that still shows files,
+// and means. The error is an errno where it tells one.
+func Rmdir(dir string) error {
+	cmd := exec.Command("rmdir", dir)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	why := strings.TrimSpace(string(out[bytes.LastIndex(out, []byte(": "))+1:]))
+	for errno := syscall.Errno(1); errno < 134; errno++ {
+		if strings.EqualFold(errno.Error(), why) {
+			return errno
+		}
+	}
+	return fmt.Errorf("%w: %s", err, out)
 }
 
 // Need skips a test where a program is not installed.
