@@ -375,9 +375,12 @@ func TestAppendWithOthers(t *testing.T) {
 // TestAppendAfterIdle has the server listen, and say so twice.
 func TestAppendAfterIdle(t *testing.T) {
 	a := newAccount("UIDPLUS IDLE")
-	done := false
+	done, idles := false, make(chan struct{})
+	idle := sync.OnceFunc(func() { close(idles) })
 	a.twist = func(tag, command string, do func() string) string {
 		switch {
+		case command == "IDLE":
+			defer idle()
 		case command == "DONE":
 			done = true
 			return "+ still idling\r\n" + tag + " OK done\r\n"
@@ -387,11 +390,7 @@ func TestAppendAfterIdle(t *testing.T) {
 		return do()
 	}
 	b := listed(t, a.start(t))
-	soon(t, "IDLE", func() {
-		for a.count("IDLE") == 0 {
-			time.Sleep(time.Millisecond)
-		}
-	})
+	soon(t, "IDLE", func() { <-idles })
 	text := "Subject: x\r\n\r\nT99 DELETE INBOX\r\n"
 	if _, err := b.Append(t.Context(), "Archive", newLetter(text)); !errors.Is(err, mail.ErrNoRoom) {
 		t.Errorf("error %v", err)
