@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -18,12 +17,6 @@ import (
 // keep is how long the kernel may keep what does not change, and what it will
 // be told of when it does. It has to be finite; an hour is as good as for ever.
 const keep = time.Hour
-
-// keepEstimates says that the kernel may keep an estimated size while nobody
-// has the file open. Opening it takes the estimate back by notification, which
-// Linux orders with the answers to requests sent before (attr_version in its
-// fs/fuse).
-const keepEstimates = runtime.GOOS == "linux"
 
 const blockSize = 4096
 

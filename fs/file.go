@@ -70,17 +70,17 @@ func (n *fileNode) sizeNow() (size int64, final bool) {
 	size, good := n.content.Guess()
 	size = estimated(size)
 	open := n.told.answer(size)
-	return size, good && keepEstimates && !open
+	return size, good && n.message.fsys.keepsEstimates() && !open
 }
 
 // size is the answer to a GETATTR: while the file is open the size, and who
-// asks waits for it; else an estimate will do. final tells whether the kernel may
-// keep it: no estimate if the file was opened meanwhile.
+// asks waits for it; else an estimate will do for most (believers.go). final tells
+// whether the kernel may keep it: no estimate if the file was opened meanwhile.
 func (n *fileNode) size(ctx context.Context, open bool) (size int64, final bool, err error) {
 	size, exact := n.content.Exact()
 	switch {
 	case exact:
-	case n.message.fsys.onlyExact.Load() || open && n.content.IsStreamed():
+	case n.message.fsys.wantsExact(ctx) || open && n.content.IsStreamed():
 		size, err = n.content.Size(ctx)
 		exact = true
 	default:
@@ -90,7 +90,7 @@ func (n *fileNode) size(ctx context.Context, open bool) (size int64, final bool,
 	if err == nil {
 		open = n.told.answer(size)
 	}
-	return size, exact || keepEstimates && !open, err
+	return size, exact || n.message.fsys.keepsEstimates() && !open, err
 }
 
 func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
@@ -149,6 +149,10 @@ func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint3
 		// Only now, so that whoever opens the file meanwhile does not read by
 		// the estimate that the kernel still has.
 		n.told.void()
+	}
+	if caller, ok := fuse.FromContext(ctx); ok && fsys.meets(caller.Pid) && void {
+		n.told.release()
+		return nil, 0, syscall.EAGAIN // it has the estimate; the next time it will not
 	}
 	return h, flags, 0
 }

@@ -22,10 +22,10 @@
 // The one thing that is not known beforehand is the size of a file which has
 // to be decoded first. Until it has been loaded its size is an estimate; opening
 // the file takes that back and loads the file (file.go, told.go), and from then on
-// the size is exact.
+// the size is exact. Programs that trust a size from before are told none (believers.go).
 //
-// Locks: each of told, handle, leaving, letters, spool, notifier, changes, call, arranging
-// and usage has one, which is taken alone, but that under usage's the mail is asked for its
+// Locks: each of told, handle, leaving, letters, spool, notifier, changes, call, arranging,
+// believers and usage has one, which is taken alone, but that under usage's the mail is asked for its
 // counts, and under that of arranging for its folders, which are in memory, under letters'
 // the notifier is given something to do, and under a spool's its file is used. Else nothing
 // is asked of a disk or a network under one, and no notification is sent.
@@ -122,6 +122,7 @@ type FS struct {
 	snapshots atomic.Uint32 // of the status, so far
 	usage     usage
 
+	believers believers
 	onlyExact atomic.Bool // no size is an estimate any more (spare.go)
 	noOpen    atomic.Bool // and OPEN is not wanted
 }

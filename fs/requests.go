@@ -6,8 +6,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// requests stands between the kernel and the library's tree of nodes, and
-// spares OPENDIR and RELEASEDIR. Answered with ENOSYS once, the kernel sends
+// requests stands between the kernel and the library's tree of nodes. It sees who asks
+// (believers.go), and spares OPENDIR and RELEASEDIR. Answered with ENOSYS once, the kernel sends
 // them no more and keeps every listing until it is declared void. What OPENDIR
 // would have failed with, READDIR fails with then.
 type requests struct {
@@ -30,6 +30,18 @@ func (r *requests) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Op
 	return r.RawFileSystem.OpenDir(cancel, in, out)
 }
 
+// Lookup implements fuse.RawFileSystem.
+func (r *requests) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	r.fsys.meets(in.Pid)
+	return r.RawFileSystem.Lookup(cancel, in, name, out)
+}
+
+// GetAttr implements fuse.RawFileSystem.
+func (r *requests) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	r.fsys.meets(in.Pid)
+	return r.RawFileSystem.GetAttr(cancel, in, out)
+}
+
 // ReadDir implements fuse.RawFileSystem.
 func (r *requests) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	return r.readDir(cancel, in, out, r.RawFileSystem.ReadDir)
@@ -45,6 +57,7 @@ func (r *requests) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fus
 // same in each (listing.go).
 func (r *requests) readDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList,
 	read func(<-chan struct{}, *fuse.ReadIn, *fuse.DirEntryList) fuse.Status) fuse.Status {
+	r.fsys.meets(in.Pid)
 	if in.Fh != 0 {
 		return read(cancel, in, out)
 	}

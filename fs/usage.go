@@ -38,7 +38,8 @@ func (fsys *FS) used() (messages int, bytes int64) {
 }
 
 // StatFs tells of the messages that are known, whatever node is asked.
-func (r *requests) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+func (r *requests) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	r.fsys.meets(in.Pid) // a file manager shows what is free, and asks each time
 	messages, bytes := r.fsys.used()
 	out.Bsize, out.Frsize, out.NameLen = blockSize, blockSize, 255
 	out.Bfree = freeBytes / blockSize

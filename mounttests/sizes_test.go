@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -47,6 +48,55 @@ func TestSizeIsExactOnceOpen(t *testing.T) {
 		harness.Must(t, err)
 		if n < 100 {
 			t.Errorf("only %d files", n)
+		}
+	})
+}
+
+// asKIO copies files as KDE's KIO does, with its library mapped: as many bytes as stat has
+// told before the file is opened. An error is told, and the file copied again.
+const asKIO = `
+import errno, mmap, os, sys
+library = os.open(sys.argv[1], os.O_RDONLY)
+mapped = mmap.mmap(library, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+def copy(path):
+    size = os.stat(path).st_size
+    file = os.open(path, os.O_RDONLY)
+    try:
+        copied = b""
+        while len(copied) < size:
+            chunk = os.read(file, min(32768, size - len(copied)))
+            if not chunk:
+                sys.exit("KIO would wait for ever for the end of " + path)
+            copied += chunk
+        if os.read(file, 1):
+            sys.exit("KIO would cut short " + path)
+    finally:
+        os.close(file)
+for dir, dirs, names in os.walk(sys.argv[2]):
+    for name in names:
+        try:
+            copy(dir + "/" + name)
+        except BlockingIOError:
+            print("again")
+            copy(dir + "/" + name)
+`
+
+// TestSizeIsExactForKIO copies all files of a mount that has loaded nothing, also after
+// the kernel was told estimates of all sizes: then the first may be refused.
+func TestSizeIsExactForKIO(t *testing.T) {
+	harness.Need(t, "python3")
+	library := filepath.Join(t.TempDir(), "libKF6KIOCore.so.6")
+	harness.Must(t, os.WriteFile(library, []byte("KIO"), 0o600))
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		for _, looked := range []bool{false, true} {
+			mnt := harness.Mount(t, a, "--show", "raw,html")
+			if looked {
+				harness.Run(t, "find", mnt, "-size", "+1000k")
+			}
+			refused := strings.Count(harness.Run(t, "python3", "-c", asKIO, library, mnt), "again")
+			if refused > 1 || refused > 0 && !looked {
+				t.Errorf("refused %d times, looked at before: %t", refused, looked)
+			}
 		}
 	})
 }
