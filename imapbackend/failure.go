@@ -156,6 +156,7 @@ func (p *pool) once(n need, f func(*lease) error) error {
 		return err
 	}
 	defer p.release(l.session, n)
+	l.growth = l.ear.growth()
 	p.catchUp(l)
 	err = f(l)
 	// Without its folder a command fails for that reason only, and means

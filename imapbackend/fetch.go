@@ -1,6 +1,7 @@
 package imapbackend
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,12 +10,28 @@ import (
 	"imapfs/imapbackend/wire"
 )
 
-// fetch is one UID FETCH. take is called for each message of which something has
+// fetch is a UID FETCH. take is called for each message of which something has
 // come, once the folder is known to be the right one: with all that was asked for,
-// or at the end with what there is. Which of uids are gone, as far as they did not
-// come, is asked behind it: some servers send a message behind the end of the
-// command, so nobody is given up before there is another answer.
+// or at the end with what there is. Which of uids are gone is asked if they did not come.
+//
+// A connection gives nothing of a message of which it has not told yet that it exists
+// (RFC 9051 section 7.4.1), nor does it with a FETCH right behind the NOOP that makes it
+// look (Dovecot). So what is there and did not come is asked for once more if the
+// server has told of more messages meanwhile.
 func (l *lease) fetch(what string, ask *asking, uids []uint32, take func(*wire.Message)) (gone map[uint32]bool, err error) {
+	gone, kept, err := l.fetchOnce(what, ask, uids, take)
+	if err == nil && len(kept) > 0 && l.ear.growth() != l.growth {
+		var late map[uint32]bool
+		late, _, err = l.fetchOnce(what, newAsking(ask.folder, kept, ask.options, ask.section, ask.most), kept, take)
+		maps.Copy(gone, late)
+	}
+	return gone, err
+}
+
+// fetchOnce is one UID FETCH. What did not come is gone, or kept by the server, which is
+// asked behind it: some servers send a message behind the end of the command, so nobody is
+// given up before there is another answer.
+func (l *lease) fetchOnce(what string, ask *asking, uids []uint32, take func(*wire.Message)) (gone map[uint32]bool, kept []uint32, err error) {
 	defer l.ear.unask(ask)
 	d := &delivery{l: l, ask: ask, take: take, came: make(map[uint32]bool), parts: make(map[uint32]*wire.Message)}
 	err = l.command(what, func() error {
@@ -24,18 +41,20 @@ func (l *lease) fetch(what string, ask *asking, uids []uint32, take func(*wire.M
 		l.ear.sending.Unlock()
 		return d.while(cmd.Close)
 	})
-	missing := slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return d.came[uid] || d.parts[uid] != nil })
+	came := func(uid uint32) bool { return d.came[uid] || d.parts[uid] != nil }
+	missing := slices.DeleteFunc(slices.Clone(uids), came)
 	if err == nil && len(missing) > 0 && l.confirm() == nil {
 		err = d.while(func() (err error) {
 			gone, err = l.gone(missing)
 			return err
 		})
+		kept = slices.DeleteFunc(missing, func(uid uint32) bool { return gone[uid] || came(uid) })
 	}
 	for _, m := range d.parts {
 		d.add(m)
 	}
 	d.hand()
-	return gone, err
+	return gone, kept, err
 }
 
 // delivery is the messages that come while a FETCH is under way.

@@ -191,3 +191,31 @@ func TestStartThatCannotBeRead(t *testing.T) {
 		})
 	}
 }
+
+// TestFetchOfNew asks for a message on a connection that has not told of it yet: it tells
+// then, and gives nothing. It is asked once more before anything else is tried.
+func TestFetchOfNew(t *testing.T) {
+	for _, c := range []struct {
+		told string // with an answer without the message
+		want []string
+	}{
+		{"* 4 EXISTS\r\n", []string{"[]", "[]"}},
+		{"", []string{"[]", "[HEADER]"}},
+	} {
+		var sent []string
+		a := newAccount("")
+		a.twist = func(tag, command string, do func() string) string {
+			if _, section, isIt := strings.Cut(command, "BODY.PEEK"); isIt {
+				if sent = append(sent, strings.TrimSuffix(section, ")")); len(sent) == 1 {
+					return c.told + tag + " OK done\r\n"
+				}
+			}
+			return do()
+		}
+		b := listed(t, a.start(t))
+		got, err := b.Fetch(msg(3), "", 0, -1)
+		if err == nil && string(got) != letterOf(3) || len(sent) < 2 || !slices.Equal(sent[:2], c.want) {
+			t.Errorf("%q: sent %q: %q, %v", c.told, sent, got, err)
+		}
+	}
+}

@@ -23,6 +23,7 @@ type ear struct {
 	selects   bool      // SELECT is under way: what comes may be about the mailbox before
 	asked     []*asking // FETCH that are under way, in the order in which they were sent
 	gathering []*gathered
+	grown     int             // how often it was told of more messages
 	spaces    wire.Namespaces // as told last
 	deleting  bool            // EXPUNGE is being sent from here
 	expunged  int             // messages since then
@@ -73,9 +74,19 @@ func (e *ear) selected() mailbox {
 	return e.mailbox
 }
 
+// growth is how often the server has told of more messages in what is selected.
+func (e *ear) growth() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.grown
+}
+
 func (e *ear) Exists(n uint32) {
 	e.mu.Lock()
 	isNew := e.mailbox.messages != n && !e.selects // some servers say it each time
+	if isNew && n > e.mailbox.messages {
+		e.grown++
+	}
 	e.mailbox.messages = n
 	e.mu.Unlock()
 	if isNew {

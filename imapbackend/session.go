@@ -54,6 +54,7 @@ type lease struct {
 	sel  *selection // nil if no folder was asked for
 
 	behind bool // see pool.catchUp
+	growth int  // ear.growth when the use began
 }
 
 // confirm waits until the folder is selected. Its error is that of SELECT, or
