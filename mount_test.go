@@ -280,6 +280,52 @@ func TestDeleteOneMessage(t *testing.T) {
 	})
 }
 
+// TestFiling makes a folder, moves and copies into it with the tools that people know,
+// renames it, and takes it away when it is empty.
+func TestFiling(t *testing.T) {
+	harness.ForEachServer(t, func(t *testing.T, a harness.Account) {
+		c := a.Client(t)
+		letter := []byte("Subject: filed\r\n\r\nKeep me.\r\n")
+		uid := harness.Deliver(t, c, "INBOX", letter, time.Now())
+		inbox := len(harness.Messages(t, c, "INBOX"))
+		mnt := harness.Mount(t, a)
+		top := a.Top(mnt)
+		boats, ships := filepath.Join(top, "Boats"), filepath.Join(top, "Ships")
+		file := filepath.Join(t.TempDir(), "x.eml")
+		harness.Must(t, os.WriteFile(file, []byte("Subject: from elsewhere\n\nNew.\n"), 0o600))
+
+		harness.Run(t, "mkdir", boats)
+		harness.Run(t, "mv", filepath.Join(mnt, "INBOX", fmt.Sprint(uid)), boats)
+		harness.Run(t, "cp", file, boats)
+		harness.Run(t, "cp", filepath.Join(boats, "1", "message.eml"), filepath.Join(boats, "again.eml"))
+		harness.Run(t, "mv", boats, ships)
+
+		var got []string
+		for _, m := range harness.Messages(t, a.Client(t), a.Mailbox("Ships")) {
+			got = append(got, string(m.Raw))
+			harness.SameFiles(t, filepath.Join(ships, fmt.Sprint(m.UID)), m.Raw)
+		}
+		slices.Sort(got) // Courier numbers what comes within a second as it likes
+		if want := []string{string(letter), string(letter), "Subject: from elsewhere\r\n\r\nNew.\r\n"}; !slices.Equal(got, want) {
+			t.Errorf("the folder has %q, want %q", got, want)
+		}
+		if n := len(harness.Messages(t, a.Client(t), "INBOX")); n != inbox-1 {
+			t.Errorf("INBOX has %d messages, want %d", n, inbox-1)
+		}
+		if names := harness.Names(t, ships); !slices.Equal(names, []string{"1", "2", "3"}) {
+			t.Errorf("the folder shows %q", names)
+		}
+		if err := harness.Rmdir(ships); !errors.Is(err, syscall.ENOTEMPTY) {
+			t.Errorf("rmdir of a folder with mail: %v", err)
+		}
+		harness.Run(t, "rm", "-r", filepath.Join(ships, "1"), filepath.Join(ships, "2"), filepath.Join(ships, "3"))
+		harness.Run(t, "rmdir", ships)
+		if l := harness.Folders(t, a.Client(t)); slices.ContainsFunc(l, func(l *imap.ListData) bool { return strings.HasSuffix(l.Mailbox, "hips") || strings.HasSuffix(l.Mailbox, "Boats") }) {
+			t.Error("the folder is still on the server")
+		}
+	})
+}
+
 // TestRemountFetchesOnlyWhatIsNew mounts again with what the last mount has kept.
 func TestRemountFetchesOnlyWhatIsNew(t *testing.T) {
 	_, p := harness.Inbox(t, 100)

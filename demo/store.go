@@ -94,7 +94,7 @@ var (
 	errExists     = no(imap.ResponseCodeAlreadyExists, "Mailbox already exists")
 	errBadName    = no(imap.ResponseCodeCannot, "Not a mailbox name")
 	errInbox      = no(imap.ResponseCodeCannot, "INBOX has to stay")
-	errSame       = no("", "Source and destination are the same mailbox")
+	errSame       = no("", "Source and destination are the same mailbox") // as some servers say
 	errReadOnly   = no(imap.ResponseCodeNoPerm, "Mailbox was opened read-only")
 	errNotOffered = &imap.Error{Type: imap.StatusResponseTypeBad, Text: "Not supported"}
 )

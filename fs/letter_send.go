@@ -207,7 +207,12 @@ func (l *letter) deliver(mailbox string) (mail.ID, error) {
 			return mail.ID{}, err
 		}
 		if same {
-			return l.fsys.mail.Copy(ctx, source.message.content.ID(), mailbox)
+			id, err := l.fsys.mail.Copy(ctx, source.message.content.ID(), mailbox)
+			if !errors.Is(err, mail.ErrRefused) || errors.Is(err, mail.ErrNoRoom) || errors.Is(err, mail.ErrTooLarge) {
+				return id, err
+			}
+			// Some do not copy within a mailbox, or not to every one.
+			l.fsys.log.Info("the server does not copy a message, so it is sent", "folder", mailbox, "error", err)
 		}
 	}
 	if err := l.fetchCopied(ctx); err != nil {
