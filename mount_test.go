@@ -320,7 +320,9 @@ func TestFiling(t *testing.T) {
 		}
 		harness.Run(t, "rm", "-r", filepath.Join(ships, "1"), filepath.Join(ships, "2"), filepath.Join(ships, "3"))
 		harness.Run(t, "rmdir", ships)
-		if l := harness.Folders(t, a.Client(t)); slices.ContainsFunc(l, func(l *imap.ListData) bool { return strings.HasSuffix(l.Mailbox, "hips") || strings.HasSuffix(l.Mailbox, "Boats") }) {
+		if l := harness.Folders(t, a.Client(t)); slices.ContainsFunc(l, func(l *imap.ListData) bool {
+			return strings.HasSuffix(l.Mailbox, "hips") || strings.HasSuffix(l.Mailbox, "Boats")
+		}) {
 			t.Error("the folder is still on the server")
 		}
 	})
