@@ -75,9 +75,12 @@ func (n *folderNode) newest(ctx context.Context, f *tree.Folder) (date time.Time
 }
 
 // Setattr lets whoever copies a directory into the mount give it times and permissions at
-// the end, and leaves those of the folder as they are.
+// the end, and leaves those of the folder as they are. As root they give it its owner too,
+// which is no change where it is that of the mount.
 func (n *folderNode) Setattr(ctx context.Context, f gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
-	if in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID|fuse.FATTR_SIZE) != 0 {
+	uid, chown := in.GetUID()
+	gid, chgrp := in.GetGID()
+	if chown && uid != n.fsys.opt.UID || chgrp && gid != n.fsys.opt.GID || in.Valid&fuse.FATTR_SIZE != 0 {
 		return syscall.EPERM
 	}
 	return n.Getattr(ctx, f, out)
