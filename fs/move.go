@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"syscall"
-	"time"
 
 	"imapfs/mail"
 )
@@ -93,21 +92,12 @@ func (n *messageNode) moveNow(mailbox, name string, before mail.Listing) error {
 }
 
 // lookAgain has the kernel forget what it knows by this name. While it holds the folder
-// for a rename it does so behind that, and at once if it is told before the answer: so
-// this waits for the notifier, but not for long, as that may wait for the same folder.
+// for a rename it does so behind that, and at once if it is told before the answer. Until
+// then the name leads whoever is quick to what was moved, not to what it is the number of.
 func (fsys *FS) lookAgain(mailbox, name string) {
-	begun := make(chan struct{})
-	fsys.notes.add(func() {
-		close(begun)
+	fsys.notes.atOnce(func() {
 		if folder := fsys.inodeOf(mailbox); folder != nil {
 			folder.NotifyEntry(name)
 		}
 	})
-	select {
-	case <-begun:
-	case <-time.After(notifierBusy):
-	}
 }
-
-// notifierBusy is how long the notifier is waited for.
-const notifierBusy = 10 * time.Millisecond

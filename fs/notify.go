@@ -16,6 +16,8 @@ type notifier struct {
 	wake    *sync.Cond
 	pending []func()
 	closed  bool
+
+	beside sync.WaitGroup // goroutines of atOnce
 }
 
 func (n *notifier) init() {
@@ -41,12 +43,30 @@ func (n *notifier) later(after time.Duration, tell func()) {
 	time.AfterFunc(after, func() { n.add(tell) })
 }
 
+// atOnce has tell called by a goroutine of its own, which ends with it, and returns when
+// that has begun. What is pending may wait for a folder that the kernel holds for as long
+// as a slow server takes.
+func (n *notifier) atOnce(tell func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return
+	}
+	begun := make(chan struct{})
+	n.beside.Go(func() {
+		close(begun)
+		tell()
+	})
+	<-begun
+}
+
 func (n *notifier) close() {
 	n.mu.Lock()
 	n.closed = true
 	n.wake.Signal()
 	n.mu.Unlock()
 	<-n.done
+	n.beside.Wait()
 }
 
 func (n *notifier) run() {
