@@ -224,11 +224,18 @@ func (d deed) do(t *testing.T, dir string) (code int, said string) {
 	harness.Run(t, "cp", "-a", dir, changed)
 	harness.Run(t, "find", changed, "-type", "f", "-exec", "sh", "-c", `echo changed >>"$1"`, "sh", "{}", ";")
 
+	return inBash(t, work, d.script, "M="+dir, "E="+equal, "B="+changed, "W="+work)
+}
+
+// inBash runs a script in a directory, which is its home too. It returns its exit code,
+// and what it wrote to standard error.
+func inBash(t *testing.T, work, script string, env ...string) (code int, said string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), harness.Within)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", d.script)
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = work
-	cmd.Env = append(os.Environ(), "M="+dir, "E="+equal, "B="+changed, "W="+work,
+	cmd.Env = append(append(os.Environ(), env...),
 		"HOME="+work, "XDG_DATA_HOME="+work, "XDG_CONFIG_HOME="+work, "XDG_CACHE_HOME="+work, "TMPDIR="+work,
 		"TERM=xterm", "LC_ALL=C.UTF-8",
 		"BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes", "RESTIC_PASSWORD=x", "GIT_CONFIG_NOSYSTEM=1",
