@@ -30,7 +30,7 @@ func Run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	root := mountCommand()
-	root.AddCommand(demoCommand(), statusCommand(), waitCommand(), cacheCommand())
+	root.AddCommand(demoCommand(), statusCommand(), waitCommand(), flagCommand(), cacheCommand())
 	cmd, err := root.ExecuteContextC(ctx)
 	stop()
 	var usage usageError

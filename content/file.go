@@ -10,7 +10,7 @@ import (
 )
 
 // Kind tells the files of a message apart. The values are in keys on the disk, and in
-// inode numbers: 0 and 5 are left to those who number more than files.
+// inode numbers: 0, 5 and 7 are left to those who number more than files.
 type Kind byte
 
 // The kinds of files.

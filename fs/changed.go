@@ -23,6 +23,9 @@ func (fsys *FS) Changed(c mail.Change) {
 		fsys.notes.add(fsys.foldersChanged)
 		return
 	}
+	if len(c.Added)+len(c.Removed) == 0 && !c.Renewed {
+		return // of flags the kernel keeps nothing
+	}
 	fsys.notes.add(func() {
 		fsys.messagesChanged(c, void)
 		fsys.stamp(c.Folder)

@@ -43,47 +43,22 @@ func (n *controlNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.At
 	return 0
 }
 
-// Lookup makes a new file each time, with what is so at this moment: the kernel
-// can keep it like any other file, and nobody reads half of the old one.
+// Lookup makes a new file each time, with what is so at this moment.
 func (n *controlNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	if name != statusName || n.fsys.opt.Status == nil {
+	slip := &slipNode{fsys: n.fsys}
+	switch {
+	case name == statusName && n.fsys.opt.Status != nil:
+		slip.text = n.fsys.opt.Status()
+	case name == flagsOfAllName && !n.fsys.opt.ReadOnly:
+		slip.do = n.fsys.flagMany
+	default:
 		return nil, syscall.ENOENT
 	}
-	file := &statusNode{fsys: n.fsys, text: n.fsys.opt.Status(), at: time.Now()}
-	id := numbersOf("status", 0).of(n.fsys.snapshots.Add(1), content.Raw, syscall.S_IFREG)
-	n.fsys.fill(&out.Attr, id, file.at, int64(len(file.text)))
-	return n.NewInode(ctx, file, id), 0
+	id := numbersOf(name, 0).of(n.fsys.snapshots.Add(1), content.Raw, syscall.S_IFREG)
+	n.fsys.fill(&slip.attr, id, time.Now(), 0)
+	return slip.add(ctx, n.EmbeddedInode(), id, out), 0
 }
 
 func (n *controlNode) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	return &listing{named: []fuse.DirEntry{{Name: statusName, Mode: syscall.S_IFREG}}}, 0, 0
-}
-
-// statusNode is what the mount had to say of itself at one moment.
-type statusNode struct {
-	gofs.Inode
-	unchangeable
-	fsys *FS
-	text content.Loaded
-	at   time.Time
-}
-
-var _ interface {
-	gofs.NodeGetattrer
-	gofs.NodeOpener
-	gofs.NodeReader
-} = (*statusNode)(nil)
-
-func (n *statusNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	n.fsys.fill(&out.Attr, n.StableAttr(), n.at, int64(len(n.text)))
-	return 0
-}
-
-func (n *statusNode) Open(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	return nil, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
-}
-
-func (n *statusNode) Read(ctx context.Context, _ gofs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	b, _ := n.text.Read(ctx, dest, off)
-	return fuse.ReadResultData(b), 0
 }

@@ -33,7 +33,7 @@ func (fsys *FS) errno(what string, err error) syscall.Errno {
 		e = syscall.EPERM
 	case errors.Is(err, mail.ErrInUse):
 		e = syscall.EBUSY
-	case errors.Is(err, mail.ErrNoMessage):
+	case errors.Is(err, mail.ErrNoMessage), errors.Is(err, mail.ErrFlag):
 		e = syscall.EINVAL
 	case errors.Is(err, mail.ErrNoRoom):
 		e = syscall.EDQUOT

@@ -54,6 +54,8 @@ type Mail interface {
 	Messages(ctx context.Context, folder string) (mail.Listing, error)
 	// Attr returns the attributes of a message.
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
+	// Flags returns the flags of a message.
+	Flags(ctx context.Context, id mail.ID) (mail.Flags, error)
 	// Usage returns how many messages are known of all folders, and the bytes of
 	// those whose size is known, without waiting.
 	Usage() (messages int, bytes int64)
@@ -75,6 +77,10 @@ type Changer interface {
 	// Discard deletes a message for good, whatever Delete does: one that Append has
 	// made, of which there is a better one.
 	Discard(ctx context.Context, id mail.ID) error
+
+	// SetFlags changes the flags of messages of one folder, all of them or none for a
+	// reason that is known before.
+	SetFlags(ctx context.Context, folder string, validity uint32, uids []uint32, c mail.FlagChange) error
 
 	// The following name folders as the server does now (mail.Folder.FullName), also
 	// levels of the hierarchy that it does not list. Folders has the change when they
@@ -119,7 +125,7 @@ type FS struct {
 
 	arranging arranging
 
-	snapshots atomic.Uint32 // of the status, so far
+	snapshots atomic.Uint32 // files that were made for one LOOKUP, so far (slip.go)
 	usage     usage
 
 	believers believers

@@ -158,6 +158,9 @@ func (n *messageNode) lookup(ctx context.Context, name string, out *fuse.EntryOu
 		n.fillEntry(out, child.number(), 0, true)
 		return n.NewInode(ctx, child, child.number()), 0
 	}
+	if name == flagsName {
+		return n.lookupFlags(ctx, out)
+	}
 	kind, ok := kinds[name]
 	if !ok {
 		return nil, syscall.ENOENT
@@ -228,6 +231,9 @@ func (n *messageNode) shown(ctx context.Context) ([]string, error) {
 func (n *messageNode) Unlink(_ context.Context, name string) syscall.Errno {
 	if errno := n.check(); errno != 0 {
 		return errno
+	}
+	if name == flagsName {
+		return syscall.EPERM
 	}
 	if _, ok := kinds[name]; !ok {
 		return syscall.ENOENT

@@ -19,6 +19,16 @@ import (
 // look (Dovecot). So what is there and did not come is asked for once more if the
 // server has told of more messages meanwhile.
 func (l *lease) fetch(what string, ask *asking, uids []uint32, take func(*wire.Message)) (gone map[uint32]bool, err error) {
+	if ask.options.Flags && !l.b.quirks.noModSeq.Load() && l.can(imap.CapCondStore) {
+		counted := *ask.options
+		counted.ModSeq = true
+		ask.options = &counted
+		defer func() {
+			if isStatus(err) {
+				l.b.quirks.noModSeq.Store(true) // or it refuses all: then that is of no harm
+			}
+		}()
+	}
 	gone, kept, err := l.fetchOnce(what, ask, uids, take)
 	if err == nil && len(kept) > 0 && l.ear.growth() != l.growth {
 		var late map[uint32]bool
@@ -200,7 +210,7 @@ func newAsking(folder string, uids []uint32, options *imap.FetchOptions, section
 
 // fits tells how much of what was asked for the answer has, 0 for nothing.
 func (a *asking) fits(m *wire.Message) int {
-	if m.UID == 0 && a.one == 0 || m.UID != 0 && !a.uids.Contains(imap.UID(m.UID)) {
+	if m.UID == 0 && (a.one == 0 || a.options.Flags) || m.UID != 0 && !a.uids.Contains(imap.UID(m.UID)) {
 		return 0
 	}
 	n := 0
@@ -210,6 +220,9 @@ func (a *asking) fits(m *wire.Message) int {
 		}
 	}
 	if a.options.BodyStructure != nil && (m.Structure != nil || slices.Contains(m.Odd, "BODYSTRUCTURE")) {
+		n += 2
+	}
+	if a.options.Flags && m.HasFlags {
 		n += 2
 	}
 	if a.options.RFC822Size && m.Size >= 0 || a.options.InternalDate && !m.Date.IsZero() {
@@ -235,7 +248,7 @@ const headerFields = "HEADER.FIELDS"
 // isComplete tells whether the answer has all that was asked for.
 func (a *asking) isComplete(m *wire.Message) bool {
 	o := a.options
-	return (!o.RFC822Size || m.Size >= 0) && (!o.InternalDate || !m.Date.IsZero()) &&
+	return (!o.RFC822Size || m.Size >= 0) && (!o.Flags || m.HasFlags) && (!o.InternalDate || !m.Date.IsZero()) &&
 		(o.BodyStructure == nil || m.Structure != nil) &&
 		(len(o.BodySection) == 0 || slices.ContainsFunc(m.Sections, a.isOurs))
 }
@@ -251,6 +264,10 @@ func merge(m, more *wire.Message) {
 	if m.Structure == nil {
 		m.Structure = more.Structure
 	}
+	if more.HasFlags {
+		m.Flags, m.HasFlags = more.Flags, true
+	}
+	m.ModSeq = max(m.ModSeq, more.ModSeq)
 	m.Sections = append(m.Sections, more.Sections...)
 	m.Odd = append(m.Odd, more.Odd...)
 	m.Broken = m.Broken || more.Broken

@@ -17,15 +17,17 @@ type folder struct {
 	b    *Backend
 	name string
 
-	recalled sync.Once    // recall
-	searches atomic.Int32 // that fill the listing
+	recalled      sync.Once    // recall
+	flagsRecalled sync.Once    // recallFlags
+	searches      atomic.Int32 // that fill the listing
 
-	mu              sync.Mutex                  // guards what follows
-	source          source                      // of uids
-	validity        uint32                      // UIDVALIDITY
-	uidNext         uint32                      // no message with a UID from here on has been there; 0: not known
-	uids            []uint32                    // ascending; handed out in listings, so never changed in place
-	attrs           []attr                      // of the message with the UID at the same index
+	mu              sync.Mutex // guards what follows
+	source          source     // of uids
+	validity        uint32     // UIDVALIDITY
+	uidNext         uint32     // no message with a UID from here on has been there; 0: not known
+	uids            []uint32   // ascending; handed out in listings, so never changed in place
+	attrs           []attr     // of the message with the UID at the same index
+	flags           flagged
 	troubles        map[troubleOf]*trouble      // what the server did not give
 	attrWindow      window                      // reading ahead of attributes
 	structureWindow window                      // and of BODYSTRUCTUREs
@@ -131,6 +133,9 @@ func (f *folder) remove(id mail.ID) {
 	if i, err := f.check(id); err == nil {
 		f.uids = slices.Concat(f.uids[:i], f.uids[i+1:])
 		f.attrs = slices.Delete(f.attrs, i, i+1)
+		if f.flags.of != nil {
+			f.flags.of = slices.Delete(f.flags.of, i, i+1)
+		}
 		f.changed()
 	}
 	f.note(own{id.UIDValidity, id.UID, false})
@@ -191,6 +196,9 @@ func (f *folder) add(id mail.ID, a mail.Attr, isKnown bool) bool {
 	if !there {
 		f.uids = slices.Insert(slices.Clone(f.uids), i, id.UID)
 		f.attrs = slices.Insert(f.attrs, i, attr{})
+		if f.flags.of != nil {
+			f.flags.of = slices.Insert(f.flags.of, i, 0)
+		}
 	}
 	if isKnown && !f.attrs[i].isKnown() {
 		f.attrs[i] = newAttr(a.Size, a.Date.Unix())
@@ -205,9 +213,12 @@ func (f *folder) add(id mail.ID, a mail.Attr, isKnown bool) bool {
 // update makes uids, in ascending order, the folder's messages, and returns
 // what came and went. It is called with f.mu held.
 func (f *folder) update(uids []uint32) (added, removed []uint32) {
-	old, oldAttrs := f.uids, f.attrs
+	old, oldAttrs, oldFlags := f.uids, f.attrs, f.flags.of
 	f.uids = uids
 	f.attrs = make([]attr, len(uids))
+	if oldFlags != nil {
+		f.flags.of = make([]uint32, len(uids))
+	}
 	j := 0
 	for i, uid := range uids {
 		for j < len(old) && old[j] < uid {
@@ -216,6 +227,9 @@ func (f *folder) update(uids []uint32) (added, removed []uint32) {
 		}
 		if j < len(old) && old[j] == uid {
 			f.attrs[i] = oldAttrs[j]
+			if oldFlags != nil {
+				f.flags.of[i] = oldFlags[j]
+			}
 			j++
 			continue
 		}

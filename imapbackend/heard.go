@@ -34,6 +34,7 @@ type ear struct {
 // mailbox is what the server has said of the selected one (RFC 9051 §6.3.2).
 type mailbox struct {
 	validity, uidNext, messages uint32
+	modSeq                      uint64   // HIGHESTMODSEQ (RFC 7162 §3.1.2.1); 0: the server has none
 	permanent                   []string // flags that can be changed, in lower case
 	readOnly                    bool
 }
@@ -149,6 +150,8 @@ func (e *ear) Said(status wire.Status) {
 func (m *mailbox) set(code imap.ResponseCode, args string) {
 	number, _ := strconv.ParseUint(args, 10, 32) // 0 is what is not told
 	switch code {
+	case "HIGHESTMODSEQ":
+		m.modSeq, _ = strconv.ParseUint(args, 10, 63)
 	case "UIDVALIDITY":
 		m.validity = uint32(number)
 	case "UIDNEXT":
@@ -273,6 +276,9 @@ func (e *ear) Message(m wire.Message) {
 		}
 	}
 	e.mu.Unlock()
+	if m.HasFlags && (best == nil || !best.options.Flags) {
+		e.s.b.pool.heardFlags(e.s)
+	}
 	if best == nil || m.UID == 0 {
 		return
 	}

@@ -144,7 +144,7 @@ func (l *lease) listAll(withState bool) (heard *gathered, partial bool, err erro
 	if !l.b.quirks.plainList.Load() {
 		options.ReturnSpecialUse = l.can(imap.CapSpecialUse) && l.can(imap.CapListExtended)
 		if withState && l.can(imap.CapListStatus) {
-			options.ReturnStatus = statusItems
+			options.ReturnStatus = l.statusItems()
 		}
 	}
 	heard, end := l.ear.gather()

@@ -124,7 +124,15 @@ func (b *Backend) unselected() []*folder {
 }
 
 // statusItems is what news needs.
-var statusItems = &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true}
+func (l *lease) statusItems() *imap.StatusOptions {
+	o := &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true}
+	for _, f := range l.b.used() {
+		f.mu.Lock()
+		o.HighestModSeq = o.HighestModSeq || f.flags.of != nil && f.flags.modSeq != 0
+		f.mu.Unlock()
+	}
+	return o
+}
 
 // news takes in the state of a folder (RFC 9051 §6.3.11), and tells whether it is
 // one: of a folder that is being deleted a server may tell a part, or zeros.
@@ -133,6 +141,7 @@ func (f *folder) news(status wire.State) bool {
 		return false
 	}
 	f.selected(status.UIDValidity, status.UIDNext, status.Messages)
+	f.countedFlags(status.ModSeq)
 	return true
 }
 
@@ -142,8 +151,9 @@ func (b *Backend) status(folders []*folder) error {
 		heard, end := l.ear.gather()
 		err := l.command("ask for the state of folders", func() error {
 			var commands []*imapclient.StatusCommand
+			items := l.statusItems()
 			for _, f := range folders {
-				commands = append(commands, l.client.Status(b.onWire(f.name), statusItems))
+				commands = append(commands, l.client.Status(b.onWire(f.name), items))
 			}
 			var failed error
 			for i, cmd := range commands {

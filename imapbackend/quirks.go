@@ -14,6 +14,7 @@ type quirks struct {
 	plainList  atomic.Bool // LIST with RETURN was refused
 	noStatus   atomic.Bool // STATUS broke the connection, or brought nothing
 	noPartial  atomic.Bool // part of a section brought who knows which
+	noModSeq   atomic.Bool // MODSEQ was refused
 	sizesLie   atomic.Bool // RFC822.SIZE is not the size of what it sends
 
 	searchWay    atomic.Int32 // byESearch, bySearch or byFetch

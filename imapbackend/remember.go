@@ -48,6 +48,17 @@ func structureKey(id mail.ID) string {
 	return string(be32(be32(be32([]byte(structurePrefix(id.Folder)), id.UIDValidity), id.UID), mail.Version))
 }
 
+// Of flags: those of messages by chunks, as attributes; and up to which change they are.
+func flagsPrefix(folder string) string { return "flags\x00" + folder + "\x00" }
+
+func flagsKey(folder string, validity uint32) string {
+	return string(be32([]byte(flagsPrefix(folder)), validity))
+}
+
+func flagsChunkKey(folder string, validity, chunk uint32) string {
+	return string(be32([]byte(flagsKey(folder, validity)), chunk))
+}
+
 var be32 = binary.BigEndian.AppendUint32
 
 // encode turns v into bytes. gob keeps names in any charset as they are.
@@ -158,14 +169,16 @@ func (b *Backend) saveSoon() {
 	}
 }
 
+// toStore is a value for the store.
+type toStore struct {
+	key   string
+	value []byte
+}
+
 // save stores what has changed. The store may be slow, so nobody waits for f.mu
 // meanwhile.
 func (f *folder) save() {
-	type entry struct {
-		key   string
-		value []byte
-	}
-	var entries []entry
+	var entries []toStore
 	f.mu.Lock()
 	if f.source != fromNowhere {
 		// The listing last: attributes without it do no harm.
@@ -175,12 +188,13 @@ func (f *folder) save() {
 				i = after(f.uids, chunk-1)
 			}
 			end := after(f.uids, chunk)
-			entries = append(entries, entry{attrsKey(f.name, f.validity, chunk), encodeAttrs(f.uids[i:end], f.attrs[i:end])})
+			entries = append(entries, toStore{attrsKey(f.name, f.validity, chunk), encodeAttrs(f.uids[i:end], f.attrs[i:end])})
 		}
 		if f.dirty {
-			entries = append(entries, entry{listingKey(f.name), encodeListing(f.validity, f.uidNext, f.uids)})
+			entries = append(entries, toStore{listingKey(f.name), encodeListing(f.validity, f.uidNext, f.uids)})
 		}
 		f.dirty, f.dirtyAttrs = false, nil
+		entries = f.saveFlags(entries)
 	}
 	f.mu.Unlock()
 	for _, e := range entries {
@@ -193,6 +207,7 @@ func (f *folder) forgetStored() {
 	f.b.store.Delete(listingKey(f.name))
 	f.b.store.Delete(attrsPrefix(f.name))
 	f.b.store.Delete(structurePrefix(f.name))
+	f.forgetFlags()
 }
 
 var errStored = errors.New("not as it was stored")

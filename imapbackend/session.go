@@ -214,7 +214,9 @@ func (s *session) selectFolder(sel *selection) {
 		sel.data = s.ear.selected()
 		sel.confirm()
 		if sel.err = s.settle(what, err); sel.err == nil {
-			s.b.folder(sel.folder).selected(sel.data.validity, sel.data.uidNext, sel.data.messages)
+			f := s.b.folder(sel.folder)
+			f.selected(sel.data.validity, sel.data.uidNext, sel.data.messages)
+			f.countedFlags(sel.data.modSeq)
 		} else {
 			s.b.pool.unselected(sel)
 		}

@@ -95,6 +95,7 @@ type Change struct {
 	UIDValidity uint32   // of what follows
 	Added       []uint32 // UIDs
 	Removed     []uint32 // UIDs
+	Flags       []uint32 // UIDs of messages with other flags than were known
 	Renewed     bool     // UIDVALIDITY changed: nothing known before holds
 	Was         uint32   // with Renewed, the UIDVALIDITY before
 }

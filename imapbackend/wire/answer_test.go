@@ -134,11 +134,12 @@ func TestAnswers(t *testing.T) {
 		{"* LIST () \"/\" \"Entw\xfcrfe\"", mailboxes, list("Entw\xfcrfe", '/')},
 		{"* LIST () \"/\" Entwürfe", mailboxes, list("Entwürfe", '/')},
 
-		{`* STATUS "a b" (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 7)`, states, []State{{"a b", 3, 4, 7, true}}},
-		{`* STATUS a b (MESSAGES 3)`, states, []State{{"a b", 3, 0, 0, true}}},
+		{`* STATUS "a b" (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 7)`, states, []State{{"a b", 3, 4, 7, true, 0}}},
+		{`* STATUS a b (MESSAGES 3)`, states, []State{{"a b", 3, 0, 0, true, 0}}},
+		{`* STATUS a (MESSAGES 3 HIGHESTMODSEQ 9223372036854775807)`, states, []State{{"a", 3, 0, 0, true, 1<<63 - 1}}},
 		{`* STATUS a ()`, states, []State{{Name: "a"}}},
 		{`* STATUS "a"`, states, []State{{Name: "a"}}},
-		{`* STATUS {3}` + "\r\na\"b (UIDNEXT 4 MESSAGES 0)", states, []State{{`a"b`, 0, 4, 0, true}}},
+		{`* STATUS {3}` + "\r\na\"b (UIDNEXT 4 MESSAGES 0)", states, []State{{`a"b`, 0, 4, 0, true, 0}}},
 
 		{`* SEARCH 3 1 2 9`, found, []Found{{Ranges: []Range{{3, 3}, {1, 2}, {9, 9}}}}},
 		{`* SEARCH`, found, []Found{{}}},

@@ -16,6 +16,9 @@ type Message struct {
 	Date      time.Time  // INTERNALDATE; zero: not told
 	Structure *mail.Part // from BODYSTRUCTURE; nil: not told, or not readable
 	Sections  []Section
+	Flags     []string // as on the wire
+	HasFlags  bool     // they were told
+	ModSeq    uint64   // MODSEQ (RFC 7162 §3.1.4); 0: not told
 	Odd       []string // items that were there and cannot be read
 	Broken    bool     // what follows an odd item is lost
 }
@@ -96,6 +99,19 @@ func (m *Message) set(name string, v value) bool {
 	case "INTERNALDATE":
 		m.Date = internalDate(v.text)
 		return !m.Date.IsZero()
+	case "FLAGS":
+		m.Flags, m.HasFlags = nil, v.kind == isList || v.kind == isNothing
+		for _, flag := range v.list {
+			m.Flags = append(m.Flags, flag.text)
+		}
+		return m.HasFlags
+	case "MODSEQ":
+		if v.kind == isList && len(v.list) == 1 {
+			v = v.list[0]
+		}
+		n, err := strconv.ParseUint(v.text, 10, 63)
+		m.ModSeq = n
+		return err == nil
 	case "BODYSTRUCTURE":
 		m.Structure = structure(v)
 		return m.Structure != nil

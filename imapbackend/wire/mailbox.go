@@ -137,6 +137,7 @@ type State struct {
 	Name                           string // as on the wire
 	Messages, UIDNext, UIDValidity uint32
 	HasMessages                    bool
+	ModSeq                         uint64 // HIGHESTMODSEQ (RFC 7162 §3.1.1); 0: not told
 }
 
 func (a *answers) state() {
@@ -154,11 +155,16 @@ func (a *answers) state() {
 	}
 	words := strings.Fields(strings.NewReplacer("(", " ", ")", " ").Replace(items))
 	for i := 0; i+1 < len(words); i += 2 {
+		item := strings.ToUpper(words[i])
+		if item == "HIGHESTMODSEQ" {
+			st.ModSeq, _ = strconv.ParseUint(words[i+1], 10, 63)
+			continue
+		}
 		n, err := strconv.ParseUint(words[i+1], 10, 32)
 		if err != nil {
 			continue
 		}
-		switch strings.ToUpper(words[i]) {
+		switch item {
 		case "MESSAGES":
 			st.Messages, st.HasMessages = uint32(n), true
 		case "UIDNEXT":

@@ -32,6 +32,7 @@ type Message struct {
 	Root    *mail.Part        // nil: that of Raw
 	Parts   map[string][]byte // of sections that are not to be found in Raw
 	Date    time.Time         // INTERNALDATE of what was appended
+	Flags   mail.Flags
 }
 
 // Inbox is the mailboxes of a server that has only one.
@@ -63,6 +64,33 @@ func (f *Server) Messages(context.Context, string) (mail.Listing, error) {
 func (f *Server) Known(id mail.ID) (mail.Attr, bool, error) {
 	attr, err := f.Attr(context.Background(), id)
 	return attr, err == nil, err
+}
+
+// Flags implements fs.Mail.
+func (f *Server) Flags(_ context.Context, id mail.ID) (mail.Flags, error) {
+	f.Lock()
+	defer f.Unlock()
+	m, ok := f.Mail[id.UID]
+	if !ok {
+		return nil, mail.ErrNotFound
+	}
+	return m.Flags, nil
+}
+
+// SetFlags implements fs.Changer.
+func (f *Server) SetFlags(_ context.Context, _ string, _ uint32, uids []uint32, c mail.FlagChange) error {
+	f.Lock()
+	defer f.Unlock()
+	for _, uid := range uids {
+		m, ok := f.Mail[uid]
+		if !ok {
+			return mail.ErrNotFound
+		}
+		add, remove := c.Of(m.Flags)
+		m.Flags = slices.DeleteFunc(append(slices.Clone(m.Flags), add...), remove.Has)
+		f.Mail[uid] = m
+	}
+	return f.Refuses
 }
 
 // Usage implements fs.Mail.

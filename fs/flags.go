@@ -1,0 +1,116 @@
+package fs
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"imapfs/content"
+	"imapfs/mail"
+)
+
+// The names of what tells and takes flags: the file of each message, found by name and
+// not listed, and that of the mount, which takes many messages at once.
+const (
+	flagsName      = "flags"
+	flagsOfAllName = "flag"
+	kindFlags      = content.Kind(7) // in inode numbers; never listed
+)
+
+// FlagPath is where a mount takes the flags of many messages, from its root: see FlagSlip.
+const FlagPath = controlName + "/" + flagsOfAllName
+
+// FlagSlip is what is written there: what is to become of the flags, and the paths of
+// messages from the root of the mount.
+func FlagSlip(change string, paths []string) string {
+	return change + "\x00" + strings.Join(paths, "\x00")
+}
+
+// lookupFlags answers a LOOKUP of a message's flags: a line of words, which says what they
+// are to be when it is written.
+func (n *messageNode) lookupFlags(ctx context.Context, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	flags, err := n.fsys.mail.Flags(ctx, n.content.ID())
+	if err != nil {
+		return nil, n.errno("flags of", err)
+	}
+	id := numbersOf("flags", 0).of(n.fsys.snapshots.Add(1), kindFlags, syscall.S_IFREG)
+	slip := &slipNode{fsys: n.fsys, text: content.Loaded(flags.String() + "\n")}
+	date, _ := n.date()
+	n.fsys.fill(&slip.attr, id, date, 0)
+	slip.do = func(ctx context.Context, text string) syscall.Errno {
+		c, err := mail.ParseFlagChange(text)
+		if err == nil {
+			at := n.content.ID()
+			err = n.fsys.setFlags(ctx, at.Folder, at.UIDValidity, []uint32{at.UID}, c)
+		}
+		return n.errno("change the flags of", err)
+	}
+	return slip.add(ctx, n.EmbeddedInode(), id, out), 0
+}
+
+// setFlags changes the flags of messages of one folder.
+func (fsys *FS) setFlags(ctx context.Context, mailbox string, validity uint32, uids []uint32, c mail.FlagChange) error {
+	if !c.Whole && len(c.Add)+len(c.Remove) == 0 {
+		return nil
+	}
+	return change(ctx, func() error {
+		return fsys.mail.SetFlags(context.Background(), mailbox, validity, uids, c)
+	})
+}
+
+// flagMany does what a FlagSlip says: with one command for each folder, as far as the
+// server takes it.
+func (fsys *FS) flagMany(ctx context.Context, text string) syscall.Errno {
+	paths := strings.Split(text, "\x00")
+	c, err := mail.ParseFlagChange(paths[0])
+	if err != nil {
+		return fsys.errno("change flags", err)
+	}
+	type folder struct {
+		mailbox  string
+		validity uint32
+	}
+	uids := make(map[folder][]uint32)
+	for _, path := range paths[1:] {
+		id, err := fsys.messageAt(ctx, path)
+		if err != nil {
+			return fsys.errno("change the flags of "+path, err)
+		}
+		f := folder{id.Folder, id.UIDValidity}
+		uids[f] = append(uids[f], id.UID)
+	}
+	var failed syscall.Errno
+	for f, uids := range uids {
+		if err := fsys.setFlags(ctx, f.mailbox, f.validity, uids, c); err != nil {
+			failed = fsys.errno("change flags in "+f.mailbox, err)
+		}
+	}
+	return failed
+}
+
+// errNoMessageThere says that a path is none of a message.
+var errNoMessageThere = fmt.Errorf("this is no message: %w", mail.ErrNoMessage)
+
+// messageAt returns the message with a path from the root of the mount.
+func (fsys *FS) messageAt(ctx context.Context, path string) (mail.ID, error) {
+	names := strings.Split(path, "/")
+	folder, name := fsys.folders.At(names[:len(names)-1]), names[len(names)-1]
+	if folder == nil || folder.Mailbox() == "" {
+		return mail.ID{}, errNoMessageThere
+	}
+	l, err := fsys.mail.Messages(ctx, folder.Mailbox())
+	if err != nil {
+		return mail.ID{}, err
+	}
+	if uid, ok := ParseMessageName(name); ok && l.Has(uid) {
+		return mail.ID{Folder: folder.Mailbox(), UIDValidity: l.UIDValidity, UID: uid}, nil
+	}
+	if id, ok := fsys.leaving.find(folder.Mailbox(), name); ok && id.UIDValidity == l.UIDValidity && l.Has(id.UID) {
+		return id, nil
+	}
+	return mail.ID{}, mail.ErrNotFound
+}
