@@ -28,6 +28,7 @@ type stock struct {
 
 type stored struct {
 	raw, date string
+	flags     string // each with a space before it
 	deleted   bool
 }
 
@@ -105,7 +106,7 @@ func (a *account) do(tag, command string) string {
 		return a.fetched(b, args) + ok
 	case "STORE":
 		if b.messages[uid] != nil {
-			b.messages[uid].deleted = strings.Contains(args, "+FLAGS")
+			a.store(b.messages[uid], args)
 		}
 		return ok
 	case "EXPUNGE":
@@ -146,6 +147,20 @@ func (a *account) do(tag, command string) string {
 	return a.usual(tag, command)
 }
 
+func (a *account) store(m *stored, args string) {
+	_, list, _ := strings.Cut(args, "(")
+	for flag := range strings.FieldsSeq(strings.TrimSuffix(list, ")")) {
+		if flag == `\Deleted` {
+			m.deleted = strings.Contains(args, "+FLAGS")
+			continue
+		}
+		m.flags = strings.ReplaceAll(m.flags, " "+flag, "")
+		if strings.Contains(args, "+FLAGS") {
+			m.flags += " " + flag
+		}
+	}
+}
+
 func (a *account) fetched(b *stock, args string) string {
 	var out strings.Builder
 	set, _, _ := strings.Cut(args, " ")
@@ -163,6 +178,9 @@ func (a *account) fetched(b *stock, args string) string {
 		}
 		m := b.messages[uid]
 		fmt.Fprintf(&out, "* %d FETCH (UID %d RFC822.SIZE %d INTERNALDATE %s", i+1, uid, len(m.raw), m.date)
+		if strings.Contains(args, "FLAGS") {
+			fmt.Fprintf(&out, " FLAGS (%s)", strings.TrimSpace(m.flags))
+		}
 		if strings.Contains(args, "BODYSTRUCTURE") {
 			out.WriteString(" BODYSTRUCTURE " + goodStructure)
 		}

@@ -57,7 +57,7 @@ func (m *marking) on(l *lease) error {
 	if err := l.stillTheSame(mail.ID{Folder: m.f.name, UIDValidity: m.validity, UID: m.uids[0]}); err != nil {
 		return err
 	}
-	add, remove := map[string][]uint32{"": nil}, map[string][]uint32{}
+	var add, remove map[string][]uint32
 	if m.change.Whole {
 		now, err := m.ask(l)
 		if err != nil {

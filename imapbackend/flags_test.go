@@ -1,0 +1,171 @@
+package imapbackend
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"imapfs/mail"
+)
+
+// seesFlags waits until a message has these flags as far as is known here.
+func seesFlags(t *testing.T, b *Backend, n int, want string) {
+	t.Helper()
+	var got mail.Flags
+	var err error
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if got, err = b.Flags(t.Context(), msg(uint32(n))); err == nil && got.String() == want {
+			return
+		}
+	}
+	t.Errorf("message %d has %q, %v; want %q", n, got, err, want)
+}
+
+func change(text string) mail.FlagChange {
+	c, err := mail.ParseFlagChange(text)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// TestSetFlags has a server answer in all ways. An error means that the flags are not all
+// as they were to be.
+func TestSetFlags(t *testing.T) {
+	const adds = `UID STORE 2 +FLAGS.SILENT`
+	for name, c := range map[string]struct {
+		text  string
+		twist twist
+		want  string
+		err   error
+	}{
+		"added":              {"+Seen +work", nil, `\Seen work`, nil},
+		"whole":              {"Seen", nil, `\Seen`, nil},
+		"refused":            {"+Seen", refusing(adds, ""), "old", mail.ErrRefused},
+		"not done":           {"+Seen", at(0, adds, func(tag string, _ func() string) string { return tag + " OK done\r\n" }), "old", mail.ErrReadOnly},
+		"lost before":        {"+Seen", lostAt(1, adds, false), `old \Seen`, nil},
+		"lost behind":        {"+Seen", lostAt(1, adds, true), `old \Seen`, nil},
+		"lost for ever":      {"+Seen", lostAt(9, adds, false), "old", errBroken},
+		"is not kept":        {"+Flagged", nil, "old", mail.ErrForbidden},
+		"deleted":            {"+Deleted", nil, "old", mail.ErrForbidden},
+		"whole with deleted": {"Seen Deleted", nil, "old", mail.ErrForbidden},
+		"gone":               {"+Seen", at(0, "UID FETCH 2 ", func(tag string, _ func() string) string { return tag + " OK\r\n" }), `old \Seen`, mail.ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAccount("UIDPLUS")
+			a.boxes["INBOX"].messages[2].flags = " old"
+			a.twist = func(tag, command string, do func() string) string {
+				answer := ""
+				if c.twist != nil {
+					answer = c.twist(tag, command, do)
+				} else {
+					answer = do()
+				}
+				return strings.ReplaceAll(answer, `(\Deleted \Seen)`, `(\Deleted \Seen \*)`)
+			}
+			b := listed(t, a.start(t))
+			err := b.SetFlags(t.Context(), "INBOX", 7, []uint32{2}, change(c.text))
+			if !errors.Is(err, c.err) {
+				t.Errorf("%v, want %v", err, c.err)
+			}
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if got := strings.TrimSpace(a.boxes["INBOX"].messages[2].flags); got != c.want && !(c.text == "+Seen +work" && strings.HasPrefix(got, "old ")) {
+				t.Errorf("the server has %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestFlagsReported has the server report changed flags without saying of which message:
+// they are asked for, and what is reported is taken for that of no other.
+func TestFlagsReported(t *testing.T) {
+	for _, caps := range []string{"", "CONDSTORE"} {
+		a := newAccount(caps)
+		since := 0   // commands that ask for what has changed
+		others := "" // what another client does while an answer is on its way
+		a.twist = func(tag, command string, do func() string) string {
+			if tag != "" && strings.HasPrefix(command, "UID FETCH") && strings.Contains(command, "FLAGS") {
+				report := others
+				if others = ""; report != "" {
+					a.boxes["INBOX"].messages[1].flags = ` \Flagged`
+				}
+				if strings.Contains(command, "CHANGEDSINCE 5)") {
+					since++
+					return "* 1 FETCH (UID 1 FLAGS (\\Flagged) MODSEQ (9))\r\n" + tag + " OK done\r\n"
+				}
+				answer := report + do()
+				if caps != "" {
+					answer = strings.ReplaceAll(answer, "FLAGS (", "MODSEQ (5) FLAGS (")
+				}
+				return answer
+			}
+			return do()
+		}
+		b := listed(t, a.start(t))
+		seesFlags(t, b, 1, "")
+		a.mu.Lock()
+		others = "* 1 FETCH (FLAGS (\\Flagged))\r\n"
+		a.mu.Unlock()
+		seesFlags(t, b, 2, "")
+		seesFlags(t, b, 1, "Flagged")
+		a.mu.Lock()
+		if (since > 0) != (caps != "") {
+			t.Errorf("%q: asked %d times for what has changed since", caps, since)
+		}
+		a.mu.Unlock()
+		if err := b.folder("INBOX").agreesFlags(map[uint32]string{1: "Flagged", 2: "", 3: ""}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// agreesFlags compares the flags that are known.
+func (f *folder) agreesFlags(want map[uint32]string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, number := range f.flags.of {
+		words, isWanted := want[f.uids[i]]
+		if known := number != 0; known != isWanted || known && f.flags.sets[number-1].String() != words {
+			return fmt.Errorf("of message %d is known %d of %q, want %q, %t", f.uids[i], number, f.flags.sets, words, isWanted)
+		}
+	}
+	return nil
+}
+
+// TestFlagsStored writes flags down and reads them again, also those of other UIDs, and
+// of what is broken.
+func TestFlagsStored(t *testing.T) {
+	var g flagged
+	uids := []uint32{3, 4, 5, 9, 10, 1023}
+	of := []uint32{g.number(nil), 0, g.number(mail.Flags{"Seen"}), g.number(mail.Flags{"Seen"}), g.number(mail.Flags{"Seen", "work"}), 0}
+	raw := g.encode(uids, of)
+	for _, now := range [][]uint32{uids, {1, 3, 5, 6, 10}, {4}, nil} {
+		var h flagged
+		got := make([]uint32, len(now))
+		h.decode(raw, now, got)
+		for i, uid := range now {
+			want := "unknown"
+			if at := slices.Index(uids, uid); at >= 0 && of[at] != 0 {
+				want = g.sets[of[at]-1].String()
+			}
+			have := "unknown"
+			if got[i] != 0 {
+				have = h.sets[got[i]-1].String()
+			}
+			if have != want {
+				t.Errorf("%d: %q, want %q", uid, have, want)
+			}
+		}
+	}
+	for n := range raw {
+		var h flagged
+		h.decode(raw[:n], uids, make([]uint32, len(uids)))
+		broken := slices.Clone(raw)
+		broken[n] ^= 0xff
+		h.decode(broken, uids, make([]uint32, len(uids)))
+	}
+}
