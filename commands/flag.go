@@ -25,7 +25,8 @@ directory tells them, and takes them too.`,
 		Example: `  imapfs flag +Seen ~/mail/INBOX/{1..200}
   imapfs flag +Flagged -Seen ~/mail/INBOX/483
   cat ~/mail/INBOX/483/flags`,
-		DisableFlagParsing: true, // -Seen is none
+		DisableFlagParsing:    true, // -Seen is none
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			changes := 0
 			for changes < len(args) && len(args[changes]) > 1 && strings.ContainsAny(args[changes][:1], "+-") && args[changes] != "--" {

@@ -51,7 +51,7 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	about := report{Source: source, Version: version(), Since: time.Now()}
 	var fsys *fs.FS
 	status := func() []byte { return about.ask(backend, memory, fsys, last).json() }
-	if fsys, err = fs.New(backend, store, s.fsOptions(cfg.URL.Folder, status, log)); err != nil {
+	if fsys, err = fs.New(backend, store, s.fsOptions(cfg.URL.Folder, status, disk, log)); err != nil {
 		return err
 	}
 	backend.OnChange(fsys.Changed)
@@ -98,8 +98,9 @@ func (s *settings) connect(ctx context.Context, cfg imapbackend.Config) (*imapba
 	return backend, nil
 }
 
-func (s *settings) fsOptions(folder string, status func() []byte, log *slog.Logger) fs.Options {
+func (s *settings) fsOptions(folder string, status func() []byte, keeper fs.Keeper, log *slog.Logger) fs.Options {
 	return fs.Options{
+		Keeper:   keeper,
 		Status:   status,
 		Folder:   folder,
 		ReadOnly: s.readOnly,

@@ -67,6 +67,7 @@ func void(parent *gofs.Inode, name string) syscall.Errno {
 }
 
 func (fsys *FS) messagesChanged(c mail.Change, void func(parent *gofs.Inode, name string) syscall.Errno) {
+	fsys.trashChanged(c)
 	folder := fsys.inodeOf(c.Folder)
 	if folder == nil {
 		return

@@ -94,6 +94,9 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	if c := f.Children[name]; c != nil {
 		return n.child(ctx, c, out), 0
 	}
+	if name == n.fsys.trashName() && n.key == "" && n.fsys.trashes() {
+		return n.fsys.lookupTrash(ctx, n.EmbeddedInode(), "", out), 0
+	}
 	if name == controlName && n.key == "" {
 		child := &controlNode{fsys: n.fsys}
 		n.fsys.fill(&out.Attr, child.number(), n.fsys.start, 0)
@@ -160,10 +163,14 @@ const renameNoReplace = 1
 // Rename moves a message, a folder or a letter.
 func (n *folderNode) Rename(ctx context.Context, name string, parent gofs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
 	to, ok := parent.(*folderNode)
+	trash, toTrash := parent.(*trashNode)
 	f := n.now()
+	message := messageIn(n.EmbeddedInode(), name)
 	switch {
 	case flags&^renameNoReplace != 0:
 		return syscall.EINVAL
+	case toTrash && message != nil:
+		return message.toTrash(ctx, trash, newName)
 	case !ok:
 		return n.unchangeableDir.Rename(ctx, name, parent, newName, flags)
 	case f == nil || to.now() == nil:

@@ -78,6 +78,8 @@ type Changer interface {
 	// made, of which there is a better one.
 	Discard(ctx context.Context, id mail.ID) error
 
+	// Trash returns the mailbox for what is moved to the trash, "" for none.
+	Trash() string
 	// SetFlags changes the flags of messages of one folder, all of them or none for a
 	// reason that is known before.
 	SetFlags(ctx context.Context, folder string, validity uint32, uids []uint32, c mail.FlagChange) error
@@ -104,6 +106,7 @@ type Options struct {
 	UID, GID uint32 // owner of everything
 	Umask    uint32 // permission bits to take away
 	Timeout  time.Duration
+	Keeper   Keeper        // nil for none
 	Status   func() []byte // what .imapfs/status holds; nil for no such file
 	Log      *slog.Logger
 }
@@ -122,6 +125,7 @@ type FS struct {
 	notes   notifier
 	changes changes
 	letters letters
+	trash   trash
 
 	arranging arranging
 
@@ -145,6 +149,10 @@ func New(m Mail, store *content.Store, opt Options) (*FS, error) {
 	fsys.leaving.void = fsys.voidListings
 	fsys.letters.fsys = fsys
 	fsys.notes.init()
+	if fsys.opt.Keeper == nil {
+		fsys.opt.Keeper = forgetful{}
+	}
+	fsys.trash.recall(fsys.opt.Keeper)
 	return fsys, nil
 }
 

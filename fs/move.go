@@ -43,7 +43,9 @@ func (n *messageNode) moveTo(ctx context.Context, name string, to *folderNode, n
 	if err != nil {
 		return n.fsys.errno("list "+mailbox, err)
 	}
-	err = change(ctx, func() error { return n.moveNow(mailbox, newName, l) })
+	err = change(ctx, func() error {
+		return n.moveNow(mailbox, func(from, now mail.ID) { n.fsys.called(mailbox, newName, from, now, l) })
+	})
 	errno := n.fsys.errno("move "+id.String()+" to "+mailbox, err)
 	if errno == syscall.ESTALE {
 		return syscall.ENOENT // the kernel would look the path up anew, see FS.delete
@@ -58,8 +60,9 @@ func isNameOf(name, old string) bool {
 	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
 }
 
-// moveNow moves the message to a mailbox, of which the kernel calls it name.
-func (n *messageNode) moveNow(mailbox, name string, before mail.Listing) error {
+// moveNow moves the message to a mailbox. named is told which one it was and is, the same
+// if nobody knows, before the kernel is told that it has gone.
+func (n *messageNode) moveNow(mailbox string, named func(from, now mail.ID)) error {
 	fsys, from := n.fsys, n.content.ID()
 	end := fsys.leaving.leave(from)
 	err := n.content.Move(func(id mail.ID) (mail.ID, error) { return fsys.mail.Move(context.Background(), id, mailbox) })
@@ -74,21 +77,27 @@ func (n *messageNode) moveNow(mailbox, name string, before mail.Listing) error {
 	}
 	to := n.content.ID()
 	fsys.log.Info("moved", "folder", from.Folder, "uid", from.UID, "to", mailbox, "as", to.UID)
-	uid, isNumber := ParseMessageName(name)
-	switch {
-	case isNumber && before.Has(uid):
-		fsys.leaving.replaced(mail.ID{Folder: mailbox, UIDValidity: before.UIDValidity, UID: uid})
-		fsys.lookAgain(mailbox, name)
-	case to == from:
-		fsys.lookAgain(mailbox, name) // nobody knows which one it is
-	default:
-		fsys.leaving.call(mailbox, name, to, func() { fsys.lookAgain(mailbox, name) })
-	}
+	named(from, to)
 	fsys.Changed(left)
 	if to != from {
 		fsys.Changed(mail.Change{Folder: mailbox, UIDValidity: to.UIDValidity, Added: []uint32{to.UID}})
 	}
 	return nil
+}
+
+// called is told that a message, which is now another one than it was, was moved to a
+// mailbox where the kernel calls it name. before is what was there.
+func (fsys *FS) called(mailbox, name string, from, now mail.ID, before mail.Listing) {
+	uid, isNumber := ParseMessageName(name)
+	switch {
+	case isNumber && before.Has(uid):
+		fsys.leaving.replaced(mail.ID{Folder: mailbox, UIDValidity: before.UIDValidity, UID: uid})
+		fsys.lookAgain(mailbox, name)
+	case now == from:
+		fsys.lookAgain(mailbox, name) // nobody knows which one it is
+	default:
+		fsys.leaving.call(mailbox, name, now, func() { fsys.lookAgain(mailbox, name) })
+	}
 }
 
 // lookAgain has the kernel forget what it knows by this name. While it holds the folder

@@ -132,6 +132,18 @@ func (b *Backend) trashFolder() (string, error) {
 	return "", fmt.Errorf("there is no folder %q on %s for --trash; mount without it to see which there are", trash, b.cfg.URL.Host)
 }
 
+// Trash returns the mailbox for what is moved to the trash by name: that of Config.Trash,
+// or the one that the server marks as it (RFC 6154); "" for none.
+func (b *Backend) Trash() string {
+	for _, f := range b.Folders() {
+		if b.cfg.Trash == "" && f.Selectable && f.SpecialUse == SpecialTrash {
+			return f.Name
+		}
+	}
+	trash, _ := b.trashFolder()
+	return trash
+}
+
 // deletion takes id away for good: STORE \Deleted and UID EXPUNGE (RFC 9051 §6.4.9,
 // before that RFC 4315) of this UID alone. What others have marked \Deleted stays: a
 // plain EXPUNGE would take it along, so without UID EXPUNGE nothing is deleted and

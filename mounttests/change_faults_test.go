@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+
 	"imapfs/internal/harness"
 )
 
@@ -34,7 +36,10 @@ const (
 )
 
 // serverState is the subjects of what each folder has; a folder without mail is there too.
+// Behind flagged it has those of what has the flag.
 type serverState map[string][]string
+
+const flagged = "\\Flagged in "
 
 func (s serverState) count(folder, subject string) (n int) {
 	for _, other := range s[folder] {
@@ -58,7 +63,11 @@ func stateOf(t *testing.T, s server) serverState {
 		state[l.Mailbox] = nil
 		for _, m := range harness.Messages(t, c, l.Mailbox) {
 			subject, _, _ := strings.Cut(string(m.Raw), "\r\n")
-			state[l.Mailbox] = append(state[l.Mailbox], strings.TrimPrefix(subject, "Subject: "))
+			subject = strings.TrimPrefix(subject, "Subject: ")
+			state[l.Mailbox] = append(state[l.Mailbox], subject)
+			if slices.Contains(m.Flags, imap.FlagFlagged) {
+				state[flagged+l.Mailbox] = append(state[flagged+l.Mailbox], subject)
+			}
 		}
 	}
 	return state
@@ -111,6 +120,15 @@ func changeActs(a harness.Account) []changeAct {
 			here, there := state.count(from, number(i+1)), state.count(to, number(i+1))
 			if here != 1 || there > 1 || done && there != 1 {
 				return fmt.Sprintf("%d times where it was, %d times where it was copied", here, there)
+			}
+			return ""
+		}},
+		{"flag", nothing, func(mnt, _ string, i int) []string {
+			return []string{"sh", "-c", `echo +Flagged | cp /dev/stdin "$0"`, filepath.Join(mnt, faultFolder, fmt.Sprint(i+1), "flags")}
+		}, func(state serverState, i int, done bool) string {
+			here, has := state.count(from, number(i)), state.count(flagged+from, number(i))
+			if here != 1 || done && has != 1 {
+				return fmt.Sprintf("it is %d times there, and %d times flagged", here, has)
 			}
 			return ""
 		}},

@@ -77,6 +77,9 @@ func (f *Server) Flags(_ context.Context, id mail.ID) (mail.Flags, error) {
 	return m.Flags, nil
 }
 
+// Trash implements fs.Changer.
+func (f *Server) Trash() string { return "" }
+
 // SetFlags implements fs.Changer.
 func (f *Server) SetFlags(_ context.Context, _ string, _ uint32, uids []uint32, c mail.FlagChange) error {
 	f.Lock()
