@@ -28,7 +28,7 @@ func (fsys *FS) fill(out *fuse.Attr, id gofs.StableAttr, date time.Time, size in
 		perm = 0777
 	}
 	if fsys.opt.ReadOnly {
-		perm &^= 0222
+		perm &^= writeBits
 	}
 	out.Ino = id.Ino
 	out.Mode = id.Mode | perm&^fsys.opt.Umask
@@ -38,6 +38,18 @@ func (fsys *FS) fill(out *fuse.Attr, id gofs.StableAttr, date time.Time, size in
 	out.Blocks = (out.Size + 511) / 512
 	out.Blksize = blockSize
 	out.SetTimes(&date, &date, &date)
+}
+
+// writeBits are those of a file's mode that say that it can be changed.
+const writeBits = 0o222
+
+// fill sets the attributes of the message or of something in it. Where it cannot be
+// deleted nothing says that it can be changed.
+func (n *messageNode) fill(out *fuse.Attr, id gofs.StableAttr, date time.Time, size int64) {
+	n.fsys.fill(out, id, date, size)
+	if !n.fsys.mail.Rights(n.content.ID().Folder).Delete {
+		out.Mode &^= writeBits
+	}
 }
 
 // The kinds of directories of a message, beside those of its files, in inode

@@ -23,6 +23,10 @@ func (fsys *FS) Changed(c mail.Change) {
 		fsys.notes.add(fsys.foldersChanged)
 		return
 	}
+	if c.Rights {
+		fsys.notes.add(func() { fsys.rightsChanged(c.Folder) })
+		fsys.notes.later(onTheWay, func() { fsys.rightsChanged(c.Folder) })
+	}
 	if len(c.Added)+len(c.Removed) == 0 && !c.Renewed {
 		return // of flags the kernel keeps nothing
 	}
@@ -93,6 +97,28 @@ func (fsys *FS) messagesChanged(c mail.Change, void func(parent *gofs.Inode, nam
 		folder.NotifyEntry(MessageName(uid)) // it may be known not to be there
 	}
 	folder.NotifyContent(0, 0) // the listing, and the date of the newest message
+}
+
+// rightsChanged declares the attributes void of a folder and all in it.
+func (fsys *FS) rightsChanged(mailbox string) {
+	folder := fsys.inodeOf(mailbox)
+	if folder == nil {
+		return
+	}
+	folder.NotifyContent(-1, 0)
+	for _, child := range folder.Children() {
+		if n, ok := child.Operations().(*messageNode); ok {
+			n.NotifyContent(-1, 0)
+			voidAttributes(child)
+		}
+	}
+}
+
+func voidAttributes(inode *gofs.Inode) {
+	for _, child := range inode.Children() {
+		child.NotifyContent(-1, 0)
+		voidAttributes(child)
+	}
 }
 
 // voidListings declares void what the kernel has listed of a message, because names

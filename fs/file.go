@@ -109,7 +109,7 @@ func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 		return n.message.errno("size of a file of", err)
 	}
 	date, known := n.message.date()
-	fsys.fill(&out.Attr, n.number(), date, size)
+	n.message.fill(&out.Attr, n.number(), date, size)
 	if known && final {
 		out.SetTimeout(keep)
 	}

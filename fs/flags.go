@@ -41,6 +41,9 @@ func (n *messageNode) lookupFlags(ctx context.Context, out *fuse.EntryOut) (*gof
 	slip := &slipNode{fsys: n.fsys, text: content.Loaded(flags.String() + "\n")}
 	date, _ := n.date()
 	n.fsys.fill(&slip.attr, id, date, 0)
+	if !n.fsys.mail.Rights(n.content.ID().Folder).Flag {
+		slip.attr.Mode &^= writeBits
+	}
 	slip.do = func(ctx context.Context, text string) syscall.Errno {
 		c, err := mail.ParseFlagChange(text)
 		if err == nil {

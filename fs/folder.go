@@ -48,7 +48,7 @@ func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 		return syscall.ENOENT
 	}
 	date, known := n.newest(ctx, f)
-	n.fsys.fill(&out.Attr, folderNumber(f.Key), date, 0)
+	n.fsys.fillFolder(&out.Attr, f, date)
 	changed := n.fsys.changes.at(f.Mailbox(), n.fsys.start)
 	out.SetTimes(nil, nil, &changed)
 	if known {
@@ -111,10 +111,18 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 
 // child answers with a folder in this one.
 func (n *folderNode) child(ctx context.Context, c *tree.Folder, out *fuse.EntryOut) *gofs.Inode {
-	id := folderNumber(c.Key)
-	n.fsys.fill(&out.Attr, id, n.fsys.start, 0)
+	n.fsys.fillFolder(&out.Attr, c, n.fsys.start)
 	out.SetEntryTimeout(keep) // and no attribute timeout: see Getattr
-	return n.NewInode(ctx, &folderNode{fsys: n.fsys, key: c.Key}, id)
+	return n.NewInode(ctx, &folderNode{fsys: n.fsys, key: c.Key}, folderNumber(c.Key))
+}
+
+// fillFolder sets the attributes of a folder. One into which nothing can be put, and from
+// which nothing can be taken, does not say that it can be changed.
+func (fsys *FS) fillFolder(out *fuse.Attr, f *tree.Folder, date time.Time) {
+	fsys.fill(out, folderNumber(f.Key), date, 0)
+	if r := fsys.mail.Rights(f.Mailbox()); f.Mailbox() != "" && !r.Insert && !r.Delete {
+		out.Mode &^= writeBits
+	}
 }
 
 func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {

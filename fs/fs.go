@@ -54,6 +54,8 @@ type Mail interface {
 	Messages(ctx context.Context, folder string) (mail.Listing, error)
 	// Attr returns the attributes of a message.
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
+	// Rights returns what may be done in a folder, as far as is known.
+	Rights(folder string) mail.Rights
 	// Flags returns the flags of a message.
 	Flags(ctx context.Context, id mail.ID) (mail.Flags, error)
 	// Usage returns how many messages are known of all folders, and the bytes of

@@ -43,7 +43,7 @@ func (d *messageDir) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 		return n.errno("look at", err)
 	}
 	date, known := n.date()
-	n.fsys.fill(&out.Attr, d.number(), date, 0)
+	n.fill(&out.Attr, d.number(), date, 0)
 	if known {
 		out.SetTimeout(keep)
 	}
@@ -122,7 +122,7 @@ func (n *messageNode) date() (date time.Time, known bool) {
 // fillEntry answers a LOOKUP of the message or of something in it.
 func (n *messageNode) fillEntry(out *fuse.EntryOut, id gofs.StableAttr, size int64, exact bool) {
 	date, known := n.date()
-	n.fsys.fill(&out.Attr, id, date, size)
+	n.fill(&out.Attr, id, date, size)
 	out.SetEntryTimeout(keep)
 	if known && exact {
 		out.SetAttrTimeout(keep)

@@ -28,6 +28,7 @@ type folder struct {
 	uids            []uint32   // ascending; handed out in listings, so never changed in place
 	attrs           []attr     // of the message with the UID at the same index
 	flags           flagged
+	rights          *mail.Rights                // nil: not told yet
 	troubles        map[troubleOf]*trouble      // what the server did not give
 	attrWindow      window                      // reading ahead of attributes
 	structureWindow window                      // and of BODYSTRUCTUREs

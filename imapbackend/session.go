@@ -217,6 +217,9 @@ func (s *session) selectFolder(sel *selection) {
 			f := s.b.folder(sel.folder)
 			f.selected(sel.data.validity, sel.data.uidNext, sel.data.messages)
 			f.countedFlags(sel.data.modSeq)
+			if !s.b.cfg.ReadOnly {
+				f.allows(s.rightsIn(sel.data))
+			}
 		} else {
 			s.b.pool.unselected(sel)
 		}

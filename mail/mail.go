@@ -96,8 +96,17 @@ type Change struct {
 	Added       []uint32 // UIDs
 	Removed     []uint32 // UIDs
 	Flags       []uint32 // UIDs of messages with other flags than were known
+	Rights      bool     // they are others than were known
 	Renewed     bool     // UIDVALIDITY changed: nothing known before holds
 	Was         uint32   // with Renewed, the UIDVALIDITY before
+}
+
+// Rights is what may be done in a mailbox, as far as the server has said when it was
+// selected: all, before.
+type Rights struct {
+	Insert bool // messages can be put into it
+	Delete bool // they can be taken out of it
+	Flag   bool // their flags can be changed
 }
 
 // What can go wrong with a message or folder, beside the network.

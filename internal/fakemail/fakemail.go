@@ -66,6 +66,11 @@ func (f *Server) Known(id mail.ID) (mail.Attr, bool, error) {
 	return attr, err == nil, err
 }
 
+// Rights implements fs.Mail.
+func (f *Server) Rights(string) mail.Rights {
+	return mail.Rights{Insert: true, Delete: true, Flag: true}
+}
+
 // Flags implements fs.Mail.
 func (f *Server) Flags(_ context.Context, id mail.ID) (mail.Flags, error) {
 	f.Lock()
