@@ -58,9 +58,8 @@ type Mail interface {
 	Rights(folder string) mail.Rights
 	// Flags returns the flags of a message.
 	Flags(ctx context.Context, id mail.ID) (mail.Flags, error)
-	// Usage returns how many messages are known of all folders, and the bytes of
-	// those whose size is known, without waiting.
-	Usage() (messages int, bytes int64)
+	// Usage returns how much mail there is, without waiting.
+	Usage() mail.Usage
 }
 
 // Changer changes what is on the server. A method returns nil only when the server has

@@ -98,10 +98,11 @@ type Backend struct {
 	store      Store
 	unsaved    chan struct{} // wakes the saver
 
-	polling   sync.Mutex    // held by askForNews
-	arranging sync.Mutex    // held while a folder is made, renamed or deleted
-	alike     locks[string] // held for what would be taken for each other in one mailbox
-	inUse     sync.Map      // imap.Cap to true: what was made use of
+	polling    sync.Mutex    // held by askForNews
+	arranging  sync.Mutex    // held while a folder is made, renamed or deleted
+	alike      locks[string] // held for what would be taken for each other in one mailbox
+	usageAsked atomic.Bool   // somebody has asked for Usage since the last poll
+	inUse      sync.Map      // imap.Cap to true: what was made use of
 
 	ctx  context.Context // ends when the backend closes
 	stop context.CancelFunc
@@ -115,6 +116,7 @@ type Backend struct {
 	list    []mail.Folder       // replaced as a whole, as wires
 	wires   map[string]string   // names on the wire of those which differ, see names.go
 	spent   map[string]bool     // Names of mailboxes that were deleted from here
+	quota   mail.Quota          // as told last
 	edits   int                 // how often folders were changed from here, or begun to be
 
 	listStored time.Time // when list was put into the store
@@ -155,6 +157,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 	}
 	b.pool.locked(func() { b.pool.watched = b.named(b.pool.watched) })
 	b.credentials.askAgain()
+	b.start(b.askForQuota)
 	b.start(b.poll)
 	b.start(b.watch)
 	b.start(b.saver)

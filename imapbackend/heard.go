@@ -179,6 +179,7 @@ type gathered struct {
 	searched  bool                  // there was an answer to it
 	isOdd     bool                  // of which not all are UIDs, or can be read
 	put       []wire.Put            // into mailboxes
+	quotas    []wire.Quota
 }
 
 // gather returns where all that comes is put, until end is called. It is to be read
@@ -209,6 +210,10 @@ func (e *ear) Data(data any) {
 			g.states[data.Name], g.states[name] = data, data
 		case wire.Namespaces:
 			g.spaces, e.spaces = data, data
+		case wire.Quota:
+			if len(g.quotas) <= mostLevels {
+				g.quotas = append(g.quotas, data)
+			}
 		case wire.Found:
 			g.searched = true
 			g.isOdd = g.isOdd || data.Broken || data.Extended && !data.UID && len(data.Ranges) > 0

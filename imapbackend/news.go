@@ -47,6 +47,9 @@ func (b *Backend) askForNews() error {
 
 	b.pool.locked(func() { b.pool.most = max(b.cfg.Connections, 1) }) // the server may have room again
 	b.pool.noop()
+	if b.usageAsked.Swap(false) {
+		b.askForQuota()
+	}
 
 	statuses := make(map[string]wire.State)
 	if n := len(b.unselected()); n == 0 || n <= statusesAtOnce && n*10 < len(b.Folders()) {

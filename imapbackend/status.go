@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"imapfs/mail"
 )
 
 // Status is what the backend is doing at one moment.
@@ -35,20 +37,23 @@ type KnownFolder struct {
 	FromServer  bool   `json:"from_server"` // false: as remembered, not compared yet
 }
 
-// Usage returns how many messages are known, and the bytes of those whose size
-// is known, without waiting for the server.
-func (b *Backend) Usage() (messages int, bytes int64) {
+// Usage returns how much mail there is, without waiting for the server.
+func (b *Backend) Usage() (u mail.Usage) {
+	b.usageAsked.Store(true)
 	for _, f := range b.used() {
 		f.mu.Lock()
-		messages += len(f.uids)
+		u.Messages += len(f.uids)
 		for _, a := range f.attrs {
 			if a.isKnown() {
-				bytes = min(bytes+a.size(), 1<<61) // or a server lies
+				u.Bytes = min(u.Bytes+a.size(), 1<<61) // or a server lies
 			}
 		}
 		f.mu.Unlock()
 	}
-	return messages, bytes
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u.Quota = b.quota
+	return u
 }
 
 // Status returns what the backend is doing now, without waiting for the server.

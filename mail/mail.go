@@ -101,6 +101,33 @@ type Change struct {
 	Was         uint32   // with Renewed, the UIDVALIDITY before
 }
 
+// Usage is how much mail there is, as far as is known.
+type Usage struct {
+	Messages int
+	Bytes    int64 // of those whose size is known
+	Quota    Quota
+}
+
+// Quota is how much of what the user may have is used (RFC 9208).
+type Quota struct{ Bytes, Messages Room }
+
+// Room is what is used of a limit; a Limit of 0 is none.
+type Room struct{ Used, Limit int64 }
+
+// Left returns what is free.
+func (r Room) Left() int64 { return max(r.Limit-r.Used, 0) }
+
+// Narrow takes in another quota that holds too: what has the least left counts.
+func (q *Quota) Narrow(other Quota) {
+	narrow := func(r *Room, other Room) {
+		if other.Limit > 0 && (r.Limit == 0 || other.Left() < r.Left()) {
+			*r = other
+		}
+	}
+	narrow(&q.Bytes, other.Bytes)
+	narrow(&q.Messages, other.Messages)
+}
+
 // Rights is what may be done in a mailbox, as far as the server has said when it was
 // selected: all, before.
 type Rights struct {

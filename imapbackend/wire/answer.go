@@ -24,7 +24,7 @@ type Handler interface {
 	Sent(tag, command string)  // one is about to go out: its verb, "UID FETCH" for one
 	Ended(tag, command string) // and has come to its end
 	Said(Status)               // OK, NO, BAD, or BYE, behind which the connection ends
-	Data(data any)             // a Mailbox, State, Namespaces or Found
+	Data(data any)             // a Mailbox, State, Namespaces, Found or Quota
 	Message(Message)
 	// MostContent is how much content an answer for one message may have, in
 	// bytes.
@@ -266,6 +266,8 @@ func (a *answers) untagged() (whole bool) {
 		a.state()
 	case "NAMESPACE":
 		a.namespaces()
+	case "QUOTA":
+		a.quota()
 	case "SEARCH":
 		a.search()
 	case "ESEARCH":

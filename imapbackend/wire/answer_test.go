@@ -21,6 +21,7 @@ import (
 type recorder struct {
 	mailboxes  []Mailbox
 	states     []State
+	quotas     []Quota
 	found      []Found
 	messages   []Message
 	prefixes   []string
@@ -52,6 +53,8 @@ func (r *recorder) Data(data any) {
 		r.mailboxes = append(r.mailboxes, data)
 	case State:
 		r.states = append(r.states, data)
+	case Quota:
+		r.quotas = append(r.quotas, data)
 	case Namespaces:
 		r.prefixes = data.Others
 	case Found:
@@ -134,6 +137,11 @@ func TestAnswers(t *testing.T) {
 		{"* LIST () \"/\" \"Entw\xfcrfe\"", mailboxes, list("Entw\xfcrfe", '/')},
 		{"* LIST () \"/\" Entwürfe", mailboxes, list("Entwürfe", '/')},
 
+		{`* QUOTA "" (STORAGE 10 512 MESSAGE 3 100)`, quotas, []Quota{{"", map[string]Resource{"STORAGE": {10, 512}, "MESSAGE": {3, 100}}}}},
+		{`* QUOTA (STORAGE 10 512 X)`, quotas, []Quota{{"", map[string]Resource{"STORAGE": {10, 512}}}}},
+		{`* QUOTA "a" (STORAGE -1 512)`, quotas, []Quota{{"a", map[string]Resource{}}}},
+		{`* QUOTA root ()`, quotas, []Quota{{"root", map[string]Resource{}}}},
+
 		{`* STATUS "a b" (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 7)`, states, []State{{"a b", 3, 4, 7, true, 0}}},
 		{`* STATUS a b (MESSAGES 3)`, states, []State{{"a b", 3, 0, 0, true, 0}}},
 		{`* STATUS a (MESSAGES 3 HIGHESTMODSEQ 9223372036854775807)`, states, []State{{"a", 3, 0, 0, true, 1<<63 - 1}}},
@@ -179,6 +187,7 @@ func TestAnswers(t *testing.T) {
 
 func mailboxes(r *recorder) any { return r.mailboxes }
 func states(r *recorder) any    { return r.states }
+func quotas(r *recorder) any    { return r.quotas }
 func found(r *recorder) any     { return r.found }
 func codes(r *recorder) any     { return r.codes }
 

@@ -102,13 +102,14 @@ func (f *Server) SetFlags(_ context.Context, _ string, _ uint32, uids []uint32, 
 }
 
 // Usage implements fs.Mail.
-func (f *Server) Usage() (messages int, bytes int64) {
+func (f *Server) Usage() (u mail.Usage) {
 	f.Lock()
 	defer f.Unlock()
 	for _, m := range f.Mail {
-		bytes += m.Claimed
+		u.Bytes += m.Claimed
 	}
-	return len(f.Mail), bytes
+	u.Messages = len(f.Mail)
+	return u
 }
 
 // Describe implements content.Server.
