@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -37,8 +36,11 @@ const (
 	// mostFlagSets is how many different sets of flags are told apart. A folder with
 	// more begins anew.
 	mostFlagSets = 1 << 16
-	// mostFlags is of how many messages flags are asked for at once, some 5 MB.
-	mostFlags = 50_000
+	// mostFlags is of how many messages flags are asked for at once, some 2 MB, and
+	// mostRanges how many ranges of UIDs they may be: servers bound the length of a line,
+	// and 8192 bytes are what RFC 7162 §4 wants them to take.
+	mostFlags  = 20_000
+	mostRanges = 300
 )
 
 // flagging is what the server does not do for a message of which it does not tell flags.
@@ -263,7 +265,7 @@ func (f *folder) refreshFlags() error {
 	f.flags.stale = false
 	f.mu.Unlock()
 	var changed []uint32
-	for i, uids := range slices.Collect(slices.Chunk(known, mostFlags)) {
+	for i, uids := range askable(known) {
 		options := &imap.FetchOptions{Flags: true, ChangedSince: since}
 		err := f.b.pool.with(messagesOf(f.name, validity), func(l *lease) error {
 			_, err := l.fetch("ask for flags of "+f.name, newAsking(f.name, uids, options, "", 0), nil, func(m *wire.Message) {
@@ -286,6 +288,24 @@ func (f *folder) refreshFlags() error {
 		f.b.notify(mail.Change{Folder: f.name, UIDValidity: validity, Flags: changed})
 	}
 	return nil
+}
+
+// askable divides UIDs, which are ascending, into such as can be asked for at once.
+func askable(uids []uint32) (batches [][]uint32) {
+	begin, ranges := 0, 0
+	for i, uid := range uids {
+		if i == begin || uid != uids[i-1]+1 {
+			ranges++
+		}
+		if i-begin == mostFlags || ranges > mostRanges {
+			batches = append(batches, uids[begin:i])
+			begin, ranges = i, 1
+		}
+	}
+	if begin < len(uids) {
+		batches = append(batches, uids[begin:])
+	}
+	return batches
 }
 
 // refreshFailed has what could not be asked asked for again.

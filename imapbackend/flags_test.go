@@ -136,6 +136,31 @@ func (f *folder) agreesFlags(want map[uint32]string) error {
 	return nil
 }
 
+// TestAskable divides UIDs so that all are there, in sets that fit into a line.
+func TestAskable(t *testing.T) {
+	for _, step := range []uint32{1, 2} {
+		var uids []uint32
+		for n := range uint32(50_001) {
+			uids = append(uids, 4_000_000_000+n*step)
+		}
+		batches := askable(uids)
+		if !slices.Equal(slices.Concat(batches...), uids) {
+			t.Errorf("step %d: not the same", step)
+		}
+		for _, b := range batches {
+			if set := setOf(b).String(); len(set) > 8000 || len(b) > mostFlags || len(b) == 0 {
+				t.Fatalf("step %d: %d messages in %d bytes", step, len(b), len(set))
+			}
+		}
+		if most := 50_001/mostFlags + 1; step == 1 && len(batches) > most {
+			t.Errorf("%d batches, want %d", len(batches), most)
+		}
+	}
+	if len(askable(nil)) > 0 {
+		t.Error("none are some")
+	}
+}
+
 // TestFlagsStored writes flags down and reads them again, also those of other UIDs, and
 // of what is broken.
 func TestFlagsStored(t *testing.T) {
