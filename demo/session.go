@@ -206,8 +206,11 @@ func (s *session) subscribe(name string, on bool) error {
 	s.acct.mu.Lock()
 	defer s.acct.mu.Unlock()
 	mbox := s.acct.boxes[name]
-	if mbox == nil {
+	switch {
+	case mbox == nil && on:
 		return errNoMailbox
+	case mbox == nil:
+		return nil // it is not, by now
 	}
 	mbox.subscribed = on
 	return nil

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -55,6 +56,15 @@ func (fsys *FS) inodeOf(mailbox string) *gofs.Inode {
 		return nil
 	}
 	return fsys.inode(path)
+}
+
+// shown is what a mailbox is called here, for the log: its own name can be one that it
+// has no more.
+func (fsys *FS) shown(mailbox string) string {
+	if path, ok := fsys.folders.Find(mailbox); ok {
+		return strings.Join(path, "/")
+	}
+	return mailbox
 }
 
 // void takes a name out of the kernel's memory, and says that what had it is

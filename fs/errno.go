@@ -19,6 +19,8 @@ func (fsys *FS) errno(what string, err error) syscall.Errno {
 		return syscall.EINTR // the caller was interrupted: nothing to report
 	case errors.Is(err, mail.ErrNotFound):
 		return syscall.ENOENT
+	case errors.Is(err, mail.ErrNotEmpty):
+		return syscall.ENOTEMPTY // programs try, and empty it then
 	case errors.Is(err, mail.ErrStale):
 		e = syscall.ESTALE
 	case errors.Is(err, mail.ErrReadOnly):
@@ -27,8 +29,6 @@ func (fsys *FS) errno(what string, err error) syscall.Errno {
 		e = syscall.ENOTSUP
 	case errors.Is(err, mail.ErrExists):
 		e = syscall.EEXIST
-	case errors.Is(err, mail.ErrNotEmpty):
-		e = syscall.ENOTEMPTY
 	case errors.Is(err, mail.ErrForbidden):
 		e = syscall.EPERM
 	case errors.Is(err, mail.ErrInUse):

@@ -157,7 +157,7 @@ func (l *letter) sendNow(mailbox string) error {
 	if err != nil {
 		return err
 	}
-	l.fsys.log.Info("put", "folder", mailbox, "uid", id.UID)
+	l.fsys.log.Info("put", "folder", l.fsys.shown(mailbox), "uid", id.UID)
 	l.fsys.came(mailbox, id)
 	return nil
 }
@@ -184,7 +184,7 @@ func (l *letter) discard(id mail.ID) {
 		err = l.fsys.mail.Discard(context.Background(), id)
 	}
 	if err != nil {
-		l.fsys.log.Warn("a message was put twice, first without its end", "folder", id.Folder, "uid", id.UID, "error", err)
+		l.fsys.log.Warn("a message was put twice, first without its end", "folder", l.fsys.shown(id.Folder), "uid", id.UID, "error", err)
 		return
 	}
 	l.fsys.Changed(mail.Change{Folder: id.Folder, UIDValidity: id.UIDValidity, Removed: []uint32{id.UID}})
@@ -212,7 +212,7 @@ func (l *letter) deliver(mailbox string) (mail.ID, error) {
 				return id, err
 			}
 			// Some do not copy within a mailbox, or not to every one.
-			l.fsys.log.Info("the server does not copy a message, so it is sent", "folder", mailbox, "error", err)
+			l.fsys.log.Info("the server does not copy a message, so it is sent", "folder", l.fsys.shown(mailbox), "error", err)
 		}
 	}
 	if err := l.fetchCopied(ctx); err != nil {

@@ -26,7 +26,7 @@ func (n *messageNode) moveTo(ctx context.Context, name string, to *folderNode, n
 	}
 	mailbox := folder.Mailbox()
 	refuse := func(errno syscall.Errno, why string) syscall.Errno {
-		n.fsys.log.Warn("a message is not moved", "folder", id.Folder, "uid", id.UID, "to", folder.Path+"/"+newName, "errno", errno.Error(), "why", why)
+		n.fsys.log.Warn("a message is not moved", "folder", n.fsys.shown(id.Folder), "uid", id.UID, "to", folder.Path+"/"+newName, "errno", errno.Error(), "why", why)
 		return errno
 	}
 	switch {
@@ -76,7 +76,7 @@ func (n *messageNode) moveNow(mailbox string, named func(from, now mail.ID)) err
 		return err // another client was faster
 	}
 	to := n.content.ID()
-	fsys.log.Info("moved", "folder", from.Folder, "uid", from.UID, "to", mailbox, "as", to.UID)
+	fsys.log.Info("moved", "folder", fsys.shown(from.Folder), "uid", from.UID, "to", fsys.shown(mailbox), "as", to.UID)
 	named(from, to)
 	fsys.Changed(left)
 	if to != from {

@@ -47,6 +47,7 @@ var _ interface {
 func (d *unchangeableDir) refuse(name string) syscall.Errno {
 	if d.message != nil {
 		d.message.fsys.leaving.show(d.entry(name))
+		d.message.fsys.log.Info("refused: nothing can be put into a message", "message", d.message.content.ID().String(), "errno", syscall.EPERM.Error())
 	}
 	return syscall.EPERM
 }

@@ -55,7 +55,7 @@ func (fsys *FS) deleteNow(id mail.ID) error {
 	err := fsys.mail.Delete(context.Background(), id)
 	end()
 	if err == nil {
-		fsys.log.Info("deleted", "folder", id.Folder, "uid", id.UID)
+		fsys.log.Info("deleted", "folder", fsys.shown(id.Folder), "uid", id.UID)
 	}
 	if err == nil || errors.Is(err, mail.ErrNotFound) {
 		// With ErrNotFound another client was faster, and the report of it

@@ -381,7 +381,7 @@ func (n *messageNode) toTrash(ctx context.Context, to *trashNode, name string) s
 		return syscall.EPERM
 	}
 	if mailbox == id.Folder {
-		n.fsys.log.Warn("a message is not moved to the trash", "folder", id.Folder, "uid", id.UID, "why", "it is there")
+		n.fsys.log.Warn("a message is not moved to the trash", "folder", n.fsys.shown(id.Folder), "uid", id.UID, "why", "it is there")
 		return syscall.EPERM
 	}
 	err := change(ctx, func() error {

@@ -48,7 +48,7 @@ func (b *Backend) appendLetter(to string, l mail.Letter) (mail.ID, error) {
 			return mail.ID{}, err
 		}
 		if there, err := a.look(); !there {
-			b.log.Info("nobody knows which number a message has got", "folder", to, "error", err)
+			b.log.Info("nobody knows which number a message has got", "folder", b.fullName(to), "error", err)
 		}
 	}
 	a.settle(nil)

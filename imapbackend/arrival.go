@@ -53,7 +53,7 @@ func (b *Backend) Move(ctx context.Context, id mail.ID, to string) (mail.ID, err
 			if there, err := a.look(); !there && !a.taken {
 				return mail.ID{}, fmt.Errorf("%s: %w", a.what, mail.ErrNotFound)
 			} else if !there {
-				b.log.Info("nobody knows which number a message has got", "folder", to, "error", err)
+				b.log.Info("nobody knows which number a message has got", "folder", b.fullName(to), "error", err)
 			}
 		}
 		a.settle(root)

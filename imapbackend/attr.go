@@ -220,7 +220,7 @@ func (f *folder) describeLess(validity, uid uint32, why error) error {
 			return err
 		}
 	}
-	f.b.log.Info("the server does not describe a message", "folder", f.name, "uid", uid, "error", why)
+	f.b.log.Info("the server does not describe a message", "folder", f.b.fullName(f.name), "uid", uid, "error", why)
 	f.setAttrs(validity, &wire.Message{UID: uid, Size: 0})
 	return nil
 }

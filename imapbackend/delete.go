@@ -178,7 +178,7 @@ func deletion(id mail.ID) *removal {
 				return l.client.Store(set, deleted(imap.StoreFlagsDel), nil).Close()
 			})
 			if err != nil {
-				l.b.log.Error("a message is left marked as deleted", "folder", id.Folder, "uid", id.UID, "error", err)
+				l.b.log.Error("a message is left marked as deleted", "folder", l.b.fullName(id.Folder), "uid", id.UID, "error", err)
 			}
 		}
 		return flight{send, undo}, nil

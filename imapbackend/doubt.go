@@ -76,14 +76,14 @@ func (a *arrival) takeBack() error {
 	there, err := a.b.exists(a.from, true)
 	if err == nil && there {
 		if err = a.b.takeAway(deletion(a.at)); err == nil {
-			a.b.log.Info("the copy of a message that could not be moved is taken back", "folder", a.to, "uid", a.at.UID)
+			a.b.log.Info("the copy of a message that could not be moved is taken back", "folder", a.b.fullName(a.to), "uid", a.at.UID)
 		}
 	}
 	switch {
 	case err == nil:
 		a.there, a.lost = false, false
 	case !isUnreached(err):
-		a.b.log.Error("a message is in two places: it was copied, and cannot be deleted where it was", "folder", a.from.Folder, "uid", a.from.UID, "copy", a.at, "error", err)
+		a.b.log.Error("a message is in two places: it was copied, and cannot be deleted where it was", "folder", a.b.fullName(a.from.Folder), "uid", a.from.UID, "copy", a.at, "error", err)
 	}
 	return err
 }

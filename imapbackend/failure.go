@@ -122,7 +122,7 @@ func (p *pool) with(n need, f func(*lease) error) error {
 			// have been one to another command, and a silent connection the only one.
 			return err
 		}
-		p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
+		p.b.log.Info("trying again on another connection", "folder", p.b.fullName(n.folder), "error", err)
 		if errors.Is(err, errTimeout) {
 			p.suspect(!errors.Is(err, errLost))
 		}
@@ -174,7 +174,7 @@ func (p *pool) twice(n need, f func(*lease) error) error {
 	if err == nil || !p.mayGoOn(err) {
 		return err
 	}
-	p.b.log.Info("trying again on another connection", "folder", n.folder, "error", err)
+	p.b.log.Info("trying again on another connection", "folder", p.b.fullName(n.folder), "error", err)
 	if err = p.onceOpen(n, f); err != nil && p.mayGoOn(err) {
 		return fmt.Errorf("%w (%w)", errCutOff, err)
 	}

@@ -233,7 +233,7 @@ func (f *folder) syncFlags() {
 		begun := time.Now()
 		err := f.askForChangedFlags()
 		if err != nil && f.b.ctx.Err() == nil {
-			f.b.log.Info("cannot ask which flags have changed", "folder", f.name, "error", err)
+			f.b.log.Info("cannot ask which flags have changed", "folder", f.b.fullName(f.name), "error", err)
 		}
 		if err == nil {
 			f.b.sleep(max(flagsPause, 10*time.Since(begun)))

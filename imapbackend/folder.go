@@ -112,7 +112,7 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 	f.mu.Unlock()
 	switch {
 	case renewed:
-		f.b.log.Warn("the server has numbered the messages anew", "folder", f.name)
+		f.b.log.Warn("the server has numbered the messages anew", "folder", f.b.fullName(f.name))
 		f.b.notify(mail.Change{Folder: f.name, Renewed: true, Was: was})
 	case changed:
 		f.b.refreshSoon(f.name)

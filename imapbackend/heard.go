@@ -290,7 +290,7 @@ func (e *ear) Message(m wire.Message) {
 	if len(m.Odd) > 0 {
 		items := plain(strings.Join(m.Odd, " "))
 		if n := e.countOdd(items); n > 0 {
-			e.s.b.log.Info("not all that the server says of a message can be read", "folder", best.folder, "uid", m.UID, "items", items, "times", n)
+			e.s.b.log.Info("not all that the server says of a message can be read", "folder", e.s.b.fullName(best.folder), "uid", m.UID, "items", items, "times", n)
 		}
 	}
 	best.came <- m // whoever has asked takes it until the command has ended

@@ -150,7 +150,7 @@ func (b *Backend) watch() {
 		case errors.Is(err, errNoRoom):
 			pause = min(pauses.NextBackOff(), busyFor)
 		default:
-			b.log.Debug("cannot watch the folder", "folder", b.pool.watched, "error", err)
+			b.log.Debug("cannot watch the folder", "folder", b.fullName(b.pool.watched), "error", err)
 			pause = pauses.NextBackOff()
 		}
 	}

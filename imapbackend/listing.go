@@ -182,7 +182,7 @@ func (f *folder) refresh() {
 		changed, err := f.search(true)
 		f.mu.Lock()
 		if err != nil {
-			f.b.log.Warn("cannot list the folder again", "folder", f.name, "error", err)
+			f.b.log.Warn("cannot list the folder again", "folder", f.b.fullName(f.name), "error", err)
 			f.again = f.again || isUnreached(err)
 		}
 		if f.looks == nil {

@@ -165,7 +165,7 @@ func (b *Backend) status(folders []*folder) error {
 				switch {
 				case err == nil:
 				case errors.As(err, &refused):
-					b.log.Info("cannot ask for news", "folder", folders[i].name, "error", plain(b.secrets.hide(refused.Text)))
+					b.log.Info("cannot ask for news", "folder", b.fullName(folders[i].name), "error", plain(b.secrets.hide(refused.Text)))
 				default:
 					failed = err
 				}

@@ -79,7 +79,7 @@ func (l *lease) searchAll() ([]uint32, error) {
 		return nil, serr
 	}
 	if isStatus(err) || errors.Is(err, errNoUIDs) || err == nil && l.missing(ranges) {
-		l.b.log.Info("the server's SEARCH does not tell all messages; FETCH is asked", "folder", l.need.folder, "error", err)
+		l.b.log.Info("the server's SEARCH does not tell all messages; FETCH is asked", "folder", l.b.fullName(l.need.folder), "error", err)
 		more, ferr := l.fetchUIDs()
 		if err != nil || ferr != nil && !isTheirs(ferr) {
 			err = ferr

@@ -86,7 +86,7 @@ func (f *folder) loadStructures(id mail.ID) error {
 	})
 	f.settleTroubles(id.UIDValidity, structuring, uids, failed)
 	for uid, why := range failed {
-		f.b.log.Info("the server does not tell the parts of a message", "folder", f.name, "uid", uid, "error", why)
+		f.b.log.Info("the server does not tell the parts of a message", "folder", f.b.fullName(f.name), "uid", uid, "error", why)
 		f.b.structures.Add(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: uid}, &mail.Part{Section: "1", Unsure: true})
 	}
 	if gone[id.UID] {
@@ -134,7 +134,7 @@ func (b *Backend) setStructure(id mail.ID, root *mail.Part) {
 // told another one, that is forgotten: the tree stays the same after a restart.
 func (b *Backend) Found(id mail.ID, root *mail.Part) {
 	if told, ok := b.structures.Get(id); ok && (told.Unsure || !told.Same(root)) {
-		b.log.Debug("a message is not what the server says that it is", "folder", id.Folder, "uid", id.UID)
+		b.log.Debug("a message is not what the server says that it is", "folder", b.fullName(id.Folder), "uid", id.UID)
 		b.setStructure(id, root)
 	}
 }

@@ -79,7 +79,7 @@ func (f *folder) settleTrouble(id mail.ID, section string, err error) {
 		f.troubles[key] = t
 	}
 	t.err, t.until = err, time.Now().Add(t.pauses.NextBackOff())
-	f.b.log.Info("the server does not give a message, or what it gives cannot be read", "folder", f.name, "uid", id.UID, "again in", time.Until(t.until).Round(time.Second), "error", err)
+	f.b.log.Info("the server does not give a message, or what it gives cannot be read", "folder", f.b.fullName(f.name), "uid", id.UID, "again in", time.Until(t.until).Round(time.Second), "error", err)
 }
 
 // mostFailures is how many messages in a row may fail, each alone, before the
