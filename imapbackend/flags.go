@@ -28,6 +28,7 @@ type flagged struct {
 	syncing bool              // syncFlags is running
 	window  window            // reading ahead
 
+	learnt     int             // messages of which flags became known, so far
 	dirty      map[uint32]bool // chunks that have to be stored
 	dirtyCount bool            // and modSeq
 }
@@ -97,6 +98,9 @@ func (f *folder) loadFlags(id mail.ID) error {
 		if err := f.askForChangedFlags(); err != nil {
 			return err
 		}
+		if _, isKnown, _, err := f.knownFlags(id); err != nil || isKnown {
+			return err // its neighbours may be known too
+		}
 	}
 	uids, err := f.batch(id, &f.flags.window, mostAttrs, func(i int) bool { return f.flags.of == nil || f.flags.of[i] == 0 })
 	if err != nil || len(uids) == 0 {
@@ -109,7 +113,10 @@ func (f *folder) loadFlags(id mail.ID) error {
 		return m.HasFlags
 	})
 	if isFirst && err == nil {
-		f.upTo(id.UIDValidity, highest)
+		f.mu.Lock()
+		learnt := f.flags.learnt
+		f.mu.Unlock()
+		f.upTo(id.UIDValidity, highest, learnt)
 	}
 	f.settleTroubles(id.UIDValidity, flagging, uids, failed)
 	if gone[id.UID] {
@@ -134,11 +141,17 @@ func (f *folder) setFlags(validity uint32, m *wire.Message) (changed bool) {
 	if err != nil {
 		return false
 	}
+	if len(f.flags.sets) >= mostFlagSets {
+		f.forgetFlags() // also what is stored, which would not be kept current
+	}
 	if f.flags.of == nil {
 		f.flags.of, f.flags.modSeq = make([]uint32, len(f.uids)), m.ModSeq
 		f.flags.dirtyCount = true
 	}
 	number := f.flags.number(mail.FlagsOf(m.Flags))
+	if f.flags.of[i] == 0 {
+		f.flags.learnt++
+	}
 	changed = f.flags.of[i] != number
 	if changed {
 		f.flags.of[i] = number
@@ -148,11 +161,12 @@ func (f *folder) setFlags(validity uint32, m *wire.Message) (changed bool) {
 }
 
 // upTo notes that all that is known holds up to this MODSEQ: a message that was looked at
-// then had it, and whatever changes later gets a higher one.
-func (f *folder) upTo(validity uint32, modSeq uint64) {
+// then had it, and whatever changes later gets a higher one. Of a message that was not
+// among those of which learnt is the count nobody has asked whether it has changed since.
+func (f *folder) upTo(validity uint32, modSeq uint64, learnt int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.validity == validity && f.flags.of != nil && modSeq > f.flags.modSeq {
+	if f.validity == validity && f.flags.of != nil && f.flags.learnt == learnt && modSeq > f.flags.modSeq {
 		f.flags.modSeq, f.flags.dirtyCount = modSeq, true
 		f.b.saveSoon()
 	}
@@ -163,10 +177,6 @@ func (g *flagged) number(flags mail.Flags) uint32 {
 	words := flags.String()
 	if n, ok := g.numbers[words]; ok {
 		return n
-	}
-	if len(g.sets) >= mostFlagSets {
-		g.sets, g.numbers = nil, nil
-		clear(g.of)
 	}
 	if g.numbers == nil {
 		g.numbers = make(map[string]uint32)
@@ -255,7 +265,7 @@ func (f *folder) askForChangedFlags() error {
 // refreshFlags asks for what has changed of the flags that are known.
 func (f *folder) refreshFlags() error {
 	f.mu.Lock()
-	validity, since, upTo := f.validity, f.flags.modSeq, f.flags.told
+	validity, since, learnt := f.validity, f.flags.modSeq, f.flags.learnt
 	var known []uint32
 	for i, number := range f.flags.of {
 		if number != 0 {
@@ -265,6 +275,7 @@ func (f *folder) refreshFlags() error {
 	f.flags.stale = false
 	f.mu.Unlock()
 	var changed []uint32
+	var upTo uint64
 	for i, uids := range askable(known) {
 		options := &imap.FetchOptions{Flags: true, ChangedSince: since}
 		err := f.b.pool.with(messagesOf(f.name, validity), func(l *lease) error {
@@ -276,6 +287,10 @@ func (f *folder) refreshFlags() error {
 					changed = append(changed, m.UID)
 				}
 			})
+			if err == nil && i == 0 && l.confirm() == nil {
+				// Not what another connection was told: this one may not know of it yet.
+				upTo = max(upTo, l.sel.data.modSeq)
+			}
 			return err
 		})
 		if err != nil {
@@ -283,7 +298,7 @@ func (f *folder) refreshFlags() error {
 			return err
 		}
 	}
-	f.upTo(validity, upTo)
+	f.upTo(validity, upTo, learnt)
 	if len(changed) > 0 {
 		f.b.notify(mail.Change{Folder: f.name, UIDValidity: validity, Flags: changed})
 	}

@@ -11,12 +11,9 @@ import (
 // Flags are stored only where the server counts changes: without that nobody could tell
 // what of them still holds.
 
-// changedFlags notes that the flags of a message have to be stored. It is called with f.mu
-// held.
+// changedFlags notes that the flags of a message have to be stored, if only once it is known
+// up to which change they are. It is called with f.mu held.
 func (f *folder) changedFlags(uid uint32) {
-	if f.flags.modSeq == 0 {
-		return
-	}
 	if f.flags.dirty == nil {
 		f.flags.dirty = make(map[uint32]bool)
 	}
@@ -28,17 +25,18 @@ func (f *folder) changedFlags(uid uint32) {
 // do no harm. It is called with f.mu held.
 func (f *folder) saveFlags(entries []toStore) []toStore {
 	g := &f.flags
-	if g.of != nil && g.modSeq != 0 {
-		for chunk := range g.dirty {
-			i := 0
-			if chunk > 0 {
-				i = after(f.uids, chunk-1)
-			}
-			end := after(f.uids, chunk)
-			entries = append(entries, toStore{flagsChunkKey(f.name, f.validity, chunk), g.encode(f.uids[i:end], g.of[i:end])})
-		}
+	if g.of == nil || g.modSeq == 0 {
+		return entries // what is dirty stays so
 	}
-	if g.of != nil && g.dirtyCount {
+	for chunk := range g.dirty {
+		i := 0
+		if chunk > 0 {
+			i = after(f.uids, chunk-1)
+		}
+		end := after(f.uids, chunk)
+		entries = append(entries, toStore{flagsChunkKey(f.name, f.validity, chunk), g.encode(f.uids[i:end], g.of[i:end])})
+	}
+	if g.dirtyCount {
 		entries = append(entries, toStore{flagsKey(f.name, f.validity), binary.AppendUvarint(nil, g.modSeq)})
 	}
 	g.dirty, g.dirtyCount = nil, false
@@ -104,7 +102,7 @@ func (f *folder) recallFlags() {
 		return // it was quicker elsewhere
 	}
 	found.asked, found.told = f.flags.asked, f.flags.told
-	found.stale = found.told != modSeq
+	found.stale = true // since SELECT has told a count nobody may have listened
 	f.flags = found
 	if found.told != 0 && found.told < modSeq {
 		f.flags.modSeq = 0 // it counts anew
@@ -147,6 +145,6 @@ func (g *flagged) decode(b []byte, uids, of []uint32) {
 
 // forgetFlags drops all that is known and stored of flags. It is called with f.mu held.
 func (f *folder) forgetFlags() {
-	f.flags = flagged{asked: f.flags.asked, told: f.flags.told, syncing: f.flags.syncing}
+	f.flags = flagged{asked: f.flags.asked, told: f.flags.told, syncing: f.flags.syncing, learnt: f.flags.learnt + 1}
 	f.b.store.Delete(flagsPrefix(f.name))
 }
