@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Flags is the flags of a message (RFC 9051 §2.3.2), one word for each: that of a system
@@ -25,7 +27,9 @@ func FlagsOf(wire []string) Flags {
 		name, isSystem := strings.CutPrefix(flag, `\`)
 		word := systemFlag(name)
 		switch {
-		case name == "" || isSystem != (word != ""):
+		case name == "" || len(name) > mostFlag || len(f) == mostOfMessage || strings.ContainsFunc(name, isNoLetter):
+			continue // no word of a line
+		case isSystem != (word != ""):
 			continue
 		case !isSystem:
 			word = name
@@ -41,6 +45,13 @@ func FlagsOf(wire []string) Flags {
 		return strings.Compare(a, b)
 	})
 	return slices.Clip(f)
+}
+
+// mostOfMessage is how many flags of a message are shown: a server may tell any number.
+const mostOfMessage = 1000
+
+func isNoLetter(r rune) bool {
+	return r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r)
 }
 
 // rank is where a flag comes in the order of Flags.

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -11,6 +12,7 @@ func TestFlagsOf(t *testing.T) {
 		"Seen Flagged $Forwarded b work": {"work", `\flagged`, "b", `\SEEN`, "$Forwarded"},
 		"Answered Draft Deleted NonJunk": {`\Deleted`, `\Draft`, `\Recent`, `\Answered`, "NonJunk", "nonjunk"},
 		"Seen":                           {`\Seen`, "seen", `\`, "", `\Unknown`},
+		"a c":                            {"a", "b b", "x\ny", "\x1b[1m", "\xff", strings.Repeat("y", 256), "c"},
 	} {
 		if got := FlagsOf(wire).String(); got != want {
 			t.Errorf("%q: %q, want %q", wire, got, want)
