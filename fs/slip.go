@@ -173,5 +173,7 @@ func (n *slipNode) done(ctx context.Context) syscall.Errno {
 	case tooLong:
 		return syscall.EFBIG
 	}
+	ctx, finish := n.fsys.call(ctx)
+	defer finish()
 	return n.do(ctx, text)
 }
