@@ -27,7 +27,8 @@
 // Locks: each of told, handle, leaving, letters, spool, notifier, changes, call, arranging,
 // believers and usage has one, which is taken alone, but that under usage's the mail is asked for its
 // counts, and under that of arranging for its folders, which are in memory, under letters'
-// the notifier is given something to do, and under a spool's its file is used. Else nothing
+// the notifier is given something to do, and under a spool's its file is used; under
+// trash.keeping, before trash.mu, what is in the trash is kept. Else nothing
 // is asked of a disk or a network under one, and no notification is sent.
 package fs
 

@@ -36,6 +36,8 @@ const (
 
 // trash is what was moved there from here.
 type trash struct {
+	keeping sync.Mutex // held from a change until it is kept
+
 	mu    sync.Mutex        // guards what follows
 	items map[named]mail.ID // by directory and name
 	infos map[string][]byte // by name
@@ -85,6 +87,8 @@ func (t *trash) recall(k Keeper) {
 
 // change changes what there is, and keeps it.
 func (t *trash) change(k Keeper, f func()) {
+	t.keeping.Lock()
+	defer t.keeping.Unlock()
 	t.mu.Lock()
 	f()
 	now := kept{Infos: maps.Clone(t.infos)}
@@ -157,7 +161,7 @@ var _ interface {
 // lookupTrash answers a LOOKUP of the trash, or of a directory in it.
 func (fsys *FS) lookupTrash(ctx context.Context, parent *gofs.Inode, dir string, out *fuse.EntryOut) *gofs.Inode {
 	n := &trashNode{fsys: fsys, dir: dir}
-	fsys.fill(&out.Attr, n.number(), fsys.start, 0)
+	n.fill(&out.Attr, fsys.start)
 	out.SetEntryTimeout(onTheWay)
 	return parent.NewInode(ctx, n, n.number())
 }
@@ -168,8 +172,14 @@ func (n *trashNode) number() gofs.StableAttr {
 
 func (n *trashNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	changed := n.fsys.changes.at(n.fsys.mail.Trash(), n.fsys.start)
-	n.fsys.fill(&out.Attr, n.number(), changed, 0)
+	n.fill(&out.Attr, changed)
 	return 0
+}
+
+// fill sets the attributes. KDE uses no trash that is not for its owner alone.
+func (n *trashNode) fill(out *fuse.Attr, date time.Time) {
+	n.fsys.fill(out, n.number(), date, 0)
+	out.Mode &^= 0o077
 }
 
 // Setattr lets a file manager give its directory times and permissions.
@@ -207,9 +217,23 @@ func (n *trashNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	return n.NewInode(ctx, child, child.number()), 0
 }
 
+// isTaken tells whether a message has this name: a rename must not put another one in its
+// place, or nobody could bring it back.
+func (n *trashNode) isTaken(ctx context.Context, name string) bool {
+	id, ok := n.fsys.trash.find(named{n.dir, name})
+	if !ok {
+		return false
+	}
+	there, err := n.has(ctx, id)
+	return there || err != nil
+}
+
 // has tells whether a message is still in the trash of the account.
 func (n *trashNode) has(ctx context.Context, id mail.ID) (bool, error) {
 	l, err := n.fsys.mail.Messages(ctx, id.Folder)
+	if err != nil && !slices.ContainsFunc(n.fsys.mail.Folders(), func(f mail.Folder) bool { return f.Name == id.Folder }) {
+		return false, nil // the trash of the account was another folder then, or is gone
+	}
 	return err == nil && l.UIDValidity == id.UIDValidity && l.Has(id.UID), err
 }
 
@@ -329,6 +353,11 @@ func (n *trashNode) Rename(ctx context.Context, name string, parent gofs.InodeEm
 			})
 			return 0
 		case message != nil && to.dir != "" && to.dir != trashInfo:
+			ctx, finish := n.fsys.call(ctx)
+			defer finish()
+			if to.isTaken(ctx, newName) {
+				return syscall.ENOTEMPTY
+			}
 			n.change(func(t *trash) {
 				t.items[named{to.dir, newName}] = message.content.ID()
 				delete(t.items, named{n.dir, name})
@@ -383,6 +412,9 @@ func (n *messageNode) toTrash(ctx context.Context, to *trashNode, name string) s
 	if mailbox == id.Folder {
 		n.fsys.log.Warn("a message is not moved to the trash", "folder", n.fsys.shown(id.Folder), "uid", id.UID, "why", "it is there")
 		return syscall.EPERM
+	}
+	if to.isTaken(ctx, name) {
+		return syscall.ENOTEMPTY
 	}
 	err := change(ctx, func() error {
 		return n.moveNow(mailbox, func(_, now mail.ID) {

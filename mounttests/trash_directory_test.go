@@ -172,3 +172,47 @@ func TestTrashRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestTrashNameTaken has messages of two folders be put into the trash by one name: the
+// second one stays, and both can be had. The trash is for its owner alone.
+func TestTrashNameTaken(t *testing.T) {
+	a := harness.EmptyDemo(t)
+	c := a.Client(t)
+	harness.Must(t, c.Create("Trash", nil).Wait())
+	harness.Must(t, c.Create("Other", nil).Wait())
+	harness.Deliver(t, c, "INBOX", harness.Letter("a"), putDate)
+	harness.Deliver(t, c, "Other", harness.Letter("b"), putDate)
+	r := harness.NewRemounter(t, a, "--umask=022")
+	process := r.Mount(t)
+	trash := filepath.Join(r.Dir, fmt.Sprint(".Trash-", os.Getuid()))
+	for _, dir := range []string{trash, filepath.Join(trash, "files")} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", dir, info, err)
+		}
+	}
+	harness.Must(t, os.Rename(filepath.Join(r.Dir, "INBOX/1"), filepath.Join(trash, "files/1")))
+	if err := os.Rename(filepath.Join(r.Dir, "Other/1"), filepath.Join(trash, "files/1")); err == nil {
+		t.Error("one name for two")
+	}
+	if got := heldSubjects(t, c, "Other") + ", " + heldSubjects(t, c, "Trash"); got != "b, a" {
+		t.Errorf("there is %q", got)
+	}
+	process.Unmount(t)
+
+	// The trash has another name for the next mount, which still lists what is there.
+	harness.Must(t, c.Rename("Trash", "Old", nil).Wait())
+	harness.Must(t, c.Create("Trash", nil).Wait())
+	process = r.Mount(t)
+	if got := harness.Names(t, filepath.Join(trash, "files")); len(got) > 0 {
+		t.Errorf("there is %q", got)
+	}
+	harness.Must(t, c.Delete("Trash").Wait())
+	harness.Must(t, c.Create("Bin", nil).Wait())
+	process.Unmount(t)
+	r.Flags = append(r.Flags, "--trash=Bin")
+	process = r.Mount(t)
+	if got := harness.Names(t, filepath.Join(trash, "files")); len(got) > 0 {
+		t.Errorf("there is %q", got)
+	}
+	process.Unmount(t)
+}
