@@ -27,7 +27,9 @@ func (s *session) rightsIn(m mailbox) mail.Rights {
 	// say [READ-ONLY]. Those that name none at all keep every one.
 	keeps := func(flag string) bool { return m.permanent == nil || slices.Contains(m.permanent, flag) }
 	writable := !m.readOnly && (m.permanent == nil || len(m.permanent) > 0)
-	away := s.caps.Has(imap.CapUIDPlus) || s.b.cfg.Trash != "" && s.caps.Has(imap.CapMove)
+	// With MOVE alone a message goes to another folder or the trash: its directory has to
+	// be writable for that (rename(2)), where the kernel checks the modes.
+	away := s.caps.Has(imap.CapUIDPlus) || s.caps.Has(imap.CapMove)
 	return mail.Rights{
 		Insert: writable,
 		Delete: writable && keeps(`\deleted`) && away,

@@ -35,6 +35,7 @@ func TestRightsAreTold(t *testing.T) {
 		"all":                    {"", "lrwstipekxa", true, true, true},
 		"reading":                {"", "lr", false, false, false},
 		"reading and flags":      {"", "lrwsi", true, false, true},
+		"no UIDPLUS":             {"imap_capability = IMAP4rev1 MOVE", "lrwstipekxa", true, true, true},
 		"no UIDPLUS and no MOVE": {"imap_capability = IMAP4rev1", "lrwstipekxa", true, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
