@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/gob"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -101,6 +100,16 @@ func (t *trash) change(k Keeper, f func()) {
 	var b bytes.Buffer
 	if gob.NewEncoder(&b).Encode(now) == nil {
 		k.Put(trashKey, b.Bytes())
+	}
+}
+
+// forget forgets what somebody else has deleted. It is called with t.mu held.
+func (t *trash) forget(dir string, gone []string) {
+	for _, name := range gone {
+		delete(t.items, named{dir, name})
+		if dir == trashFiles {
+			delete(t.infos, name+".trashinfo")
+		}
 	}
 }
 
@@ -208,8 +217,10 @@ func (n *trashNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	if !ok {
 		return nil, syscall.ENOENT
 	}
-	if there, err := n.has(ctx, id); err != nil || !there {
-		return nil, n.fsys.errno("look up "+name+" in the trash", errors.Join(err, mail.ErrNotFound))
+	if there, err := n.has(ctx, id); err != nil {
+		return nil, n.fsys.errno("look up "+name+" in the trash", err)
+	} else if !there {
+		return nil, syscall.ENOENT
 	}
 	child := n.fsys.movedMessage(id, n.dir+"/"+name)
 	child.fillEntry(out, child.number(), 0, true)
@@ -253,6 +264,7 @@ func (n *trashNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 			add(name, syscall.S_IFREG)
 		}
 	default:
+		var gone []string
 		for _, name := range n.fsys.trash.in(n.dir) {
 			id, ok := n.fsys.trash.find(named{n.dir, name})
 			there, err := n.has(ctx, id)
@@ -261,7 +273,12 @@ func (n *trashNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 			}
 			if ok && there {
 				add(name, syscall.S_IFDIR)
+			} else {
+				gone = append(gone, name)
 			}
+		}
+		if len(gone) > 0 {
+			n.change(func(t *trash) { t.forget(n.dir, gone) })
 		}
 	}
 	if len(l.named) == 0 {
@@ -322,6 +339,9 @@ func (n *trashNode) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gof
 
 // Rmdir deletes a message for good.
 func (n *trashNode) Rmdir(ctx context.Context, name string) syscall.Errno {
+	if n.dir == "" || n.dir == trashInfo {
+		return syscall.EPERM
+	}
 	child := messageIn(n.EmbeddedInode(), name)
 	if child == nil {
 		return syscall.ENOENT

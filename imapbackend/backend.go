@@ -102,6 +102,7 @@ type Backend struct {
 	arranging  sync.Mutex    // held while a folder is made, renamed or deleted
 	alike      locks[string] // held for what would be taken for each other in one mailbox
 	usageAsked atomic.Bool   // somebody has asked for Usage since the last poll
+	quotaAsked atomic.Bool   // and once at all
 	inUse      sync.Map      // imap.Cap to true: what was made use of
 
 	ctx  context.Context // ends when the backend closes
@@ -157,7 +158,6 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 	}
 	b.pool.locked(func() { b.pool.watched = b.named(b.pool.watched) })
 	b.credentials.askAgain()
-	b.start(b.askForQuota)
 	b.start(b.poll)
 	b.start(b.watch)
 	b.start(b.saver)

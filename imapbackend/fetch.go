@@ -24,7 +24,7 @@ func (l *lease) fetch(what string, ask *asking, uids []uint32, take func(*wire.M
 		counted.ModSeq = true
 		ask.options = &counted
 		defer func() {
-			if isStatus(err) {
+			if isStatus(err) && ask.options.ChangedSince == 0 {
 				l.b.quirks.noModSeq.Store(true) // or it refuses all: then that is of no harm
 			}
 		}()

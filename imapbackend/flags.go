@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -276,10 +277,14 @@ func (f *folder) refreshFlags() error {
 	f.mu.Unlock()
 	var changed []uint32
 	var upTo uint64
-	for i, uids := range askable(known) {
-		options := &imap.FetchOptions{Flags: true, ChangedSince: since}
+	for i, set := range askable(known, since != 0) {
 		err := f.b.pool.with(messagesOf(f.name, validity), func(l *lease) error {
-			_, err := l.fetch("ask for flags of "+f.name, newAsking(f.name, uids, options, "", 0), nil, func(m *wire.Message) {
+			ask := newAsking(f.name, nil, &imap.FetchOptions{Flags: true, ChangedSince: since}, "", 0)
+			ask.uids = set
+			_, err := l.fetch("ask for flags of "+f.name, ask, nil, func(m *wire.Message) {
+				if _, asked := slices.BinarySearch(known, m.UID); !asked {
+					return
+				}
 				if i == 0 { // the others are asked for later
 					upTo = max(upTo, m.ModSeq)
 				}
@@ -293,8 +298,10 @@ func (f *folder) refreshFlags() error {
 			}
 			return err
 		})
+		if err != nil && f.refreshFailed(validity, since, err) {
+			return f.refreshFlags()
+		}
 		if err != nil {
-			f.refreshFailed(validity, since, err)
 			return err
 		}
 	}
@@ -305,33 +312,39 @@ func (f *folder) refreshFlags() error {
 	return nil
 }
 
-// askable divides UIDs, which are ascending, into such as can be asked for at once.
-func askable(uids []uint32) (batches [][]uint32) {
+// askable divides UIDs, which are ascending, into sets that can be asked for at once. Where
+// only what has changed is answered that is one, and what lies between costs nothing.
+func askable(uids []uint32, changed bool) (sets []imap.UIDSet) {
+	if changed && len(uids) > 0 {
+		return []imap.UIDSet{{{Start: imap.UID(uids[0]), Stop: imap.UID(uids[len(uids)-1])}}}
+	}
 	begin, ranges := 0, 0
 	for i, uid := range uids {
 		if i == begin || uid != uids[i-1]+1 {
 			ranges++
 		}
 		if i-begin == mostFlags || ranges > mostRanges {
-			batches = append(batches, uids[begin:i])
+			sets = append(sets, setOf(uids[begin:i]))
 			begin, ranges = i, 1
 		}
 	}
 	if begin < len(uids) {
-		batches = append(batches, uids[begin:])
+		sets = append(sets, setOf(uids[begin:]))
 	}
-	return batches
+	return sets
 }
 
-// refreshFailed has what could not be asked asked for again.
-func (f *folder) refreshFailed(validity uint32, since uint64, err error) {
+// refreshFailed has what could not be asked asked for again, at once if only the server
+// does not know what has changed, or not any more.
+func (f *folder) refreshFailed(validity uint32, since uint64, err error) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.validity != validity || f.flags.modSeq != since {
-		return
+		return false
 	}
 	f.flags.stale = true
-	if since != 0 && isTheirs(err) {
-		f.flags.modSeq = 0 // it does not know what has changed, or not any more
+	if again = since != 0 && isTheirs(err); again {
+		f.flags.modSeq = 0
 	}
+	return again
 }

@@ -37,9 +37,12 @@ type KnownFolder struct {
 	FromServer  bool   `json:"from_server"` // false: as remembered, not compared yet
 }
 
-// Usage returns how much mail there is, without waiting for the server.
+// Usage returns how much mail there is, without waiting for the server. The first one to
+// ask does not hear of the quota yet.
 func (b *Backend) Usage() (u mail.Usage) {
-	b.usageAsked.Store(true)
+	if !b.usageAsked.Swap(true) && !b.quotaAsked.Swap(true) {
+		b.start(b.askForQuota)
+	}
 	for _, f := range b.used() {
 		f.mu.Lock()
 		u.Messages += len(f.uids)
