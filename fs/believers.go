@@ -43,16 +43,21 @@ func (b *believers) believes(pid uint32) bool {
 		return false
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if now := time.Now(); now.Sub(b.since) > lookAgain || len(b.known) > mostCallers {
 		b.since, b.known = now, make(map[uint32]bool)
 	}
 	is, ok := b.known[pid]
-	if !ok {
-		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-		is = err == nil && hasKIO(maps)
-		b.known[pid] = is
+	b.mu.Unlock()
+	if ok {
+		return is
 	}
+	// Without the lock: it waits while that process changes what it has mapped, and that
+	// may wait for a page of ours.
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	is = err == nil && hasKIO(maps)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.known[pid] = is
 	return is
 }
 
