@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -16,14 +15,10 @@ import (
 // seesFlags waits until a message has these flags as far as is known here.
 func seesFlags(t *testing.T, b *Backend, n int, want string) {
 	t.Helper()
-	var got mail.Flags
-	var err error
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if got, err = b.Flags(t.Context(), msg(uint32(n))); err == nil && got.String() == want {
-			return
-		}
-	}
-	t.Errorf("message %d has %q, %v; want %q", n, got, err, want)
+	eventually(t, fmt.Sprintf("message %d has %q", n, want), func() bool {
+		got, err := b.Flags(t.Context(), msg(uint32(n)))
+		return err == nil && got.String() == want
+	})
 }
 
 func change(text string) mail.FlagChange {
