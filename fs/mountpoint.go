@@ -110,9 +110,14 @@ func CheckMountPoint(dir string) error {
 	return nil
 }
 
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 func explainMount(dir string, err error) error {
 	switch {
-	case errors.Is(err, exec.ErrNotFound):
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist) && exists("/dev/fuse"):
 		return errors.New("cannot mount: fusermount3 is missing; install it (Debian and Ubuntu: apt install fuse3; Fedora: dnf install fuse3; Arch: pacman -S fuse3)")
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("cannot mount on %s: this system has no /dev/fuse; load it with: modprobe fuse", dir)

@@ -72,14 +72,16 @@ func caller(ctx context.Context) (thread, group uint64) {
 	if !ok || c.Pid == 0 {
 		return 0, 0
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Pid))
-	if err != nil {
-		return 0, 0
-	}
-	_, rest, _ := strings.Cut(string(b), "\nTgid:")
-	line, _, _ := strings.Cut(rest, "\n")
-	group, _ = strconv.ParseUint(strings.TrimSpace(line), 10, 64)
+	group, _ = strconv.ParseUint(procStatus(uint64(c.Pid), "Tgid"), 10, 64)
 	return uint64(c.Pid), group
+}
+
+// procStatus returns a field of a thread in /proc/PID/status (proc(5)).
+func procStatus(thread uint64, name string) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	_, rest, _ := strings.Cut(string(b), "\n"+name+":")
+	value, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(value)
 }
 
 // writerOf returns the process from which a request comes.
