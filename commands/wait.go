@@ -19,16 +19,19 @@ import (
 )
 
 func waitCommand() *cobra.Command {
-	follow := false
+	follow, flags := false, false
 	cmd := &cobra.Command{
 		Use:   "wait [flags] DIR",
 		Short: "Wait until a mounted folder changes",
 		Long: `wait returns when messages come to a mounted folder or leave it, and prints the
 new ones, a path on each line. With --follow it goes on, and misses none that
-come between two calls. Programs that watch files (inotify) see no change in a
-mount of this kind; this is for scripts that want to.`,
+come between two calls. With --flags it returns when flags change too, and prints
+those messages with a tab and the flags that they have now. Programs that watch
+files (inotify) see no change in a mount of this kind; this is for scripts that
+want to.`,
 		Example: `  imapfs wait ~/mail/INBOX
   imapfs wait --follow ~/mail/INBOX | while read -r m; do head -3 "$m/headers.txt"; done
+  imapfs wait --follow --flags ~/mail/INBOX | grep Flagged
   timeout 1h imapfs wait ~/mail/INBOX`,
 		Args: positional(1, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -39,10 +42,11 @@ mount of this kind; this is for scripts that want to.`,
 			if isBareRoot(args[0], status) {
 				return fmt.Errorf("%s holds folders, no messages; wait watches a folder, like %s", args[0], filepath.Join(args[0], "INBOX"))
 			}
-			return leaveBehind(cmd.Context(), func() error { return waitFor(args[0], follow, cmd.OutOrStdout()) })
+			return leaveBehind(cmd.Context(), func() error { return waitFor(args[0], follow, flags, cmd.OutOrStdout()) })
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on, until interrupted")
+	cmd.Flags().BoolVar(&flags, "flags", false, "also when flags of messages change")
 	return cmd
 }
 
@@ -65,11 +69,18 @@ func isBareRoot(dir string, status []byte) bool {
 	return err != nil || u.Folder == ""
 }
 
-// waitFor prints what comes to the folder dir: the first of it, or all.
-func waitFor(dir string, follow bool, w io.Writer) error {
+// waitFor prints what comes to the folder dir, and with flags of which messages they have
+// changed: the first of it, or all.
+func waitFor(dir string, follow, flags bool, w io.Writer) error {
 	f, err := newWatchedFolder(dir)
 	if err != nil {
 		return err
+	}
+	var watched watchedFlags
+	if flags {
+		if watched, err = newWatchedFlags(dir); err != nil {
+			return err
+		}
 	}
 	for {
 		time.Sleep(waitLook)
@@ -77,8 +88,18 @@ func waitFor(dir string, follow bool, w io.Writer) error {
 		if err != nil {
 			return err
 		}
+		var lines []string
 		for _, uid := range came {
-			if _, err := fmt.Fprintln(w, filepath.Join(dir, fs.MessageName(uid))); err != nil {
+			lines = append(lines, filepath.Join(dir, fs.MessageName(uid)))
+		}
+		if flags {
+			for name, words := range watched.look() {
+				lines = append(lines, filepath.Join(dir, name)+"\t"+words)
+				changed = true
+			}
+		}
+		for _, line := range lines {
+			if _, err := fmt.Fprintln(w, line); err != nil {
 				return err
 			}
 		}

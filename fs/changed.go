@@ -28,8 +28,14 @@ func (fsys *FS) Changed(c mail.Change) {
 		fsys.notes.add(func() { fsys.rightsChanged(c.Folder) })
 		fsys.notes.later(onTheWay, func() { fsys.rightsChanged(c.Folder) })
 	}
+	if len(c.Flags) > 0 {
+		fsys.flagged.now(c.Folder)
+	}
+	look := func() { fsys.flagsChanged(c.Folder) }
+	fsys.notes.add(look)
+	fsys.notes.later(onTheWay, look)
 	if len(c.Added)+len(c.Removed) == 0 && !c.Renewed {
-		return // of flags the kernel keeps nothing
+		return // the kernel keeps nothing else of flags
 	}
 	fsys.notes.add(func() {
 		fsys.messagesChanged(c, void)
@@ -107,6 +113,13 @@ func (fsys *FS) messagesChanged(c mail.Change, void func(parent *gofs.Inode, nam
 		folder.NotifyEntry(MessageName(uid)) // it may be known not to be there
 	}
 	folder.NotifyContent(0, 0) // the listing, and the date of the newest message
+}
+
+// flagsChanged has the kernel look again for the flags of a folder.
+func (fsys *FS) flagsChanged(mailbox string) {
+	if folder := fsys.inodeOf(mailbox); folder != nil && folder.GetChild(FolderFlagsName) != nil {
+		folder.NotifyEntry(FolderFlagsName)
+	}
 }
 
 // rightsChanged declares the attributes void of a folder and all in it.

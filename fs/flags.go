@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -13,12 +14,14 @@ import (
 	"imapfs/mail"
 )
 
-// The names of what tells and takes flags: the file of each message, found by name and
-// not listed, and that of the mount, which takes many messages at once.
+// The names of what tells and takes flags: the file of each message and that of each folder,
+// found by name and not listed, and that of the mount, which takes many messages at once. No
+// folder can be made whose name begins with a dot.
 const (
-	flagsName      = "flags"
-	flagsOfAllName = "flag"
-	kindFlags      = content.Kind(7) // in inode numbers; never listed
+	flagsName       = "flags"
+	FolderFlagsName = ".flags"
+	flagsOfAllName  = "flag"
+	kindFlags       = content.Kind(7) // in inode numbers; never listed
 )
 
 // FlagPath is where a mount takes the flags of many messages, from its root: see FlagSlip.
@@ -53,6 +56,42 @@ func (n *messageNode) lookupFlags(ctx context.Context, out *fuse.EntryOut) (*gof
 		return n.errno("change the flags of", err)
 	}
 	return slip.add(ctx, n.EmbeddedInode(), id, out), 0
+}
+
+// flagsKept is how long the kernel keeps the flags of a folder, of whose changes it is told.
+// Who asks it again and again is heard of then: the server is asked for changes for as long
+// as somebody wants to know of them.
+const flagsKept = 5 * time.Second
+
+// lookupFlags answers a LOOKUP of the flags of a folder: a line for each message, with its
+// number and the words. Its date is that of the last change since the mount began.
+func (v view) lookupFlags(ctx context.Context, dir *gofs.Inode, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	ctx, finish := v.fsys.call(ctx)
+	defer finish()
+	date := v.fsys.flagged.at(v.mailbox, v.fsys.start)
+	if came := v.fsys.changes.at(v.mailbox, v.fsys.start); came.After(date) {
+		date = came
+	}
+	all, err := v.fsys.mail.FolderFlags(ctx, v.mailbox)
+	if err != nil {
+		return nil, v.fsys.errno("flags of "+v.fsys.shown(v.mailbox), err)
+	}
+	var text []byte
+	for _, m := range all {
+		text = append(text, MessageName(m.UID)...)
+		for _, word := range m.Flags {
+			text = append(append(text, ' '), word...)
+		}
+		text = append(text, '\n')
+	}
+	id := numbersOf("flags", 0).of(v.fsys.snapshots.Add(1), kindFlags, syscall.S_IFREG)
+	slip := &slipNode{fsys: v.fsys, text: text}
+	v.fsys.fill(&slip.attr, id, date, 0)
+	slip.attr.Mode &^= writeBits
+	inode := slip.add(ctx, dir, id, out)
+	out.SetEntryTimeout(flagsKept)
+	out.SetAttrTimeout(flagsKept)
+	return inode, 0
 }
 
 // setFlags changes the flags of messages of one folder.

@@ -106,6 +106,9 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	if child := n.lookupLetter(ctx, f.Mailbox(), name, out); child != nil {
 		return child, 0
 	}
+	if name == FolderFlagsName && f.Mailbox() != "" {
+		return n.messages(f).lookupFlags(ctx, n.EmbeddedInode(), out)
+	}
 	return n.messages(f).lookup(ctx, n.EmbeddedInode(), name, out)
 }
 

@@ -59,6 +59,8 @@ type Mail interface {
 	Rights(folder string) mail.Rights
 	// Flags returns the flags of a message.
 	Flags(ctx context.Context, id mail.ID) (mail.Flags, error)
+	// FolderFlags returns the flags of all messages of a folder of which they are told.
+	FolderFlags(ctx context.Context, folder string) ([]mail.MessageFlags, error)
 	// Usage returns how much mail there is, without waiting.
 	Usage() mail.Usage
 }
@@ -125,7 +127,8 @@ type FS struct {
 	root    *folderNode
 	leaving leaving
 	notes   notifier
-	changes changes
+	changes changes // of messages in a folder
+	flagged changes // of their flags
 	letters letters
 	trash   trash
 

@@ -45,6 +45,10 @@ const (
 	mostRanges = 300
 )
 
+// flagsWanted is how long at least changes are asked for after somebody has wanted to know
+// flags. Who waits for changes asks more often than that.
+const flagsWanted = 15 * time.Second
+
 // flagging is what the server does not do for a message of which it does not tell flags.
 const flagging = "\x00flags"
 
@@ -93,7 +97,7 @@ func (f *folder) loadFlags(id mail.ID) error {
 		return err
 	}
 	f.mu.Lock()
-	isFirst, isStale := f.flags.of == nil, f.flags.stale
+	isStale := f.flags.stale
 	f.mu.Unlock()
 	if isStale {
 		if err := f.askForChangedFlags(); err != nil {
@@ -107,9 +111,33 @@ func (f *folder) loadFlags(id mail.ID) error {
 	if err != nil || len(uids) == 0 {
 		return err
 	}
+	gone, failed, err := f.fetchFlags(id.UIDValidity, uids)
+	if gone[id.UID] {
+		return fmt.Errorf("%s: %w", id, mail.ErrNotFound)
+	}
+	return cmp.Or(failed[id.UID], err)
+}
+
+// fetchFlags asks for the flags of messages, and returns those that are gone, and those of
+// which the server does not tell them.
+func (f *folder) fetchFlags(validity uint32, uids []uint32) (gone map[uint32]bool, failed map[uint32]error, err error) {
+	err = f.learnFlags(validity, func(take func(*wire.Message) bool) (err error) {
+		gone, failed, err = f.fetchEach(validity, uids, flagsOnly, take)
+		return err
+	})
+	f.settleTroubles(validity, flagging, uids, failed)
+	return gone, failed, err
+}
+
+// learnFlags takes in what ask is told of flags. What is the first that anybody knows of the
+// folder's holds up to the highest MODSEQ in it.
+func (f *folder) learnFlags(validity uint32, ask func(take func(*wire.Message) bool) error) error {
+	f.mu.Lock()
+	isFirst := f.flags.of == nil
+	f.mu.Unlock()
 	var highest uint64
-	gone, failed, err := f.fetchEach(id.UIDValidity, uids, flagsOnly, func(m *wire.Message) bool {
-		f.setFlags(id.UIDValidity, m)
+	err := ask(func(m *wire.Message) bool {
+		f.setFlags(validity, m)
 		highest = max(highest, m.ModSeq)
 		return m.HasFlags
 	})
@@ -117,13 +145,9 @@ func (f *folder) loadFlags(id mail.ID) error {
 		f.mu.Lock()
 		learnt := f.flags.learnt
 		f.mu.Unlock()
-		f.upTo(id.UIDValidity, highest, learnt)
+		f.upTo(validity, highest, learnt)
 	}
-	f.settleTroubles(id.UIDValidity, flagging, uids, failed)
-	if gone[id.UID] {
-		return fmt.Errorf("%s: %w", id, mail.ErrNotFound)
-	}
-	return cmp.Or(failed[id.UID], err)
+	return err
 }
 
 // flagsOnly asks for flags, and for MODSEQ where the server counts changes, which it does
@@ -215,7 +239,7 @@ func (f *folder) countedFlags(modSeq uint64) {
 	}
 	f.flags.stale = true
 	switch {
-	case time.Since(f.flags.asked) < 2*f.b.cfg.Poll:
+	case time.Since(f.flags.asked) < max(2*f.b.cfg.Poll, flagsWanted):
 		f.flagsSoon()
 	case f.flags.modSeq == 0:
 		f.forgetFlags()

@@ -133,6 +133,37 @@ func (f *folder) agreesFlags(want map[uint32]string) error {
 	return nil
 }
 
+// TestFolderFlags asks for the flags of a folder of a server that does not tell them all at
+// once, and never those of one message. What can be told is there, and nothing is asked for
+// without a pause.
+func TestFolderFlags(t *testing.T) {
+	a := newAccount("")
+	a.boxes["INBOX"].messages[3].flags = ` \Seen`
+	asked := 0
+	a.twist = func(tag, command string, do func() string) string {
+		if tag == "" || !strings.HasPrefix(command, "UID FETCH") || !strings.Contains(command, "FLAGS") {
+			return do()
+		}
+		asked++
+		if set := strings.Fields(command)[2]; set != "1" && set != "3" {
+			return tag + " NO internal error\r\n"
+		}
+		return do()
+	}
+	b := listed(t, a.start(t))
+	for range 3 {
+		all, err := b.FolderFlags(t.Context(), "INBOX")
+		if got := fmt.Sprint(all, err); got != "[{1 } {3 Seen}] <nil>" {
+			t.Errorf("got %s", got)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if asked > 6 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 // TestAskable divides UIDs so that all are there, in sets that fit into a line.
 func TestAskable(t *testing.T) {
 	for _, step := range []uint32{1, 2} {

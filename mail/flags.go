@@ -86,6 +86,12 @@ func (f Flags) Has(word string) bool {
 // String returns the words with a space between them.
 func (f Flags) String() string { return strings.Join(f, " ") }
 
+// MessageFlags is the flags of one message of a folder.
+type MessageFlags struct {
+	UID   uint32
+	Flags Flags
+}
+
 // FlagChange says which flags messages are to get, and which to lose.
 type FlagChange struct {
 	Whole       bool // all flags that are not in Add go too, but Deleted

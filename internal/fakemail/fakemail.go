@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -84,6 +85,16 @@ func (f *Server) Flags(_ context.Context, id mail.ID) (mail.Flags, error) {
 
 // Trash implements fs.Changer.
 func (f *Server) Trash() string { return "" }
+
+// FolderFlags implements fs.Mail.
+func (f *Server) FolderFlags(context.Context, string) (all []mail.MessageFlags, err error) {
+	f.Lock()
+	defer f.Unlock()
+	for _, uid := range slices.Sorted(maps.Keys(f.Mail)) {
+		all = append(all, mail.MessageFlags{UID: uid, Flags: f.Mail[uid].Flags})
+	}
+	return all, nil
+}
 
 // SetFlags implements fs.Changer.
 func (f *Server) SetFlags(_ context.Context, _ string, _ uint32, uids []uint32, c mail.FlagChange) error {
