@@ -34,6 +34,7 @@ type settings struct {
 	trash           string
 	umask           fileMode
 	show            []string
+	markRead        bool
 	verbose         bool
 	imports         []string
 
@@ -58,6 +59,7 @@ func (s *settings) mountFlags(f *pflag.FlagSet) {
 	f.Lookup("trash").NoOptDefVal = imapbackend.SpecialTrash
 	f.Var(&s.umask, "umask", "permission bits to take from files and directories")
 	f.StringSliceVar(&s.show, "show", nil, "list more files of a message: `raw,html` for message.eml and body.html")
+	f.BoolVar(&s.markRead, "mark-read", false, "mark a message as read when a person's program has read its text, and no other one")
 	f.StringVar(&s.traceIMAP, "trace-imap", "", "add to `FILE` what is said with the server, without passwords and mail")
 	f.StringVar(&s.logFile, "log-file", "", "add the log to `FILE`, instead of standard error; of a daemon, instead of the system's log")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "log what happens")
@@ -73,6 +75,8 @@ func (s *settings) check(flags *pflag.FlagSet) error {
 		return usagef("--poll needs a time above zero, like 1m or 10s")
 	case s.timeout <= 0:
 		return usagef("--timeout needs a time above zero, like 30s or 2m")
+	case s.markRead && s.readOnly:
+		return usagef("--mark-read changes flags; leave out -o ro")
 	case s.connections <= 0:
 		return usagef("--connections needs a number above zero")
 	}

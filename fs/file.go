@@ -130,11 +130,16 @@ func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint3
 		return nil, 0, errno
 	}
 	h := &handle{file: n}
+	opened := fsys.reads(ctx, n.message.content.ID(), n.content.Kind)
 	size, exact := n.content.Exact()
+	var err error
 	if !exact {
-		if _, err := h.get(ctx); err != nil {
-			return nil, 0, n.message.errno("read", err)
-		}
+		_, err = h.get(ctx)
+	}
+	if opened(err == nil); err != nil {
+		return nil, 0, n.message.errno("read", err)
+	}
+	if !exact {
 		size, exact = n.content.Exact()
 	}
 	// Where OPEN is spared a READ opens the file, and the kernel holds the page.
@@ -216,5 +221,6 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 
 func (h *handle) Release(context.Context) syscall.Errno {
 	h.file.told.release()
+	h.file.message.fsys.closes(h.file.message.content.ID())
 	return 0
 }

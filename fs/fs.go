@@ -107,6 +107,7 @@ type Options struct {
 	ReadOnly bool
 	ShowRaw  bool   // list message.eml
 	ShowHTML bool   // list body.html
+	MarkRead bool   // mark what a person reads (markread.go)
 	UID, GID uint32 // owner of everything
 	Umask    uint32 // permission bits to take away
 	Timeout  time.Duration
@@ -131,6 +132,7 @@ type FS struct {
 	flagged changes // of their flags
 	letters letters
 	trash   trash
+	readers readers
 
 	arranging arranging
 

@@ -100,6 +100,7 @@ func (m *Mounted) Wait() { m.server.Wait() }
 // Close ends what Mount began. It is called after Unmount or
 // Wait.
 func (m *Mounted) Close() {
+	m.fsys.readers.close()
 	m.fsys.letters.close()
 	m.fsys.content.Close()
 	m.fsys.notes.close()

@@ -27,7 +27,7 @@ func (fsys *FS) spareOpen() {
 		// An answer with an estimate may have been on its way.
 		fsys.notes.later(onTheWay, func() {
 			fsys.voidEstimates()
-			fsys.noOpen.Store(true)
+			fsys.noOpen.Store(!fsys.opt.MarkRead) // it has to know who reads
 		})
 	}
 }

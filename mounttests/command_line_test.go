@@ -42,6 +42,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--daemon=maybe", "imaps://anna@example.org/", none}, commands.ExitUsage, `--daemon cannot be "maybe"; write --daemon`},
 		{[]string{"--cache-size", "big", "imaps://anna@example.org/", none}, commands.ExitUsage, `"big" is not a size; write it like 64M`},
 		{[]string{"--umask", "99", "imaps://anna@example.org/", none}, commands.ExitUsage, `"99" is not a umask; write it like 022`},
+		{[]string{"--mark-read", "-o", "ro", "imaps://anna@example.org/", none}, commands.ExitUsage, "leave out -o ro"},
 		{[]string{"--show", "all", "imaps://anna@example.org/", none}, commands.ExitUsage, "--show knows raw and html"},
 		{[]string{"-insecure", "imaps://anna@example.org/", none}, commands.ExitUsage, "there is no flag -insecure; with two dashes there is: --insecure"},
 		{[]string{"-mirror=INBOX", "imaps://anna@example.org/", none}, commands.ExitUsage, "--mirror=INBOX"},
