@@ -27,6 +27,7 @@ type flagged struct {
 	told    uint64            // HIGHESTMODSEQ as reported last, 0 for none: not all tell it with SELECT
 	stale   bool              // something may have changed
 	syncing bool              // syncFlags is running
+	pause   time.Duration     // before syncFlags asks again: it grows while nothing has changed
 	window  window            // reading ahead
 
 	learnt     int             // messages of which flags became known, so far
@@ -179,6 +180,7 @@ func (f *folder) setFlags(validity uint32, m *wire.Message) (changed bool) {
 	}
 	changed = f.flags.of[i] != number
 	if changed {
+		f.flags.pause = 0
 		f.flags.of[i] = number
 		f.changedFlags(m.UID)
 	}
@@ -258,21 +260,30 @@ func (f *folder) flagsSoon() {
 }
 
 // flagsPause is the shortest pause between two questions for what has changed. Where a
-// question takes long the pause is longer.
-const flagsPause = 200 * time.Millisecond
+// question takes long the pause is longer; it grows up to mostFlagsPause where a server
+// reports changes again and again, of which there are none, or which it does not tell.
+const (
+	flagsPause     = 200 * time.Millisecond
+	mostFlagsPause = 15 * time.Second
+)
 
 // syncFlags asks which flags have changed until no change is reported any more. What
 // fails waits for the next report, or for somebody who wants to know.
 func (f *folder) syncFlags() {
 	for {
+		f.mu.Lock()
+		f.flags.pause = min(max(2*f.flags.pause, flagsPause), mostFlagsPause)
+		f.mu.Unlock()
 		begun := time.Now()
 		err := f.askForChangedFlags()
+		took := time.Since(begun)
 		if err != nil && f.b.ctx.Err() == nil {
 			f.b.log.Info("cannot ask which flags have changed", "folder", f.b.fullName(f.name), "error", err)
 		}
-		if err == nil {
-			f.b.sleep(max(flagsPause, 10*time.Since(begun)))
-		}
+		f.mu.Lock()
+		pause := max(f.flags.pause, flagsPause, 10*took)
+		f.mu.Unlock()
+		f.b.sleep(pause)
 		f.mu.Lock()
 		if f.flags.syncing = f.flags.stale && err == nil && f.b.ctx.Err() == nil; !f.flags.syncing {
 			f.mu.Unlock()

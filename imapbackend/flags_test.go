@@ -120,6 +120,34 @@ func TestFlagsReported(t *testing.T) {
 	}
 }
 
+// TestFlagsReportedForNothing has the server report changed flags whenever it is asked for
+// them. It is asked ever more seldom.
+func TestFlagsReportedForNothing(t *testing.T) {
+	a := newAccount("")
+	asked := 0
+	a.twist = func(tag, command string, do func() string) string {
+		if tag == "" || !strings.HasPrefix(command, "UID FETCH") || !strings.Contains(command, "FLAGS") {
+			return do()
+		}
+		asked++
+		return "* 1 FETCH (FLAGS ())\r\n" + do()
+	}
+	b := listed(t, a.start(t))
+	seesFlags(t, b, 1, "")
+	seesFlags(t, b, 2, "")
+	f := b.folder("INBOX")
+	eventually(t, "the pause grows", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.flags.pause >= 8*flagsPause
+	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if asked > 8 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 // agreesFlags compares the flags that are known.
 func (f *folder) agreesFlags(want map[uint32]string) error {
 	f.mu.Lock()
