@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"imapfs/fs"
 	"imapfs/imapbackend"
@@ -58,7 +59,13 @@ Unmount with: fusermount3 -u MOUNTPOINT (or Ctrl-C).`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(explainFlag)
 	root.SetHelpCommand(helpCommand(root))
-	f := root.Flags()
+	s.accountFlags(root.Flags())
+	s.mountFlags(root.Flags())
+	return root
+}
+
+// accountFlags defines the flags of a mount of somebody's account.
+func (s *settings) accountFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.user, "user", "", "user `NAME`, instead of the one in SOURCE")
 	f.StringVar(&s.passwordCommand, "password-command", "", "shell command `CMD` prints the password on its first line")
 	f.StringVar(&s.passwordFile, "password-file", "", "`FILE` with the password on its first line")
@@ -70,8 +77,6 @@ Unmount with: fusermount3 -u MOUNTPOINT (or Ctrl-C).`,
 	f.StringSliceVar(&s.mirror, "mirror", nil, "keep a complete copy on disk, of all folders or of each `FOLDER` named: --mirror=INBOX,'Archive/*'")
 	f.Lookup("mirror").NoOptDefVal = "*"
 	f.BoolVar(&s.retry, "retry", false, "wait for a server that cannot be reached yet, as at boot")
-	s.mountFlags(f)
-	return root
 }
 
 // mountServer mounts the account that u names.

@@ -28,27 +28,11 @@ import (
 // wires of before: who is still there keeps its Name, and spent are Names that nobody
 // may get again.
 func folderNames(listed []wire.Mailbox, known map[string]string, spent map[string]bool) (folders []mail.Folder, wires map[string]string) {
-	type named struct {
-		wire.Mailbox
-		full  string
-		isOdd bool
-	}
-	all := make([]named, 0, len(listed))
-	there := make(map[string]bool, len(listed))
-	for _, m := range listed {
-		full, isOdd := decodeName(m.Name)
-		all = append(all, named{m, full, isOdd})
+	all := decodeNames(listed)
+	there := make(map[string]bool, len(all))
+	for _, m := range all {
 		there[m.Name] = true
 	}
-	slices.SortFunc(all, func(a, b named) int {
-		switch {
-		case a.isOdd == b.isOdd:
-			return cmp.Compare(a.Name, b.Name)
-		case a.isOdd:
-			return 1
-		}
-		return -1
-	})
 	kept := make(map[string]string) // Names, by name on the wire
 	taken := maps.Clone(spent)
 	if taken == nil {
@@ -83,6 +67,32 @@ func folderNames(listed []wire.Mailbox, known map[string]string, spent map[strin
 		folders = append(folders, f)
 	}
 	return folders, wires
+}
+
+// listedMailbox is a mailbox with the name that people read.
+type listedMailbox struct {
+	wire.Mailbox
+	full  string
+	isOdd bool // its name is not as it should be
+}
+
+// decodeNames returns the mailboxes in the order in which they are given their names.
+func decodeNames(listed []wire.Mailbox) []listedMailbox {
+	all := make([]listedMailbox, 0, len(listed))
+	for _, m := range listed {
+		full, isOdd := decodeName(m.Name)
+		all = append(all, listedMailbox{m, full, isOdd})
+	}
+	slices.SortFunc(all, func(a, b listedMailbox) int {
+		switch {
+		case a.isOdd == b.isOdd:
+			return cmp.Compare(a.Name, b.Name)
+		case a.isOdd:
+			return 1
+		}
+		return -1
+	})
+	return all
 }
 
 // inbox is the one mailbox that is there always, and has its Name for ever.

@@ -171,20 +171,8 @@ func (d *Decoder) quotedPrintable(dst, src []byte, last bool) []byte {
 				i++
 			}
 		case qpEqual:
-			took := true
-			switch {
-			case c == '\n':
-				d.state = qpText
-			case c == '\r':
-				d.state = qpCR
-			case unhex(c) >= 0:
-				d.state, d.held = qpHex, c
-			default:
-				took = c == '=' // some programs write "==" for "="
-				dst = append(dst, '=')
-				d.state = qpText
-			}
-			if took {
+			var took bool
+			if dst, took = d.qpAfterEqual(dst, c); took {
 				i++
 			}
 		case qpHex:
@@ -209,6 +197,22 @@ func (d *Decoder) quotedPrintable(dst, src []byte, last bool) []byte {
 		d.state = qpText
 	}
 	return dst
+}
+
+// qpAfterEqual looks at what stands behind "=", and tells whether that belongs to it.
+func (d *Decoder) qpAfterEqual(dst []byte, c byte) (_ []byte, took bool) {
+	switch {
+	case c == '\n':
+		d.state = qpText
+	case c == '\r':
+		d.state = qpCR
+	case unhex(c) >= 0:
+		d.state, d.held = qpHex, c
+	default:
+		d.state = qpText
+		return append(dst, '='), c == '=' // some programs write "==" for "="
+	}
+	return dst, true
 }
 
 // unhex returns the value of a hexadecimal digit, or -1.
@@ -241,16 +245,7 @@ func (d *Decoder) uuencode(dst, src []byte, last bool) []byte {
 	for _, c := range src {
 		switch d.state {
 		case uuSearch:
-			switch {
-			case c == uuBeginWord[d.left]:
-				if d.left++; int(d.left) == len(uuBeginWord) {
-					d.left, d.state = 0, uuBegin
-				}
-			case c == '\n':
-				d.left = 0
-			default:
-				d.left, d.state = 0, uuSkip
-			}
+			d.uuSearchIn(c)
 		case uuSkip:
 			if c == '\n' {
 				d.state = uuSearch
@@ -260,15 +255,7 @@ func (d *Decoder) uuencode(dst, src []byte, last bool) []byte {
 				d.state = uuLine
 			}
 		case uuLine:
-			switch {
-			case c == '\r' || c == '\n':
-			case c == 'e' || c == ' ' || c == '`':
-				d.state = uuEnd
-			case c > ' ' && c < '`':
-				d.left, d.state = c-' ', uuData
-			default:
-				d.state = uuRest
-			}
+			d.uuStartLine(c)
 		case uuData:
 			if c == '\n' {
 				// White space at the end of the line was lost: it stood for
@@ -291,6 +278,33 @@ func (d *Decoder) uuencode(dst, src []byte, last bool) []byte {
 		d.state = uuEnd
 	}
 	return dst
+}
+
+// uuSearchIn looks for the word that begins the first line.
+func (d *Decoder) uuSearchIn(c byte) {
+	switch {
+	case c == uuBeginWord[d.left]:
+		if d.left++; int(d.left) == len(uuBeginWord) {
+			d.left, d.state = 0, uuBegin
+		}
+	case c == '\n':
+		d.left = 0
+	default:
+		d.left, d.state = 0, uuSkip
+	}
+}
+
+// uuStartLine takes the first character of a line, which tells how long its data is.
+func (d *Decoder) uuStartLine(c byte) {
+	switch {
+	case c == '\r' || c == '\n':
+	case c == 'e' || c == ' ' || c == '`':
+		d.state = uuEnd
+	case c > ' ' && c < '`':
+		d.left, d.state = c-' ', uuData
+	default:
+		d.state = uuRest
+	}
 }
 
 // uuChar takes one character of a data line.
