@@ -5,6 +5,7 @@
 //	imapfs demo MOUNTPOINT      mount_demo.go
 //	imapfs status MOUNTPOINT    status.go
 //	imapfs wait DIR             wait.go
+//	imapfs flag +FLAG MESSAGE   flag.go
 //	imapfs cache list, clear    cache_on_disk.go
 package main
 

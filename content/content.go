@@ -13,7 +13,8 @@
 //
 // Locks: walks.mu, mirror.mu and those of File, stream and busy are taken one at a
 // time. Under mirror.mu the list of mailboxes is asked for, which is in memory;
-// under the others nothing is asked of anybody.
+// under the others nothing is asked of anybody. Message.moving is held while the server
+// moves the message: only who does not find it waits for that.
 package content
 
 import (

@@ -15,7 +15,7 @@ type Message struct {
 	store *Store
 
 	id     atomic.Pointer[mail.ID]
-	moving sync.RWMutex // held by Move; nothing else is locked under it but the cache
+	moving sync.RWMutex // held by Move; under it the server is asked, and the cache
 
 	last   atomic.Pointer[mail.Attr] // what was known last, also when the message is gone; nil: nothing
 	own    atomic.Pointer[mail.Part] // its tree, of a large message of which the server's is unsure

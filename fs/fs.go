@@ -5,9 +5,11 @@
 // RMDIR delete, FORGET says that the kernel has no more use for an inode. The
 // go-fuse library hands a request to the node that it is about. There is one
 // kind of node for each kind of thing in the tree, with a file each: folder,
-// message, file, attachments, letter (what somebody writes into a folder). They answer in the kernel's order and know what it
-// was told; what a file holds is the business of package content, which folders
-// there are that of package tree.
+// message, file, attachments, letter (what somebody writes into a folder), slip (a
+// short text that is new each time: status, flags), trash, control (what the mount
+// tells of itself). They answer in the kernel's order and know what it was told; what
+// a file holds is the business of package content, which folders there are that of
+// package tree.
 //
 // The kernel keeps what it is told: names and attributes for as long as the
 // answer says, listings and file pages until they are declared void. Mail does
@@ -24,12 +26,13 @@
 // the file takes that back and loads the file (file.go, told.go), and from then on
 // the size is exact. Programs that trust a size from before are told none (believers.go).
 //
-// Locks: each of told, handle, leaving, letters, spool, notifier, changes, call, arranging,
-// believers and usage has one, which is taken alone, but that under usage's the mail is asked for its
-// counts, and under that of arranging for its folders, which are in memory, under letters'
-// the notifier is given something to do, and under a spool's its file is used; under
-// trash.keeping, before trash.mu, what is in the trash is kept. Else nothing
-// is asked of a disk or a network under one, and no notification is sent.
+// Locks: each of told, handle, slip, leaving, letters, spool, trash, notifier, changes,
+// call, arranging, believers and usage has one, which is taken alone, but that under
+// usage's the mail is asked for its counts, and under that of arranging for its folders,
+// which are in memory, under letters' the notifier is given something to do, and under a
+// spool's its file is used; under trash.keeping, before trash.mu, what is in the trash
+// is kept. Else nothing is asked of a disk or a network under one, and no notification
+// is sent.
 package fs
 
 import (

@@ -17,7 +17,9 @@ const hideFor = time.Minute
 // message cannot lose a part of itself, but rm -r has to get on to the message; the
 // messages that are being deleted or moved from here; and the names that those have for
 // a while which were moved. It knows messages by mail.ID, so it is the same wherever one
-// is shown, and whatever the kernel forgets.
+// is shown, and whatever the kernel forgets. It is no expirable LRU of golang-lru: the
+// kernel has to be told when names are back, with no lock held, and what clears that
+// one never ends.
 type leaving struct {
 	void func(mail.ID) // declares the kernel's listings of a message void
 

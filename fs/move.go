@@ -11,8 +11,9 @@ import (
 
 // A message that is moved gets another number, which nobody knows before. So whatever
 // rename(2) calls it is a name for a minute only, under which it is found by who has moved
-// it (leaving). A message of the folder that has this number stays what it is and where
-// it is: the kernel, which takes it for replaced, is told to look again.
+// it (leaving). The kernel's inode stays under that name; the number is another directory.
+// A message of the folder that has this number stays what it is and where it is: the
+// kernel, which takes it for replaced, is told to look again, and finds it in a new inode.
 
 // moveTo moves the message into the folder that to shows, because its directory is
 // renamed from name to newName there.

@@ -13,13 +13,15 @@
 // connect.go, login.go), gathers what is said on them (heard.go, and package wire below
 // it), and asks again where they break (failure.go, away.go). It knows which folders
 // there are (mailboxes.go), what they are called (names.go) and what is in each
-// (folder.go, listing.go, attr.go, structure.go), hears what changes there (idle.go,
+// (folder.go, listing.go, attr.go, structure.go, flags.go), what may be done there
+// (rights.go) and how much room there is (quota.go), hears what changes (idle.go,
 // news.go), and reads it (fetch.go, section.go). All that it changes on the server it
-// changes by an exchange (exchange.go): messages it takes away (delete.go), and brings
-// (arrival.go, append.go); folders it makes, renames and deletes in the same way, with
-// LIST for the question behind it (folders.go, hierarchy.go). How a server differs from
-// others it remembers (quirks.go), and what it does not give is left in peace
-// (trouble.go). It knows nothing of the kernel.
+// changes by an exchange (exchange.go): messages it takes away (delete.go), brings
+// (arrival.go, append.go; doubt.go where nobody knows whether one has come) and marks
+// (flags_set.go); folders it makes, renames and deletes in the same way, with LIST for
+// the question behind it (folders.go, hierarchy.go). How a server differs from others it
+// remembers (quirks.go), and what it does not give is left in peace (trouble.go). What it
+// knows is kept for the next mount (remember.go). It knows nothing of the kernel.
 package imapbackend
 
 import (
@@ -77,7 +79,7 @@ type Config struct {
 // reader takes them.
 
 // Backend is a mail account on an IMAP server. It is safe for concurrent use.
-// A method whose ctx ends returns at once; the command that it started goes on,
+// A method whose ctx ends returns soon; the command that it started goes on,
 // so that whoever asks next finds the answer.
 type Backend struct {
 	cfg   Config
@@ -113,7 +115,7 @@ type Backend struct {
 	closed  bool       // no goroutine may start any more
 	folders map[string]*folder
 	alerts  map[string]bool     // that the user was told of
-	doubts  map[string]*arrival // what may be there, see append.go
+	doubts  map[string]*arrival // what may be there, see doubt.go
 	list    []mail.Folder       // replaced as a whole, as wires
 	wires   map[string]string   // names on the wire of those which differ, see names.go
 	spent   map[string]bool     // Names of mailboxes that were deleted from here

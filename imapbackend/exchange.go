@@ -16,8 +16,8 @@ import (
 // changed there: confirm that all is as it was when the user has seen it, send the
 // commands, verify by what the server says behind them, as OK is not enough, undo what
 // half of it has left; and look, before it is sent again, where nobody knows what was
-// done. Its values say what is sent: removal (delete.go) takes a message away, copying
-// and appending (arrival.go) bring one.
+// done. Its values say what is sent: removal (delete.go) takes a message away, arrival
+// (arrival.go) brings one, marking (flags_set.go) changes flags.
 type exchange struct {
 	need need
 	on   func(*lease) error   // carries it out on one session, once
