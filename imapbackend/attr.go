@@ -42,16 +42,34 @@ func (a attr) size() int64 { return a.beyond - 1 }
 
 func (a attr) mail() mail.Attr { return mail.Attr{Size: a.size(), Date: time.Unix(a.date, 0)} }
 
-// window guesses how many messages in a row will be asked for: one at first,
-// more for as long as the requests follow each other.
+// window guesses how many messages will be asked for: one at first, more for as long as the
+// requests follow each other, and when a few have come one soon after the other in some
+// other order: file managers have their own.
 type window struct {
 	first uint32 // UID of the last batch's first message
 	next  uint32 // the UID after the last batch; 0: it has reached the end
 	size  int
+	jumps int       // requests, one soon after the other, that did not follow each other
+	at    time.Time // the last one
 }
 
+const (
+	windowKept = 5 * time.Second // from one request to the next
+	fewJumps   = 3
+)
+
+// grow returns how many messages are to be asked for, that with this UID first.
 func (w *window) grow(uid uint32, most int) int {
-	if uid == w.next && w.size > 0 {
+	now := time.Now()
+	if now.Sub(w.at) > windowKept {
+		w.jumps = 0
+	}
+	w.at = now
+	isNext := uid == w.next && w.size > 0
+	if !isNext {
+		w.jumps++
+	}
+	if isNext || w.jumps > fewJumps {
 		w.size = min(w.size*16, most)
 	} else {
 		w.size = 1
@@ -132,8 +150,8 @@ func (b *Backend) Describe(folder string, l mail.Listing) error {
 	return batches.Wait()
 }
 
-// batch returns the UID of id and of those after it for which want holds, as
-// many as the window w says. want is called with f.mu held.
+// batch returns the UID of id and of those after it for which want holds, and then of those
+// at the beginning of the folder, as many as the window w says. want is called with f.mu held.
 func (f *folder) batch(id mail.ID, w *window, most int, want func(i int) bool) ([]uint32, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -141,19 +159,25 @@ func (f *folder) batch(id mail.ID, w *window, most int, want func(i int) bool) (
 	if err != nil {
 		return nil, err
 	}
+	follows := id.UID == w.next
 	n := w.grow(id.UID, most)
-	var uids []uint32
-	for ; i < len(f.uids) && n > 0; i++ {
-		if want(i) {
-			uids = append(uids, f.uids[i])
-			n--
+	var uids, before []uint32
+	end := i
+	for ; end < len(f.uids) && len(uids) < n; end++ {
+		if want(end) {
+			uids = append(uids, f.uids[end])
+		}
+	}
+	for j := 0; j < i && !follows && len(uids)+len(before) < n; j++ {
+		if want(j) {
+			before = append(before, f.uids[j])
 		}
 	}
 	w.first, w.next = id.UID, 0
-	if i < len(f.uids) {
-		w.next = f.uids[i]
+	if end < len(f.uids) {
+		w.next = f.uids[end]
 	}
-	return uids, nil
+	return append(before, uids...), nil
 }
 
 func (f *folder) loadAttrs(id mail.ID) error {

@@ -58,6 +58,30 @@ func TestGrepReadsAhead(t *testing.T) {
 	}
 }
 
+// TestStatInAnyOrder looks at all messages of a folder in no order, as file managers do: after
+// a few the others come in batches.
+func TestStatInAnyOrder(t *testing.T) {
+	const n = 505
+	p, mnt, _ := letters(t, n)
+	names := harness.Names(t, filepath.Join(mnt, "INBOX"))
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	for _, below := range []string{"", "attachments"} {
+		p.Forget()
+		for _, name := range names {
+			info, err := os.Stat(filepath.Join(mnt, "INBOX", name))
+			harness.Must(t, err)
+			if below != "" {
+				harness.Names(t, filepath.Join(mnt, "INBOX", name, below))
+			} else if !info.IsDir() {
+				t.Fatalf("%s is %v", name, info.Mode())
+			}
+		}
+		if sent := p.Sent("FETCH"); len(sent) > 12 || len(sent) == 0 {
+			t.Errorf("%d commands for %d messages: %q", len(sent), n, sent)
+		}
+	}
+}
+
 func TestRandomReadsTakeNothingBeside(t *testing.T) {
 	const n = 600
 	p, mnt, _ := letters(t, n)
