@@ -119,11 +119,17 @@ func (n *folderNode) child(ctx context.Context, c *tree.Folder, out *fuse.EntryO
 	return n.NewInode(ctx, &folderNode{fsys: n.fsys, key: c.Key}, folderNumber(c.Key))
 }
 
-// fillFolder sets the attributes of a folder. One into which nothing can be put, and from
-// which nothing can be taken, does not say that it can be changed.
+// fillFolder sets the attributes of a folder. The bit to write stands for all that can be
+// done in it: messages put into it or taken out, folders made. It goes only when none of
+// these can be done: where the kernel checks the modes (allow_other) it refuses what has
+// no bit, without a reason, and what has one too many the server refuses with one. Whether
+// a folder can be deleted or renamed (right x of RFC 4314) is a matter of itself, and the
+// bit that the kernel looks at is that of the directory above, which others share: no
+// bit tells it.
 func (fsys *FS) fillFolder(out *fuse.Attr, f *tree.Folder, date time.Time) {
 	fsys.fill(out, folderNumber(f.Key), date, 0)
-	if r := fsys.mail.Rights(f.Mailbox()); f.Mailbox() != "" && !r.Insert && !r.Delete {
+	r := fsys.mail.Rights(f.Mailbox())
+	if f.Mailbox() != "" && !r.Insert && !r.Delete && (!r.Create || f.NoInferiors) {
 		out.Mode &^= writeBits
 	}
 }

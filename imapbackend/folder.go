@@ -29,6 +29,9 @@ type folder struct {
 	attrs           []attr     // of the message with the UID at the same index
 	flags           flagged
 	rights          *mail.Rights                // nil: not told yet
+	opened          *mailbox                    // of which SELECT has told last; nil: nothing, or it was refused since
+	reopened        int                         // how often that was another word on what may be done than before
+	granted         string                      // the letters of MYRIGHTS; "": not told
 	troubles        map[troubleOf]*trouble      // what the server did not give
 	attrWindow      window                      // reading ahead of attributes
 	structureWindow window                      // and of BODYSTRUCTUREs

@@ -23,12 +23,13 @@ type ear struct {
 	selects   bool      // SELECT is under way: what comes may be about the mailbox before
 	asked     []*asking // FETCH that are under way, in the order in which they were sent
 	gathering []*gathered
-	grown     int             // how often it was told of more messages
-	spaces    wire.Namespaces // as told last
-	deleting  bool            // EXPUNGE is being sent from here
-	expunged  int             // messages since then
-	bye       string          // what the server has said with it
-	odd       map[string]int  // answers that cannot be read, by kind
+	grown     int               // how often it was told of more messages
+	spaces    wire.Namespaces   // as told last
+	deleting  bool              // EXPUNGE is being sent from here
+	expunged  int               // messages since then
+	bye       string            // what the server has said with it
+	odd       map[string]int    // answers that cannot be read, by kind
+	granted   map[string]string // rights by the full name of the folder, of which MYRIGHTS is under way
 }
 
 // mailbox is what the server has said of the selected one (RFC 9051 §6.3.2).
@@ -199,6 +200,12 @@ func (e *ear) gather() (g *gathered, end func()) {
 func (e *ear) Data(data any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if r, ok := data.(wire.MyRights); ok {
+		name, _ := decodeName(r.Mailbox) // the server may write it in two ways
+		if _, isAsked := e.granted[name]; isAsked {
+			e.granted[name] = r.Rights
+		}
+	}
 	for _, g := range e.gathering {
 		switch data := data.(type) {
 		case wire.Mailbox:
@@ -219,6 +226,24 @@ func (e *ear) Data(data any) {
 			g.isOdd = g.isOdd || data.Broken || data.Extended && !data.UID && len(data.Ranges) > 0
 			g.found = append(g.found, data.Ranges...)
 		}
+	}
+}
+
+// awaitRights has what MYRIGHTS tells of a folder, by its full name, kept until end is
+// called, which returns it.
+func (e *ear) awaitRights(name string) (end func() string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.granted == nil {
+		e.granted = make(map[string]string)
+	}
+	e.granted[name] = ""
+	return func() string {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		letters := e.granted[name]
+		delete(e.granted, name)
+		return letters
 	}
 }
 

@@ -15,6 +15,7 @@ type quirks struct {
 	noStatus   atomic.Bool // STATUS broke the connection, or brought nothing
 	noPartial  atomic.Bool // part of a section brought who knows which
 	noModSeq   atomic.Bool // MODSEQ was refused
+	noRights   atomic.Bool // MYRIGHTS broke the connection
 	sizesLie   atomic.Bool // RFC822.SIZE is not the size of what it sends
 
 	searchWay    atomic.Int32 // byESearch, bySearch or byFetch

@@ -43,6 +43,8 @@ type session struct {
 	isPlain   bool         // it is asked only for what is needed
 	succeeded atomic.Int32 // commands that went well
 
+	asked map[string]int // for the rights in folders: folder.reopened then; selectFolder's alone
+
 	place   place       // guarded by pool.mu
 	resting *time.Timer // begins IDLE; guarded by pool.mu
 }
@@ -208,21 +210,27 @@ func (s *session) selectFolder(sel *selection) {
 	what := "open folder " + sel.folder
 	s.expect(what)
 	cmd := s.client.Select(s.b.onWire(sel.folder), &imap.SelectOptions{ReadOnly: s.b.cfg.ReadOnly})
+	granted := s.askForRights(sel.folder) // in the same flight
 	go func() {
 		defer s.b.pool.selecting.Done() // which the pool has counted
 		_, err := cmd.Wait()
 		sel.data = s.ear.selected()
 		sel.confirm()
+		f := s.b.folder(sel.folder)
 		if sel.err = s.settle(what, err); sel.err == nil {
-			f := s.b.folder(sel.folder)
 			f.selected(sel.data.validity, sel.data.uidNext, sel.data.messages)
 			f.countedFlags(sel.data.modSeq)
 			if !s.b.cfg.ReadOnly {
-				f.allows(s.rightsIn(sel.data))
+				f.allows(s.rightsIn(sel.data, f.opens(&sel.data)))
 			}
 		} else {
+			f.opens(nil)
 			s.b.pool.unselected(sel)
 		}
 		close(sel.done)
+		if letters := granted(sel.err == nil); letters != "" {
+			f.grants(letters)
+			f.allows(s.rightsIn(sel.data, letters))
+		}
 	}()
 }

@@ -132,6 +132,7 @@ func (q *Quota) Narrow(other Quota) {
 // selected: all, before.
 type Rights struct {
 	Insert bool // messages can be put into it
+	Create bool // folders can be made in it
 	Delete bool // they can be taken out of it
 	Flag   bool // their flags can be changed
 }

@@ -24,7 +24,7 @@ type Handler interface {
 	Sent(tag, command string)  // one is about to go out: its verb, "UID FETCH" for one
 	Ended(tag, command string) // and has come to its end
 	Said(Status)               // OK, NO, BAD, or BYE, behind which the connection ends
-	Data(data any)             // a Mailbox, State, Namespaces, Found or Quota
+	Data(data any)             // a Mailbox, State, Namespaces, Found, Quota or MyRights
 	Message(Message)
 	// MostContent is how much content an answer for one message may have, in
 	// bytes.
@@ -268,6 +268,8 @@ func (a *answers) untagged() (whole bool) {
 		a.namespaces()
 	case "QUOTA":
 		a.quota()
+	case "MYRIGHTS":
+		a.rights()
 	case "SEARCH":
 		a.search()
 	case "ESEARCH":

@@ -22,6 +22,7 @@ type recorder struct {
 	mailboxes  []Mailbox
 	states     []State
 	quotas     []Quota
+	rights     []MyRights
 	found      []Found
 	messages   []Message
 	prefixes   []string
@@ -55,6 +56,8 @@ func (r *recorder) Data(data any) {
 		r.states = append(r.states, data)
 	case Quota:
 		r.quotas = append(r.quotas, data)
+	case MyRights:
+		r.rights = append(r.rights, data)
 	case Namespaces:
 		r.prefixes = data.Others
 	case Found:
@@ -142,6 +145,16 @@ func TestAnswers(t *testing.T) {
 		{`* QUOTA "a" (STORAGE -1 512)`, quotas, []Quota{{"a", map[string]Resource{}}}},
 		{`* QUOTA root ()`, quotas, []Quota{{"root", map[string]Resource{}}}},
 
+		{`* MYRIGHTS INBOX lrswipkxtecdan`, rights, []MyRights{{"INBOX", "lrswipkxtecdan"}}},
+		{`* MYRIGHTS "a \"b" "acdilrsw"`, rights, []MyRights{{`a "b`, "acdilrsw"}}},
+		{`* MYRIGHTS a b lr`, rights, []MyRights{{"a b", "lr"}}},
+		{`* MYRIGHTS {3}` + "\r\na\"b {2}\r\nlr", rights, []MyRights{{`a"b`, "lr"}}},
+		{`* MYRIGHTS INBOX ""`, rights, []MyRights{{"INBOX", ""}}},
+		{`* MYRIGHTS INBOX (lr)`, rights, []MyRights{{"INBOX", ""}}},
+		{`* MYRIGHTS lr`, rights, []MyRights(nil)},
+		{`* MYRIGHTS`, rights, []MyRights(nil)},
+		{`* MYRIGHTS "a lr`, rights, []MyRights(nil)},
+
 		{`* STATUS "a b" (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 7)`, states, []State{{"a b", 3, 4, 7, true, 0}}},
 		{`* STATUS a b (MESSAGES 3)`, states, []State{{"a b", 3, 0, 0, true, 0}}},
 		{`* STATUS a (MESSAGES 3 HIGHESTMODSEQ 9223372036854775807)`, states, []State{{"a", 3, 0, 0, true, 1<<63 - 1}}},
@@ -188,6 +201,7 @@ func TestAnswers(t *testing.T) {
 func mailboxes(r *recorder) any { return r.mailboxes }
 func states(r *recorder) any    { return r.states }
 func quotas(r *recorder) any    { return r.quotas }
+func rights(r *recorder) any    { return r.rights }
 func found(r *recorder) any     { return r.found }
 func codes(r *recorder) any     { return r.codes }
 

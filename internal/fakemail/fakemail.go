@@ -69,7 +69,7 @@ func (f *Server) Known(id mail.ID) (mail.Attr, bool, error) {
 
 // Rights implements fs.Mail.
 func (f *Server) Rights(string) mail.Rights {
-	return mail.Rights{Insert: true, Delete: true, Flag: true}
+	return mail.Rights{Insert: true, Create: true, Delete: true, Flag: true}
 }
 
 // Flags implements fs.Mail.
