@@ -70,3 +70,27 @@ func TestTLSInWords(t *testing.T) {
 		})
 	}
 }
+
+// TestEndInsteadOfTLS has a server that ends the connection where TLS is to begin, and
+// says nothing. That may pass, so it counts as away.
+func TestEndInsteadOfTLS(t *testing.T) {
+	for _, isReset := range []bool{false, true} {
+		s := &script{wrap: func(raw net.Conn) net.Conn {
+			raw.Read(make([]byte, 1))
+			if isReset {
+				raw.(*net.TCPConn).SetLinger(0)
+			}
+			raw.Close()
+			return raw
+		}}
+		cfg := s.start(t)
+		cfg.URL.TLS, cfg.Insecure = true, false
+		b, err := Connect(t.Context(), cfg)
+		if b != nil {
+			b.Close()
+		}
+		if !isUnreached(err) || !strings.Contains(err.Error(), "as soon as TLS begins") {
+			t.Errorf("reset %v: error %v, want one in words", isReset, err)
+		}
+	}
+}

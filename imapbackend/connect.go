@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -201,6 +202,8 @@ func explainTLS(u URL, err error) error {
 		return fmt.Errorf("%s does not speak TLS on port %s; for STARTTLS use imap:// with its port, usually 143", u.Host, u.Port)
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return fmt.Errorf("%s does not answer on port %s: %w", u.Host, u.Port, errTimeout)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("%s ends the connection on port %s as soon as TLS begins; it may be out of order, have no TLS there, or only TLS 1.1 or older, which is not safe any more", u.Host, u.Port)
 	}
 	// For these there are no types.
 	text := err.Error()
