@@ -205,6 +205,29 @@ func rights(r *recorder) any    { return r.rights }
 func found(r *recorder) any     { return r.found }
 func codes(r *recorder) any     { return r.codes }
 
+// TestFlagsOfAnyBytes has keywords that are no atoms. They cost nothing of what
+// is around them.
+func TestFlagsOfAnyBytes(t *testing.T) {
+	for list, want := range map[string][]string{
+		`(\Seen $x)`:                    {`\Seen`, "$x"},
+		`()`:                            nil,
+		` ( \Seen  \Answered )`:         {`\Seen`, `\Answered`},
+		"(\x04Junk \\Seen)":             {"\x04Junk", `\Seen`},
+		`("\\Deleted" "Café" "a\"b")`:   {`\Deleted`, "Café", `a"b`},
+		`(odd(flag \Seen)`:              {"odd(flag", `\Seen`},
+		`(a)b (c) d) e\f "half [x] \*)`: {"a)b", "(c)", "d)", `e\f`, `"half`, "[x]", `\*`},
+		"(Entw\xfcrfe {5})":             {"Entw\xfcrfe", "{5}"},
+		`NIL`:                           nil,
+	} {
+		for _, line := range []string{"* 2 FETCH (UID 7 FLAGS " + list + ")", "* 2 FETCH (FLAGS " + list + " UID 7)", "* 2 FETCH (FLAGS " + list + "  UID 7 BODY[] {4}\r\nabcd)"} {
+			r, out, err := heard(t, line+"\r\nT1 OK done\r\n", 1)
+			if len(r.messages) != 1 || !r.messages[0].HasFlags || !slices.Equal(r.messages[0].Flags, want) || r.messages[0].UID != 7 || r.messages[0].Broken || out != "T1 OK done\r\n" || err != nil {
+				t.Errorf("%q: got %q, want %q; passed on is %q, %v", line, fmt.Sprint(r.messages), want, out, err)
+			}
+		}
+	}
+}
+
 // TestFetchAnswers has what a FETCH answer says of a message, in all orders and
 // with all that is odd about it.
 func TestFetchAnswers(t *testing.T) {
@@ -323,7 +346,7 @@ func FuzzAnswers(f *testing.F) {
 		"T1 OK done\r\nT2 NO [X] y\r\n+ \r\nT3 OK\r\n",
 		"* 1 FETCH (UID 7 BODYSTRUCTURE (((\"text\" \"plain\" NIL NIL NIL \"7bit\" 1 1) \"mixed\") \"mixed\") BODY[1]<3> {4}\r\nabcd)\r\nT1 OK\r\n",
 		"* LIST (\\x) \"/\" {3}\r\nabc\r\n* STATUS a (MESSAGES 3)\r\n* ESEARCH (TAG \"T1\") UID ALL 1:3\r\n* SEARCH 1 2\r\nT1 OK x\r\n",
-		"* NAMESPACE ((\"\" \"/\")) NIL ((\"#x\" \".\"))\r\n* OK [PERMANENTFLAGS (a ]b)] x\r\n* BYE x\r\n", "* FLAGS (\"\r\n* 1 FETCH (BODY[] {60}\r\n",
+		"* 1 FETCH (FLAGS (a(b \x04 \"c ) \\Seen) UID 2)\r\n", "* NAMESPACE ((\"\" \"/\")) NIL ((\"#x\" \".\"))\r\n* OK [PERMANENTFLAGS (a ]b)] x\r\n* BYE x\r\n", "* FLAGS (\"\r\n* 1 FETCH (BODY[] {60}\r\n",
 	} {
 		f.Add([]byte(seed), uint8(3))
 	}

@@ -58,7 +58,12 @@ func (a *answers) message() {
 			}
 			continue
 		}
-		v := a.value(0)
+		var v value
+		if name == "FLAGS" {
+			v = a.flags()
+		} else {
+			v = a.value(0)
+		}
 		if a.err != nil {
 			m.Odd = append(m.Odd, knownItem(name))
 			break

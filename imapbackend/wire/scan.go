@@ -283,16 +283,85 @@ func (s *scanner) listOf(depth int) value {
 	}
 }
 
+// atom reads up to a space, a parenthesis or the end of the line: some servers have
+// control characters in what should be one.
 func (s *scanner) atom() string {
 	var b []byte
-	for c := s.peek(); s.err == nil && c > ' ' && c != '(' && c != ')'; c = s.peek() {
+	for c := s.peek(); s.err == nil && c != ' ' && c != '\t' && c != '(' && c != ')' && !isEnd(c); c = s.peek() {
 		b = append(b, c)
 		s.take()
 	}
 	if s.err == nil && len(b) == 0 {
-		s.unreadable("an atom with a control character")
+		s.unreadable("an atom is missing")
 	}
 	return string(b)
+}
+
+// flags reads a list of them. As the keywords of some servers are of any bytes, with
+// parentheses and quotes, it ends where the FETCH does or another item begins.
+func (s *scanner) flags() value {
+	s.spaces()
+	if s.peek() != '(' {
+		return s.value(0)
+	}
+	s.take()
+	v := value{kind: isList}
+	var word []byte
+	for ended := false; !ended; {
+		c := s.peek()
+		switch {
+		case s.err != nil:
+			return value{}
+		case isEnd(c):
+			s.unreadable("a list without an end")
+			if _, announced := literalAt(" " + string(word)); announced {
+				s.fail(malformed("a literal, or a flag that looks like one"))
+			}
+			return value{}
+		case c == ')':
+			ended = s.isLast()
+		}
+		if !ended && c != ' ' && c != '\t' {
+			word = append(word, c)
+		} else if len(word) > 0 {
+			v.list = append(v.list, value{kind: isWord, text: unquoted(string(word))})
+			word = nil
+		}
+		s.take()
+	}
+	return v
+}
+
+func unquoted(word string) string {
+	if n := len(word); n > 1 && word[0] == '"' && word[n-1] == '"' {
+		return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(word[1 : n-1])
+	}
+	return word
+}
+
+// isLast tells whether with the ")" that is next a list in a FETCH ends: the list around
+// it does so too, or the line, or another item begins. It looks at nothing behind the
+// end of the line, which may not come.
+func (s *scanner) isLast() bool {
+	next := func(i int) byte {
+		b, err := s.r.Peek(i + 1)
+		if err != nil {
+			return '\n'
+		}
+		return b[i]
+	}
+	i := 1
+	for next(i) == ' ' || next(i) == '\t' {
+		i++
+	}
+	if c := next(i); c == ')' || isEnd(c) || i == 1 {
+		return c == ')' || isEnd(c)
+	}
+	item := i
+	for c := next(i); i < item+mostWord && (c >= 'A' && c <= 'Z' || i > item && (c >= '0' && c <= '9' || c == '.')); c = next(i) {
+		i++
+	}
+	return i > item+2 && (next(i) == ' ' || next(i) == '[') // flags are hardly so
 }
 
 // quoted reads a quoted string. What follows it has to be the end of a value:
