@@ -128,6 +128,73 @@ func TestOddPartial(t *testing.T) {
 	}
 }
 
+// TestOddPartialOfPart has servers that give less of a part than they are asked for,
+// but all of it to who asks for that.
+func TestOddPartialOfPart(t *testing.T) {
+	content := strings.Repeat("0123456789\r\n", 20)
+	const piece = 50
+	for _, c := range []struct {
+		name string
+		much func(off, n int) int // of what there is
+	}{
+		{"all", func(_, n int) int { return n }},
+		{"nothing", func(int, int) int { return 0 }},
+		{"nothing behind the first piece", func(off, n int) int {
+			if off > 0 {
+				return 0
+			}
+			return n
+		}},
+		{"nothing behind the last but one", func(off, n int) int {
+			if off >= 4*piece {
+				return 0
+			}
+			return n
+		}},
+		{"a byte less", func(_, n int) int { return n - 1 }},
+		{"a few", func(_, n int) int { return min(n, 7) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := fetchAnswer(func(uid int) string {
+				return line(uid, fmt.Sprintf(`("application" "pdf" NIL NIL NIL "base64" %d)`, len(content)), goodDate)
+			})
+			others := s.answer
+			s.answer = func(tag, command string) string {
+				answer := ""
+				if _, part, isPart := strings.Cut(command, "BODY.PEEK[1]<"); isPart {
+					var off, n int
+					fmt.Sscanf(part, "%d.%d", &off, &n)
+					from := min(off, len(content))
+					answer = fetchLine(fmt.Sprintf("1]<%d>", off), content[from:min(from+c.much(off, n), len(content))])
+				} else if strings.Contains(command, "BODY.PEEK[1])") {
+					answer = fetchLine("1]", content)
+				} else {
+					return others(tag, command)
+				}
+				return strings.ReplaceAll(answer, "TAG", tag)
+			}
+			b := listed(t, s.start(t))
+			if _, err := b.Structure(t.Context(), msg(2)); err != nil {
+				t.Fatal(err)
+			}
+			var all strings.Builder
+			for {
+				got, err := b.Fetch(msg(2), "1", int64(all.Len()), piece)
+				if err != nil {
+					t.Fatalf("behind %d bytes: %v", all.Len(), err)
+				}
+				all.Write(got)
+				if len(got) < piece {
+					break
+				}
+			}
+			if all.String() != content {
+				t.Errorf("got %d bytes of %d, or others", all.Len(), len(content))
+			}
+		})
+	}
+}
+
 // TestPartThatEndsEarly has a part that ends a little before its server has said: it
 // was counted wrong, or its message has gone while it was read, though SEARCH finds
 // it. Then the bytes that came before are not there any more either.

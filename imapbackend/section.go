@@ -113,7 +113,15 @@ func (sec *section) read(off, n int64) ([]byte, error) {
 		case err == nil && end == off+n:
 			return content, nil
 		case err == nil && sec.isWhole(end):
-			return content, sec.mayEndAt(end)
+			if err = sec.mayEndAt(end); !errors.Is(err, errEarlyEnd) {
+				return content, err
+			}
+			more, werr := sec.readWhole(off, n, sec.b.pool.with)
+			if werr != nil || len(more) <= len(content) {
+				return nil, err
+			}
+			sec.noPartial(err)
+			return more, nil
 		}
 	}
 	open := sec.b.pool.with
@@ -122,14 +130,25 @@ func (sec *section) read(off, n int64) ([]byte, error) {
 	}
 	whole, werr := sec.readWhole(off, n, open)
 	if werr == nil && err != nil {
-		sec.b.log.Info("the server does not give parts of a message as it is asked for; messages are fetched whole", "error", err)
-		sec.b.quirks.noPartial.Store(true)
+		sec.noPartial(err)
 	}
 	return whole, werr
 }
 
-// mayEndAt returns an error if a part ends there before the server has said. Courier
-// goes on with an empty one when the message or its folder has gone.
+// noPartial has sections fetched whole from now on.
+func (sec *section) noPartial(why error) {
+	sec.b.log.Info("the server does not give parts of a message as it is asked for; messages are fetched whole", "error", why)
+	sec.b.quirks.noPartial.Store(true)
+}
+
+// errEarlyEnd says that a section seems to end where it should not.
+var errEarlyEnd = errors.New("it ends too early")
+
+func early(err error) error { return fmt.Errorf("%w: %w", errEarlyEnd, err) }
+
+// mayEndAt returns an error if a part ends there before the server has said: an
+// errEarlyEnd if it may only be that parts of it are not given as they are asked for.
+// Courier goes on with an empty one when the message or its folder has gone.
 func (sec *section) mayEndAt(end int64) error {
 	if sec.name == "" || sec.endsAt(end) {
 		return nil
@@ -152,10 +171,19 @@ func (sec *section) mayEndAt(end int64) error {
 	if err := sec.lookForEnd(end); err != nil {
 		return err
 	}
+	if end == 0 {
+		whole, err := sec.fetch(sec.name, nil, sec.b.pool.with)
+		switch {
+		case err != nil && !isTheirs(err):
+			return err
+		case len(whole) > 0:
+			return early(fmt.Errorf("%s: only all of it is given: %w", sec.what, errNotGiven))
+		}
+	}
 	attr, isKnown, _ := sec.b.Known(sec.id)
 	// By more than line ends can make, and of a size that is no nonsense.
 	if part.Size-end > part.Size/8+1024 && (!isKnown || part.Size <= attr.Size) {
-		return fmt.Errorf("%s: it ends before the server has said: %w", sec.what, errNotGiven)
+		return early(fmt.Errorf("%s: it ends before the server has said: %w", sec.what, errNotGiven))
 	}
 	return nil
 }
@@ -171,12 +199,14 @@ func (sec *section) lookForEnd(end int64) error {
 			return len(b), err
 		}
 		if end > 0 {
-			n, err := ask(sec.name, end-1, 2)
+			n, err := ask(sec.name, end-1, behindLast)
 			switch {
+			case isTheirs(err):
+				return early(err)
 			case err != nil || n == 1:
 				return err
 			case n > 1:
-				return fmt.Errorf("%s: there is more of it than came: %w", sec.what, errNotGiven)
+				return early(fmt.Errorf("%s: there is more of it than came: %w", sec.what, errNotGiven))
 			}
 		}
 		name := sec.name
@@ -184,12 +214,21 @@ func (sec *section) lookForEnd(end int64) error {
 			name = "" // an empty part has no first byte, but its message has
 		}
 		n, err := ask(name, 0, 1)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("%s: it has gone while it was read: %w", sec.what, mail.ErrNotFound)
+		switch {
+		case err == nil && n == 0:
+			err = early(fmt.Errorf("%s: it has gone while it was read: %w", sec.what, mail.ErrNotFound))
+		case err == nil && end > 0:
+			err = early(fmt.Errorf("%s: its last byte came before, and does not now: %w", sec.what, errNotGiven))
+		case isTheirs(err):
+			err = early(err)
 		}
 		return err
 	})
 }
+
+// behindLast is how many bytes are asked for where there should be one: some servers give
+// less than they are asked for.
+const behindLast = 64
 
 // mostParts is into how many a server may cut what it is asked for.
 const mostParts = 64
