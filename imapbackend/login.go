@@ -77,13 +77,16 @@ func (s *session) passwordLogin(caps imap.CapSet, password string) error {
 	var err error
 	switch {
 	case s.offers(caps, scramSHA256) && !s.b.quirks.noScram.Load():
-		asked, err := s.scramLogin()
+		const hint = ": try ;AUTH=PLAIN behind the user name in SOURCE"
+		asked, broke, err := s.scramLogin()
 		_, refused := errors.AsType[*LoginError](err)
-		if !refused || !s.offers(caps, sasl.Plain) {
+		switch {
+		case broke && s.offers(caps, sasl.Plain):
+			return unreachable{fmt.Errorf("%w; if it does so each time, it may offer SCRAM-SHA-256 and not be able to do it%s", err, hint)}
+		case !refused || !s.offers(caps, sasl.Plain):
 			return err
-		}
-		if asked || !s.encrypted() {
-			return &LoginError{err.Error() + "; if it is right, the server may keep it in a form that SCRAM-SHA-256 cannot use: try ;AUTH=PLAIN behind the user name in SOURCE"}
+		case asked || !s.encrypted():
+			return &LoginError{err.Error() + "; if it is right, the server may keep it in a form that SCRAM-SHA-256 cannot use" + hint}
 		}
 		s.b.log.Info("the server cannot use SCRAM-SHA-256 for this user, trying PLAIN")
 		err = s.explainLogin("password", s.authenticate(sasl.NewPlainClient("", u.User, password)))
@@ -141,15 +144,22 @@ func (s *session) notOffered(or string) error {
 }
 
 // scramLogin fails also if the server accepts the password but has not shown
-// that it knows it. asked tells whether the server has asked for the proof.
-func (s *session) scramLogin() (asked bool, err error) {
+// that it knows it. asked tells whether the server has asked for the proof, broke
+// that it has ended the login before that with a fault of its own.
+func (s *session) scramLogin() (asked, broke bool, err error) {
 	client := &scramClient{ClientConversation: s.b.credentials.conversation()}
 	err = s.conn.Authenticate(client) // what is sent first is no secret
 	if client.broken || err == nil && !client.Valid() {
 		host := s.b.cfg.URL.Host
-		return true, fmt.Errorf("%s does not prove that it knows the password (%s); it may be another server than it says: check host and network", host, scramSHA256)
+		return true, false, fmt.Errorf("%s does not prove that it knows the password (%s); it may be another server than it says: check host and network", host, scramSHA256)
 	}
-	return client.asked, s.explainLogin("password", err)
+	if status, ok := errors.AsType[*imap.Error](err); ok {
+		verdict, _ := judge(status)
+		broke = verdict == isNotNow
+	} else {
+		broke = err != nil && !s.conn.Line.TimedOut()
+	}
+	return client.asked, broke && !client.asked, s.explainLogin("password", err)
 }
 
 // authenticate sends AUTHENTICATE, and keeps what is sent first out of error

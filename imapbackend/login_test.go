@@ -279,6 +279,38 @@ func TestScram(t *testing.T) {
 	}
 }
 
+// TestScramThatBreaks has servers that offer SCRAM-SHA-256 and break off, or say that
+// they cannot do it now. What else the user can do is in the error.
+func TestScramThatBreaks(t *testing.T) {
+	const hint = "try ;AUTH=PLAIN"
+	for answer, hints := range map[string]bool{
+		cut:                             true,
+		"* BYE shutting down\r\n" + cut: true,
+		"TAG NO [UNAVAILABLE] Temporary failure\r\n": true,
+		"TAG NO [LIMIT] Too many connections\r\n":    false,
+	} {
+		for _, other := range []string{" AUTH=PLAIN", ""} {
+			s := &script{caps: "IMAP4rev1 SASL-IR AUTH=SCRAM-SHA-256" + other}
+			s.answer = func(tag, command string) string {
+				if strings.HasPrefix(command, "AUTHENTICATE") {
+					return strings.ReplaceAll(answer, "TAG", tag)
+				}
+				return ""
+			}
+			b, err := Connect(t.Context(), s.start(t))
+			if b != nil {
+				b.Close()
+			}
+			if !isUnreached(err) || strings.Contains(err.Error(), hint) != (hints && other != "") {
+				t.Errorf("%q%s: error %v, with %q: %v", answer, other, err, hint, hints)
+			}
+			if s.count("AUTHENTICATE PLAIN") > 0 {
+				t.Error("the password was sent")
+			}
+		}
+	}
+}
+
 // TestEcho has servers that repeat the credential in whatever they say.
 func TestEcho(t *testing.T) {
 	const token = "ya29.Token-of-anna"
