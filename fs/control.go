@@ -54,7 +54,7 @@ func (n *controlNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 	default:
 		return nil, syscall.ENOENT
 	}
-	id := numbersOf(name, 0).of(n.fsys.snapshots.Add(1), content.Raw, syscall.S_IFREG)
+	id := n.fsys.anew(numbersOf("control "+name, 0).of(0, content.Raw, syscall.S_IFREG))
 	n.fsys.fill(&slip.attr, id, time.Now(), 0)
 	return slip.add(ctx, n.EmbeddedInode(), id, out), 0
 }

@@ -40,7 +40,8 @@ func (n *messageNode) lookupFlags(ctx context.Context, out *fuse.EntryOut) (*gof
 	if err != nil {
 		return nil, n.errno("flags of", err)
 	}
-	id := numbersOf("flags", 0).of(n.fsys.snapshots.Add(1), kindFlags, syscall.S_IFREG)
+	at := n.content.ID()
+	id := n.fsys.anew(messageNumbers(at).of(at.UID, kindFlags, syscall.S_IFREG))
 	slip := &slipNode{fsys: n.fsys, text: content.Loaded(flags.String() + "\n")}
 	date, _ := n.date()
 	n.fsys.fill(&slip.attr, id, date, 0)
@@ -84,7 +85,7 @@ func (v view) lookupFlags(ctx context.Context, dir *gofs.Inode, out *fuse.EntryO
 		}
 		text = append(text, '\n')
 	}
-	id := numbersOf("flags", 0).of(v.fsys.snapshots.Add(1), kindFlags, syscall.S_IFREG)
+	id := v.fsys.anew(numbersOf("flags "+v.mailbox, 0).of(0, kindFlags, syscall.S_IFREG))
 	slip := &slipNode{fsys: v.fsys, text: text}
 	v.fsys.fill(&slip.attr, id, date, 0)
 	slip.attr.Mode &^= writeBits

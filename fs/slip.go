@@ -44,6 +44,13 @@ var _ interface {
 // messages.
 const mostWritten = 8 << 20
 
+// anew returns what tells the slip of this LOOKUP from all others. The inode number stays:
+// editors write only into the file that they have read, and go by its number.
+func (fsys *FS) anew(id gofs.StableAttr) gofs.StableAttr {
+	id.Gen = mix(id.Gen ^ uint64(fsys.snapshots.Add(1)))
+	return id
+}
+
 // add answers a LOOKUP with the slip.
 func (n *slipNode) add(ctx context.Context, dir *gofs.Inode, id gofs.StableAttr, out *fuse.EntryOut) *gofs.Inode {
 	out.Attr = n.attr

@@ -215,3 +215,34 @@ func TestFlagsAreFetchedWhenAsked(t *testing.T) {
 	}
 	process.Unmount(t)
 }
+
+// TestFlagsInEditors has editors change the flags: they write only if the file is still the
+// one that they have read, and say what becomes of it.
+func TestFlagsInEditors(t *testing.T) {
+	a := harness.EmptyDemo(t)
+	c := a.Client(t)
+	uid := harness.Deliver(t, c, "INBOX", harness.Letter("flags"), putDate)
+	dir := filepath.Join(harness.Mount(t, a), "INBOX", fmt.Sprint(uid))
+	for _, s := range []struct {
+		needs, script, want string
+		fails               bool
+	}{
+		{"stat", `test "$(stat -c %i flags)" = "$(stat -c %i flags)"`, "", false},
+		{"vim", `vim -Nu NONE -n -es -c 's/.*/Seen work/' -c w -c 's/work/Flagged/' -c wq flags`, "Seen Flagged", false},
+		{"vim", `vim -Nu NONE -n -es -c 's/.*/+Deleted/' -c wq flags`, "Seen Flagged", true},
+		{"nano tmux", inTmux + `start "nano '$PWD/flags'"; screen 'Seen Flagged'; press C-k; press Draft; press C-o; screen 'Name to Write'; press Enter; screen 'Wrote'; press C-x; ended`, "Draft", false},
+		{"nano tmux", inTmux + `start "nano '$PWD/flags'"; screen 'Draft'; press C-k; press +Deleted; press C-o; screen 'Name to Write'; press Enter; screen 'Error writing'; press C-x; screen 'Save mod'; press n; ended`, "Draft", false},
+	} {
+		if !slices.ContainsFunc(strings.Fields(s.needs), func(program string) bool { _, err := exec.LookPath(program); return err != nil }) {
+			cmd := exec.Command("timeout", "20", "bash", "-c", s.script)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "W="+t.TempDir(), "LC_ALL=C.UTF-8", "TERM=xterm")
+			out, err := cmd.CombinedOutput()
+			if (err != nil) != s.fails {
+				t.Errorf("%s: ends with %v\n%s", s.script, err, out)
+			}
+			if got := flagsOf(t, c, "INBOX", uid); got != s.want {
+				t.Errorf("%s: the server has %q, want %q", s.script, got, s.want)
+			}
+		}
+	}
+}
