@@ -48,6 +48,13 @@ func (n *messageNode) lookupFlags(ctx context.Context, out *fuse.EntryOut) (*gof
 	if !n.fsys.mail.Rights(n.content.ID().Folder).Flag {
 		slip.attr.Mode &^= writeBits
 	}
+	slip.check = func(text string) syscall.Errno {
+		c, err := mail.ParseFlagChange(text)
+		if err == nil && !c.Whole && c.Add.Has("Deleted") {
+			err = fmt.Errorf(`\Deleted is set by deleting: %w`, mail.ErrForbidden)
+		}
+		return n.errno("change the flags of", err)
+	}
 	slip.do = func(ctx context.Context, text string) syscall.Errno {
 		c, err := mail.ParseFlagChange(text)
 		if err == nil {

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"syscall"
@@ -21,6 +22,9 @@ type slipNode struct {
 	attr fuse.Attr // but the size
 	text content.Loaded
 	do   func(ctx context.Context, text string) syscall.Errno
+	// check, where it is set, tells what is wrong with whole lines whatever follows them.
+	// Many shells look only at what write(2) says, and not at what close(2) does.
+	check func(text string) syscall.Errno
 
 	mu      sync.Mutex // guards what follows
 	writer  writer
@@ -87,6 +91,8 @@ func (n *slipNode) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint3
 		return nil, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
 	case n.do == nil:
 		return nil, 0, syscall.EPERM
+	case n.attr.Mode&writeBits == 0:
+		return nil, 0, syscall.EACCES
 	}
 	return nil, fuse.FOPEN_DIRECT_IO, 0
 }
@@ -132,6 +138,12 @@ func (n *slipNode) change(ctx context.Context, off int64, data []byte) syscall.E
 	}
 	if copy(n.written[off:], data); data == nil {
 		n.written = n.written[:off]
+	}
+	if n.check != nil && bytes.HasSuffix(data, []byte("\n")) {
+		if errno := n.check(string(n.written)); errno != 0 {
+			n.changed = false
+			return errno
+		}
 	}
 	return 0
 }

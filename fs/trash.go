@@ -401,6 +401,12 @@ func (n *trashNode) Rename(ctx context.Context, name string, parent gofs.InodeEm
 	return syscall.EPERM
 }
 
+// refuse refuses to take in what is no message: nobody could bring it back.
+func (n *trashNode) refuse(name string) syscall.Errno {
+	n.fsys.log.Warn("not put into the trash", "name", name, "errno", syscall.EPERM.Error(), "why", "it takes messages as a whole, each by its directory; a folder can be deleted at once")
+	return syscall.EPERM
+}
+
 // trashChanged tells the kernel of what has gone from the account's trash elsewhere.
 func (fsys *FS) trashChanged(c mail.Change) {
 	trash := fsys.root.GetChild(fsys.trashName())

@@ -60,6 +60,8 @@ func TestFlags(t *testing.T) {
 		{`bash -c 'exec 3>flags; echo -Flagged >&3; kill -9 $$'`, "Flagged", true},
 		{`echo +Deleted | cp /dev/stdin flags`, "Flagged", true},
 		{`echo wörk | cp /dev/stdin flags`, "Flagged", true},
+		{`echo +Deleted >flags`, "Flagged", true},
+		{`{ echo Seen; echo wörk; } >flags`, "Flagged", true},
 		{`head -c 9000000 /dev/zero | tr '\0' a >flags`, "Flagged", true},
 		{`rm flags`, "Flagged", true},
 		{`mv flags ..`, "Flagged", true},

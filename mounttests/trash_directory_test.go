@@ -137,7 +137,7 @@ func TestTrashRefuses(t *testing.T) {
 	harness.Must(t, c.Create("Trash", nil).Wait())
 	harness.Deliver(t, c, "INBOX", harness.Letter("a"), putDate)
 	harness.Deliver(t, c, "Trash", harness.Letter("old"), putDate)
-	mnt := harness.Mount(t, a)
+	mnt, process := harness.MountProcess(t, a, "-v")
 	trash := filepath.Join(mnt, fmt.Sprint(".Trash-", os.Getuid()))
 	harness.Must(t, os.Mkdir(filepath.Join(mnt, "Folder"), 0o700))
 	for from, to := range map[string]string{
@@ -149,6 +149,11 @@ func TestTrashRefuses(t *testing.T) {
 		if err := os.Rename(filepath.Join(mnt, from), filepath.Join(trash, to)); !errors.Is(err, syscall.EPERM) {
 			t.Errorf("%s to %s: %v, want EPERM", from, to, err)
 		}
+	}
+	for _, name := range []string{"body.txt", "Folder"} {
+		harness.Eventually(t, "the log tells of "+name, func() bool {
+			return strings.Contains(process.Stderr.String(), `msg="not put into the trash" name=`+name)
+		})
 	}
 	for _, name := range []string{"x", "files/x", "info/x"} {
 		if err := os.Mkdir(filepath.Join(trash, name), 0o700); !errors.Is(err, syscall.EPERM) {
