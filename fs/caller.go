@@ -24,19 +24,7 @@ import (
 // meansToDelete tells whether the caller of a request is one of them. Where there is no
 // proc(5) nobody is.
 func meansToDelete(ctx context.Context) bool {
-	caller, ok := fuse.FromContext(ctx)
-	if !ok || caller.Pid == 0 {
-		return false
-	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", caller.Pid))
-	if err != nil {
-		return false
-	}
-	words := strings.SplitN(string(line), "\x00", 3)
-	for i := range words {
-		words[i] = filepath.Base(words[i])
-	}
-	words = slices.DeleteFunc(words[:min(len(words), 2)], func(word string) bool { return word == "busybox" || word == "toybox" })
+	words := slices.DeleteFunc(callerIs(ctx), func(word string) bool { return word == "busybox" || word == "toybox" })
 	switch {
 	case len(words) == 0:
 		return false
@@ -44,4 +32,33 @@ func meansToDelete(ctx context.Context) bool {
 		return true
 	}
 	return slices.Equal(words, []string{"gio", "remove"})
+}
+
+// discards tells whether the caller of a request is KDE's trash. Of a file system that it
+// takes for no device it copies to the trash in the home directory what it shows, and
+// removes it then: somebody has pressed Delete, was asked nothing, and trusts that nothing
+// is lost. (Solid knows FUSE mounts by their type, of which it has a list: sshfs and few
+// others.)
+func discards(ctx context.Context) bool {
+	words := callerIs(ctx)
+	return len(words) == 2 && words[1] == "kio_trash.so"
+}
+
+// callerIs returns the first two words of the command line of a request's caller, without
+// the directories; none if that is not known.
+func callerIs(ctx context.Context) []string {
+	caller, ok := fuse.FromContext(ctx)
+	if !ok || caller.Pid == 0 {
+		return nil
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", caller.Pid))
+	if err != nil {
+		return nil
+	}
+	words := strings.SplitN(string(line), "\x00", 3)
+	words = words[:min(len(words), 2)]
+	for i := range words {
+		words[i] = filepath.Base(words[i])
+	}
+	return words
 }

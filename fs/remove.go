@@ -31,10 +31,17 @@ func (n *messageNode) mayGo(ctx context.Context) syscall.Errno {
 // remove deletes the message because its directory is removed. If it fails, all is there
 // again.
 func (n *messageNode) remove(ctx context.Context) syscall.Errno {
+	away := n.fsys.mail.Trash()
 	ctx, finish := n.fsys.call(ctx)
 	defer finish()
-	errno := n.fsys.delete(ctx, n.content.ID())
-	n.fsys.leaving.showAll(n.content.ID()) // a success leaves nothing behind either
+	id := n.content.ID()
+	var errno syscall.Errno
+	if away != "" && away != id.Folder && discards(ctx) {
+		errno = n.discard(ctx, away, func(_, _ mail.ID) {})
+	} else {
+		errno = n.fsys.delete(ctx, id)
+	}
+	n.fsys.leaving.showAll(id) // a success leaves nothing behind either
 	return errno
 }
 

@@ -442,14 +442,18 @@ func (n *messageNode) toTrash(ctx context.Context, to *trashNode, name string) s
 	if to.isTaken(ctx, name) {
 		return syscall.ENOTEMPTY
 	}
-	err := change(ctx, func() error {
-		return n.moveNow(mailbox, func(_, now mail.ID) {
-			if now != id {
-				to.change(func(t *trash) { t.items[named{trashFiles, name}] = now })
-			}
-		})
+	return n.discard(ctx, mailbox, func(_, now mail.ID) {
+		if now != id {
+			to.change(func(t *trash) { t.items[named{trashFiles, name}] = now })
+		}
 	})
-	errno := n.fsys.errno("move "+id.String()+" to the trash", err)
+}
+
+// discard moves the message to the account's trash, and tells named which one it is there.
+func (n *messageNode) discard(ctx context.Context, trash string, named func(from, now mail.ID)) syscall.Errno {
+	what := "move " + n.content.ID().String() + " to the trash"
+	err := change(ctx, func() error { return n.moveNow(trash, named) })
+	errno := n.fsys.errno(what, err)
 	if errno == syscall.ESTALE {
 		return syscall.ENOENT // see FS.delete
 	}

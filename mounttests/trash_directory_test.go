@@ -221,3 +221,42 @@ func TestTrashNameTaken(t *testing.T) {
 	}
 	process.Unmount(t)
 }
+
+// TestTrashOfKDE has a program do what KDE's trash does, which removes what it has copied to
+// the home directory: unlink each file, and rmdir. The messages are in the account's trash,
+// those that were there before are gone, and so is the folder that they were in.
+func TestTrashOfKDE(t *testing.T) {
+	harness.Need(t, "perl")
+	worker := filepath.Join(t.TempDir(), "kio_trash.so")
+	harness.Must(t, os.WriteFile(worker, []byte(`
+use File::Find;
+finddepth({no_chdir => 1, wanted => sub { (-d $_ ? rmdir $_ : unlink $_) or die "$_: $!" }}, @ARGV);
+`), 0o600))
+	for server, start := range trashAccounts {
+		t.Run(server, func(t *testing.T) {
+			t.Parallel()
+			a, bin, flag := start(t)
+			c := a.Client(t)
+			harness.Deliver(t, c, bin, harness.Letter("old"), putDate)
+			for _, name := range []string{"a", "b"} {
+				harness.Deliver(t, c, "INBOX", harness.Letter(name), putDate)
+			}
+			mnt := harness.Mount(t, a, flag)
+			top := a.Top(mnt)
+			harness.Must(t, os.Mkdir(filepath.Join(top, "Folder"), 0o700))
+			harness.Must(t, os.Rename(filepath.Join(mnt, "INBOX/2"), filepath.Join(top, "Folder/2")))
+			harness.Run(t, "perl", worker, filepath.Join(mnt, "INBOX/1"), filepath.Join(top, "Folder"))
+			if inbox, trash := heldSubjects(t, c, "INBOX"), heldSubjects(t, c, bin); inbox != "" || trash != "a b old" {
+				t.Errorf("INBOX has %q, the trash %q", inbox, trash)
+			}
+			if names := harness.Names(t, top); slices.Contains(names, "Folder") {
+				t.Error("the folder is there")
+			}
+			dir := filepath.Join(top, filepath.Base(strings.ReplaceAll(bin, ".", "/")))
+			harness.Run(t, "perl", worker, filepath.Join(dir, harness.FirstUID(t, dir)))
+			if trash := heldSubjects(t, c, bin); trash != "a b" {
+				t.Errorf("the trash has %q", trash)
+			}
+		})
+	}
+}
