@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"path"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,6 +72,11 @@ func (fsys *FS) shown(mailbox string) string {
 		return strings.Join(path, "/")
 	}
 	return mailbox
+}
+
+// pathOf is where a message is, from the root of the mount.
+func (fsys *FS) pathOf(id mail.ID) string {
+	return path.Join(fsys.shown(id.Folder), MessageName(id.UID))
 }
 
 // void takes a name out of the kernel's memory, and says that what had it is

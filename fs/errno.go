@@ -3,24 +3,30 @@ package fs
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"syscall"
 
 	"imapfs/mail"
 )
 
 // errno is the one place where an error becomes what a program sees. The rest
-// of it goes to the log.
-func (fsys *FS) errno(what string, err error) syscall.Errno {
+// of it goes to the log: what cannot be done, as a verb and its object, and why.
+func (fsys *FS) errno(verb, object string, err error) syscall.Errno {
 	var e syscall.Errno
+	refused, isOurs := errors.AsType[*refusal](err)
 	switch {
 	case err == nil:
 		return 0
+	case isOurs:
+		e = refused.errno
 	case errors.Is(err, context.Canceled):
 		return syscall.EINTR // the caller was interrupted: nothing to report
 	case errors.Is(err, mail.ErrNotFound):
 		return syscall.ENOENT
 	case errors.Is(err, mail.ErrNotEmpty):
-		return syscall.ENOTEMPTY // programs try, and empty it then
+		// Programs try, and empty it then.
+		fsys.failures.log(slog.LevelInfo, verb, object, syscall.ENOTEMPTY, err)
+		return syscall.ENOTEMPTY
 	case errors.Is(err, mail.ErrStale):
 		e = syscall.ESTALE
 	case errors.Is(err, mail.ErrReadOnly):
@@ -44,6 +50,6 @@ func (fsys *FS) errno(what string, err error) syscall.Errno {
 	default:
 		e = syscall.EIO
 	}
-	fsys.log.Warn(what, "errno", e.Error(), "error", err)
+	fsys.failures.log(slog.LevelWarn, verb, object, e, err)
 	return e
 }

@@ -28,13 +28,13 @@ func TestErrno(t *testing.T) {
 		{mail.ErrUnsupported, syscall.ENOTSUP},
 		{errors.New("connection reset"), syscall.EIO},
 	} {
-		if got := fsys.errno("try", test.err); got != test.want {
+		if got := fsys.errno("try", "it", test.err); got != test.want {
 			t.Errorf("%v is %v, want %v", test.err, got, test.want)
 		}
 		if test.err == nil {
 			continue
 		}
-		if got := fsys.errno("try", fmt.Errorf("fetch: %w", test.err)); got != test.want {
+		if got := fsys.errno("try", "it", fmt.Errorf("fetch: %w", test.err)); got != test.want {
 			t.Errorf("%v, wrapped, is %v, want %v", test.err, got, test.want)
 		}
 	}

@@ -15,7 +15,6 @@ import (
 // message or an attachment.
 type fileNode struct {
 	gofs.Inode
-	unchangeable
 	message *messageNode
 	content *content.File
 	told    told
@@ -49,7 +48,7 @@ func (n *messageNode) lookupFile(ctx context.Context, dir *gofs.Inode, name stri
 			return nil, syscall.ENOENT
 		}
 		if _, err := child.content.Size(ctx); err != nil {
-			return nil, n.errno("size of a file of", err)
+			return nil, n.errno("tell the size of a file of", err)
 		}
 	}
 	size, final := child.sizeNow()
@@ -106,7 +105,7 @@ func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 		_, err = n.message.content.Attr(ctx)
 	}
 	if err != nil {
-		return n.message.errno("size of a file of", err)
+		return n.message.errno("tell the size of a file of", err)
 	}
 	date, known := n.message.date()
 	n.message.fill(&out.Attr, n.number(), date, size)
@@ -116,12 +115,33 @@ func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 	return 0
 }
 
+// Setattr implements gofs.NodeSetattrer.
+func (n *fileNode) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
+	return n.refuse(syscall.O_WRONLY)
+}
+
+// refuse refuses to change the file. Many programs open for both what they only read, and
+// then for reading alone.
+func (n *fileNode) refuse(how uint32) syscall.Errno {
+	// The name of an attachment is text of the mail.
+	object := "an attachment of " + n.message.path()
+	for name, kind := range kinds {
+		if kind == n.content.Kind {
+			object = n.message.path() + "/" + name
+		}
+	}
+	if how&(syscall.O_ACCMODE|syscall.O_TRUNC) == syscall.O_RDWR {
+		return n.message.fsys.decline("change", object, errFixed)
+	}
+	return n.message.fsys.outcome("change", object, errFixed)
+}
+
 // Open loads the file, or begins to where it is large: from then on its size is
 // exact. If that is known already, nothing is loaded until somebody reads, and
 // nobody does while the kernel has the pages.
 func (n *fileNode) Open(ctx context.Context, how uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	if how&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC|syscall.O_APPEND) != 0 {
-		return nil, 0, syscall.EPERM
+		return nil, 0, n.refuse(how)
 	}
 	fsys := n.message.fsys
 	ctx, finish := fsys.call(ctx)

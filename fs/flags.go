@@ -38,7 +38,7 @@ func FlagSlip(change string, paths []string) string {
 func (n *messageNode) lookupFlags(ctx context.Context, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	flags, err := n.fsys.mail.Flags(ctx, n.content.ID())
 	if err != nil {
-		return nil, n.errno("flags of", err)
+		return nil, n.errno("tell the flags of", err)
 	}
 	at := n.content.ID()
 	id := n.fsys.anew(messageNumbers(at).of(at.UID, kindFlags, syscall.S_IFREG))
@@ -53,7 +53,7 @@ func (n *messageNode) lookupFlags(ctx context.Context, out *fuse.EntryOut) (*gof
 		if err == nil && !c.Whole && c.Add.Has("Deleted") {
 			err = fmt.Errorf(`\Deleted is set by deleting: %w`, mail.ErrForbidden)
 		}
-		return n.errno("change the flags of", err)
+		return n.fsys.outcome("change the flags of", n.path(), err)
 	}
 	slip.do = func(ctx context.Context, text string) syscall.Errno {
 		c, err := mail.ParseFlagChange(text)
@@ -61,7 +61,7 @@ func (n *messageNode) lookupFlags(ctx context.Context, out *fuse.EntryOut) (*gof
 			at := n.content.ID()
 			err = n.fsys.setFlags(ctx, at.Folder, at.UIDValidity, []uint32{at.UID}, c)
 		}
-		return n.errno("change the flags of", err)
+		return n.fsys.outcome("change the flags of", n.path(), err)
 	}
 	return slip.add(ctx, n.EmbeddedInode(), id, out), 0
 }
@@ -82,7 +82,7 @@ func (v view) lookupFlags(ctx context.Context, dir *gofs.Inode, out *fuse.EntryO
 	}
 	all, err := v.fsys.mail.FolderFlags(ctx, v.mailbox)
 	if err != nil {
-		return nil, v.fsys.errno("flags of "+v.fsys.shown(v.mailbox), err)
+		return nil, v.fsys.errno("look up the flags of", v.fsys.shown(v.mailbox), err)
 	}
 	var text []byte
 	for _, m := range all {
@@ -118,7 +118,7 @@ func (fsys *FS) flagMany(ctx context.Context, text string) syscall.Errno {
 	paths := strings.Split(text, "\x00")
 	c, err := mail.ParseFlagChange(paths[0])
 	if err != nil {
-		return fsys.errno("change flags", err)
+		return fsys.outcome("change the flags of", "messages", err)
 	}
 	type folder struct {
 		mailbox  string
@@ -128,7 +128,7 @@ func (fsys *FS) flagMany(ctx context.Context, text string) syscall.Errno {
 	for _, path := range paths[1:] {
 		id, err := fsys.messageAt(ctx, path)
 		if err != nil {
-			return fsys.errno("change the flags of "+path, err)
+			return fsys.outcome("change the flags of", path, err)
 		}
 		f := folder{id.Folder, id.UIDValidity}
 		uids[f] = append(uids[f], id.UID)
@@ -136,7 +136,7 @@ func (fsys *FS) flagMany(ctx context.Context, text string) syscall.Errno {
 	var failed syscall.Errno
 	for f, uids := range uids {
 		if err := fsys.setFlags(ctx, f.mailbox, f.validity, uids, c); err != nil {
-			failed = fsys.errno("change flags in "+f.mailbox, err)
+			failed = fsys.outcome("change the flags of", "messages in "+fsys.shown(f.mailbox), err)
 		}
 	}
 	return failed

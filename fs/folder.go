@@ -1,7 +1,9 @@
 package fs
 
 import (
+	"cmp"
 	"context"
+	"path"
 	"syscall"
 	"time"
 
@@ -32,6 +34,12 @@ var _ interface {
 	gofs.NodeUnlinker
 	gofs.NodeFsyncer
 } = (*folderNode)(nil)
+
+// pathOf is where something in the folder is, or would be, from the root of the mount.
+func (n *folderNode) pathOf(name string) string { return path.Join(n.Path(nil), name) }
+
+// shown is what the folder is called in the log.
+func (n *folderNode) shown() string { return cmp.Or(n.Path(nil), "the top of the mount") }
 
 // now returns the folder as it is now, nil if it is gone.
 func (n *folderNode) now() *tree.Folder { return n.fsys.folders.Keyed(n.key) }
@@ -81,7 +89,7 @@ func (n *folderNode) Setattr(ctx context.Context, f gofs.FileHandle, in *fuse.Se
 	uid, chown := in.GetUID()
 	gid, chgrp := in.GetGID()
 	if chown && uid != n.fsys.opt.UID || chgrp && gid != n.fsys.opt.GID || in.Valid&fuse.FATTR_SIZE != 0 {
-		return syscall.EPERM
+		return n.fsys.outcome("change the owner of", n.shown(), errOwner)
 	}
 	return n.Getattr(ctx, f, out)
 }
@@ -172,6 +180,28 @@ func (n *folderNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 		return errno
 	}
 	return child.remove(ctx)
+}
+
+// refuse refuses what has no place in a folder.
+func (n *folderNode) refuse(name string) syscall.Errno {
+	if fateOf(name) == toKeep {
+		return n.fsys.decline("put", n.pathOf(name), errNoPlace)
+	}
+	return n.fsys.outcome("put", "this into "+n.shown(), errNoPlace)
+}
+
+// Mknod, Symlink and Link implement the interfaces of gofs.
+
+func (n *folderNode) Mknod(_ context.Context, name string, _, _ uint32, _ *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, n.refuse(name)
+}
+
+func (n *folderNode) Symlink(_ context.Context, _, name string, _ *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, n.refuse(name)
+}
+
+func (n *folderNode) Link(_ context.Context, _ gofs.InodeEmbedder, name string, _ *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, n.refuse(name)
 }
 
 // renameNoReplace is RENAME_NOREPLACE of rename(2), for which the kernel has looked.

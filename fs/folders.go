@@ -21,11 +21,11 @@ func (n *folderNode) Mkdir(ctx context.Context, name string, _ uint32, out *fuse
 	if f == nil {
 		return nil, syscall.ENOENT
 	}
-	component, errno := n.fsys.component(f, name)
+	component, errno := n.component(f, name)
 	if errno != 0 {
 		return nil, errno
 	}
-	errno = n.fsys.arrange(ctx, fmt.Sprintf("make the folder %q in %q", name, f.Path), []place{{n, name}}, func() error {
+	errno = n.fsys.arrange(ctx, "make the folder", n.pathOf(name), []place{{n, name}}, func() error {
 		return n.fsys.mail.CreateFolder(context.Background(), f.Path, component)
 	})
 	if errno != 0 {
@@ -45,10 +45,10 @@ func (n *folderNode) removeFolder(ctx context.Context, name string) syscall.Errn
 	}
 	child := f.Children[name]
 	if len(n.fsys.letters.entries(child.Mailbox())) > 0 {
-		return syscall.ENOTEMPTY // a file that nobody has sent is in it
+		return n.fsys.decline("delete the folder", n.pathOf(name), errUnsent)
 	}
 	path := child.Path
-	return n.fsys.arrange(ctx, fmt.Sprintf("delete the folder %q", path), []place{{n, name}}, func() error {
+	return n.fsys.arrange(ctx, "delete the folder", n.pathOf(name), []place{{n, name}}, func() error {
 		return n.fsys.mail.DeleteFolder(context.Background(), path)
 	})
 }
@@ -60,36 +60,35 @@ func (n *folderNode) moveFolder(ctx context.Context, name string, to *folderNode
 		return syscall.ENOENT
 	}
 	if target.Children[newName] != nil {
-		return syscall.EEXIST
+		return n.fsys.outcome("rename the folder", n.pathOf(name)+" to "+to.pathOf(newName), errFolder)
 	}
-	component, errno := n.fsys.component(target, newName)
+	component, errno := to.component(target, newName)
 	if errno != 0 {
 		return errno
 	}
 	path := f.Children[name].Path
-	return n.fsys.arrange(ctx, fmt.Sprintf("rename the folder %q to %q in %q", path, component, target.Path), []place{{n, name}, {to, newName}}, func() error {
+	return n.fsys.arrange(ctx, "rename the folder", n.pathOf(name)+" to "+to.pathOf(newName), []place{{n, name}, {to, newName}}, func() error {
 		return n.fsys.mail.RenameFolder(context.Background(), path, target.Path, component)
 	})
 }
 
 // component returns what a new folder, which is to be called name below f, is called
 // by the server.
-func (fsys *FS) component(f *tree.Folder, name string) (component string, errno syscall.Errno) {
-	refuse := func(errno syscall.Errno, why string) (string, syscall.Errno) {
-		fsys.log.Warn(fmt.Sprintf("make a folder %q in %q", name, f.Path), "errno", errno.Error(), "error", why)
-		return "", errno
+func (n *folderNode) component(f *tree.Folder, name string) (component string, errno syscall.Errno) {
+	refuse := func(r *refusal) (string, syscall.Errno) {
+		return "", n.fsys.outcome("make the folder", n.pathOf(name), r)
 	}
 	component, ok := mail.ParseFolderName(name, f.Selectable)
 	_, isMessage := ParseMessageName(name)
 	switch {
 	case isMessage && f.Selectable:
-		return refuse(syscall.EPERM, "this is how a message is called; a folder is made as "+name+".folder, and a message is moved with mv, or copied as a file: cp INBOX/483/message.eml Archive/x.eml")
+		return refuse(errLikeMessage)
 	case strings.HasPrefix(name, "."):
-		return refuse(syscall.EPERM, "folders with a dot in front are what file managers make for themselves")
+		return "", n.fsys.errno("make the folder", n.pathOf(name), errDotFolder) // nobody has asked for it
 	case !ok || component == "" || strings.ContainsFunc(component, isControl):
-		return refuse(syscall.EINVAL, "a mailbox cannot have this name, or would be shown by another one")
+		return refuse(errFolderName)
 	case f.Delim != 0 && strings.ContainsRune(component, f.Delim):
-		return refuse(syscall.EINVAL, fmt.Sprintf("the server has %q between the names of folders", f.Delim))
+		return refuse(&refusal{fmt.Sprintf("the server has %q between the names of folders; choose a name without", f.Delim), syscall.EINVAL})
 	}
 	return component, 0
 }
@@ -138,7 +137,7 @@ type place struct {
 // server as long as any call, but does not end with an interrupt: who calls once more
 // then would hear that the folder is there already, or gone. When the time is over act
 // goes on, and the kernel is told when it is done.
-func (fsys *FS) arrange(ctx context.Context, what string, places []place, act func() error) syscall.Errno {
+func (fsys *FS) arrange(ctx context.Context, verb, object string, places []place, act func() error) syscall.Errno {
 	ctx, finish := fsys.call(context.WithoutCancel(ctx))
 	defer finish()
 	done, late := make(chan error), make(chan struct{})
@@ -169,9 +168,9 @@ func (fsys *FS) arrange(ctx context.Context, what string, places []place, act fu
 		err = context.Cause(ctx)
 	}
 	if err == nil {
-		fsys.log.Info(what)
+		fsys.log.Info("done", "what", verb+" "+object)
 	}
-	return fsys.errno(what, err)
+	return fsys.outcome(verb, object, err)
 }
 
 // arranged tells all others of what has changed, and the kernel of these places unless

@@ -26,12 +26,12 @@
 // the file takes that back and loads the file (file.go, told.go), and from then on
 // the size is exact. Programs that trust a size from before are told none (believers.go).
 //
-// Locks: each of told, handle, slip, leaving, letters, spool, trash, notifier, changes,
-// call, arranging, believers and usage has one, which is taken alone, but that under
-// usage's the mail is asked for its counts, and under that of arranging for its folders,
-// which are in memory, under letters' the notifier is given something to do, and under a
-// spool's its file is used; under trash.keeping, before trash.mu, what is in the trash
-// is kept. Else nothing is asked of a disk or a network under one, and no notification
+// Locks: each of told, handle, slip, leaving, letters, spool, trash, notifier, changes, call,
+// arranging, failures, readers, believers and usage has one, which is taken alone, but that
+// under usage's the mail is asked for its counts, and under that of arranging for its
+// folders, which are in memory, under letters' the notifier is given something to do, and
+// under a spool's its file is used; under trash.keeping, before trash.mu, what is in the
+// trash is kept. Else nothing is asked of a disk or a network under one, and no notification
 // is sent.
 package fs
 
@@ -114,8 +114,9 @@ type Options struct {
 	UID, GID uint32 // owner of everything
 	Umask    uint32 // permission bits to take away
 	Timeout  time.Duration
-	Keeper   Keeper        // nil for none
-	Status   func() []byte // what .imapfs/status holds; nil for no such file
+	Keeper   Keeper                 // nil for none
+	Status   func() []byte          // what .imapfs/status holds; nil for no such file
+	Refused  func(what, why string) // is told what somebody wanted and cannot be done, and may not wait; nil for nobody
 	Log      *slog.Logger
 }
 
@@ -138,6 +139,7 @@ type FS struct {
 	readers readers
 
 	arranging arranging
+	failures  failures
 
 	snapshots atomic.Uint32 // files that were made for one LOOKUP, so far (slip.go)
 	usage     usage
@@ -158,6 +160,7 @@ func New(m Mail, store *content.Store, opt Options) (*FS, error) {
 	fsys.root = &folderNode{fsys: fsys}
 	fsys.leaving.void = fsys.voidListings
 	fsys.letters.fsys = fsys
+	fsys.failures.out, fsys.failures.kinds = opt.Log, make(map[kindOfFailure]*failuresOfKind)
 	fsys.notes.init()
 	if fsys.opt.Keeper == nil {
 		fsys.opt.Keeper = forgetful{}

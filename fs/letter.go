@@ -3,8 +3,9 @@ package fs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"log/slog"
+	"path"
 	"syscall"
 	"time"
 
@@ -52,11 +53,11 @@ func (n *folderNode) takes(name string) (named, error) {
 	case f == nil:
 		return named{}, mail.ErrNotFound
 	case f.Mailbox() == "":
-		return named{}, fmt.Errorf("%w: this folder holds no messages, only folders", mail.ErrForbidden)
+		return named{}, errNoMailbox
 	case number:
-		return named{}, fmt.Errorf("%w: this is the name of a message's directory; a new message is a file *.eml", mail.ErrForbidden)
+		return named{}, errDirectory
 	case f.Children[name] != nil, name == controlName && n.key == "":
-		return named{}, fmt.Errorf("%w: there is a folder of this name", mail.ErrForbidden)
+		return named{}, errTaken
 	}
 	return named{f.Mailbox(), name}, nil
 }
@@ -65,7 +66,7 @@ func (n *folderNode) takes(name string) (named, error) {
 func (n *folderNode) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
 	at, err := n.takes(name)
 	if err != nil {
-		return nil, nil, 0, n.fsys.errno("create "+name, err)
+		return nil, nil, 0, n.fsys.outcome("put the file", n.pathOf(name), err)
 	}
 	l := n.fsys.letters.add(at)
 	h := l.handle(ctx, flags)
@@ -193,7 +194,7 @@ func (n *letterNode) Read(ctx context.Context, _ gofs.FileHandle, dest []byte, o
 	defer finish()
 	b, err := n.letter.read(ctx, dest, off)
 	if err != nil {
-		return nil, n.letter.errno("read", err)
+		return nil, n.letter.errno("read", n.letter.String(), err)
 	}
 	return fuse.ReadResultData(b), 0
 }
@@ -235,7 +236,7 @@ func (l *letter) truncate(ctx context.Context, h *letterHandle, size int64) sysc
 	ctx, finish := l.fsys.call(ctx)
 	defer finish()
 	if err := l.take(ctx); err != nil {
-		return l.fsys.errno("write "+l.String(), err)
+		return l.fsys.errno("write", l.String(), err)
 	}
 	err := l.spool.Truncate(0)
 	l.give(func() {
@@ -243,7 +244,7 @@ func (l *letter) truncate(ctx context.Context, h *letterHandle, size int64) sysc
 		l.changes, l.answered, l.answer, l.sent = 0, 0, nil, nil
 		l.date, l.dated = time.Now(), false
 	})
-	return l.errno("write", err)
+	return l.errno("write", l.String(), err)
 }
 
 // change has f change the content, for a handle.
@@ -255,7 +256,7 @@ func (l *letter) change(ctx context.Context, h *letterHandle, f func() error) sy
 	ctx, finish := l.fsys.call(ctx)
 	defer finish()
 	if err := l.take(ctx); err != nil {
-		return l.fsys.errno("write "+l.String(), err)
+		return l.fsys.errno("write", l.String(), err)
 	}
 	err := l.fetchCopied(ctx)
 	if err == nil {
@@ -267,7 +268,7 @@ func (l *letter) change(ctx context.Context, h *letterHandle, f func() error) sy
 			l.broken = err
 		}
 	})
-	return l.errno("write", err)
+	return l.errno("write", l.String(), err)
 }
 
 // changed notes that the content has changed. The caller holds letters.mu and the turn.
@@ -285,17 +286,18 @@ func (l *letter) changed(h *letterHandle) {
 func (n *letterNode) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno { return 0 }
 
 // errno is that of an error of a letter, whose own are errnos already.
-func (l *letter) errno(what string, err error) syscall.Errno {
+func (l *letter) errno(verb, object string, err error) syscall.Errno {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
-		l.fsys.log.Warn(what+" "+l.String(), "errno", errno.Error())
+		l.fsys.failures.log(slog.LevelWarn, verb, object, errno, errno)
 		return errno
 	}
-	return l.fsys.errno(what+" "+l.String(), err)
+	return l.fsys.outcome(verb, object, err)
 }
 
 func (l *letter) String() string {
 	l.fsys.letters.mu.Lock()
-	defer l.fsys.letters.mu.Unlock()
-	return l.at.mailbox + "/" + l.at.name
+	at := l.at
+	l.fsys.letters.mu.Unlock()
+	return path.Join(l.fsys.shown(at.mailbox), at.name)
 }

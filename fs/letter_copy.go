@@ -25,7 +25,7 @@ func (n *fileNode) CopyFileRange(ctx context.Context, _ gofs.FileHandle, offIn u
 	defer finish()
 	size, err := n.content.Size(ctx)
 	if err != nil {
-		return 0, n.message.errno("size of a file of", err)
+		return 0, n.message.errno("tell the size of a file of", err)
 	}
 	l := h.letter
 	if err := l.take(ctx); err != nil {

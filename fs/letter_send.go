@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"syscall"
 	"time"
@@ -17,8 +16,6 @@ import (
 var (
 	errKilled = errors.New("the program that wrote it was killed")
 	errEnded  = errors.New("the mount has ended")
-	errName   = fmt.Errorf("%w: only *.eml files can be put into a folder", mail.ErrNoMessage)
-	errHeader = fmt.Errorf("%w: it does not begin with a header", mail.ErrNoMessage)
 )
 
 // Flush implements gofs.NodeFlusher: a process closes a descriptor. If it is the writer
@@ -39,10 +36,10 @@ func (n *letterNode) Flush(ctx context.Context, f gofs.FileHandle) syscall.Errno
 		return 0 // who closes it last sends it
 	}
 	if !l.fsys.letters.begin() {
-		return l.errno("put", errEnded)
+		return l.errno("put the file", l.String(), errEnded)
 	}
 	defer l.fsys.letters.sends.Done()
-	return l.errno("put", l.finish(ctx))
+	return l.put(ctx)
 }
 
 // closed notes that the writer of a handle has closed it, and tells whether there are
@@ -77,7 +74,7 @@ func (n *letterNode) Release(_ context.Context, f gofs.FileHandle) syscall.Errno
 	}
 	go func() {
 		defer ls.sends.Done()
-		l.errno("put", l.finish(context.Background()))
+		l.put(context.Background())
 		l.update(released)
 	}()
 	return 0
@@ -91,6 +88,12 @@ func (ls *letters) begin() bool {
 		ls.sends.Add(1)
 	}
 	return !ls.closed
+}
+
+// put finishes the letter, and says what has become of it.
+func (l *letter) put(ctx context.Context) syscall.Errno {
+	err := l.finish(ctx)
+	return l.errno("put the file", l.String(), err)
 }
 
 // finish is what becomes of the letter now that its writer has closed it.
@@ -259,11 +262,11 @@ func (n *letterNode) moveTo(ctx context.Context, to *folderNode, name string) sy
 		err = errEnded
 	}
 	if err != nil {
-		return l.errno("rename to "+name+":", err)
+		return l.errno("rename the file", l.String()+" to "+to.pathOf(name), err)
 	}
 	defer ls.sends.Done()
 	if err := l.become(ctx, at); err != nil {
-		return l.errno("rename to "+name+":", err)
+		return l.errno("rename the file", l.String()+" to "+to.pathOf(name), err)
 	}
 	ls.mu.Lock()
 	var free []*letter
@@ -290,7 +293,7 @@ func (l *letter) become(ctx context.Context, at named) error {
 	case gone:
 		err = mail.ErrNotFound
 	case isSent && at.mailbox != was.mailbox:
-		err = fmt.Errorf("%w: it is a message by now; move its directory", mail.ErrForbidden)
+		err = errSent
 	case isSent, !written, fate == toKeep:
 	case fate == toRefuse:
 		err = errName

@@ -100,12 +100,15 @@ func (n *messageNode) numberOf(k content.Kind, mode uint32) gofs.StableAttr {
 }
 
 // errno reports what has failed with the message.
-func (n *messageNode) errno(what string, err error) syscall.Errno {
+func (n *messageNode) errno(verb string, err error) syscall.Errno {
 	if err == nil {
 		return 0
 	}
-	return n.fsys.errno(what+" "+n.content.ID().String(), err)
+	return n.fsys.errno(verb, n.path(), err)
 }
+
+// path is where the message is, from the root of the mount.
+func (n *messageNode) path() string { return n.fsys.pathOf(n.content.ID()) }
 
 // check finds out whether the message is still there, without asking the
 // server.
@@ -233,7 +236,7 @@ func (n *messageNode) Unlink(_ context.Context, name string) syscall.Errno {
 		return errno
 	}
 	if name == flagsName {
-		return syscall.EPERM
+		return n.fsys.outcome("delete", n.path()+"/"+name, errFlagsFile)
 	}
 	if _, ok := kinds[name]; !ok {
 		return syscall.ENOENT

@@ -104,6 +104,7 @@ func (m *Mounted) Close() {
 	m.fsys.letters.close()
 	m.fsys.content.Close()
 	m.fsys.notes.close()
+	m.fsys.failures.close()
 }
 
 // Unmount takes the mount away. If programs still use it, it goes away for all

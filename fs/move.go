@@ -26,28 +26,28 @@ func (n *messageNode) moveTo(ctx context.Context, name string, to *folderNode, n
 		return syscall.ENOENT
 	}
 	mailbox := folder.Mailbox()
-	refuse := func(errno syscall.Errno, why string) syscall.Errno {
-		n.fsys.log.Warn("a message is not moved", "folder", n.fsys.shown(id.Folder), "uid", id.UID, "to", folder.Path+"/"+newName, "errno", errno.Error(), "why", why)
-		return errno
+	refuse := func(r *refusal) syscall.Errno {
+		return n.fsys.outcome("move", n.path()+" to "+to.pathOf(newName), r)
 	}
 	switch {
 	case folder.Children[newName] != nil:
-		return refuse(syscall.EEXIST, "a folder has this name")
+		return refuse(errFolder)
 	case mailbox == "":
-		return refuse(syscall.EPERM, "this folder holds no messages")
+		return refuse(errNoMailbox)
 	case mailbox == id.Folder:
-		return refuse(syscall.EPERM, "the name of a message is its number on the server")
+		return refuse(errNumber)
 	case !isNameOf(newName, name) && !isNameOf(newName, MessageName(id.UID)):
-		return refuse(syscall.EPERM, "the name of a message is its number on the server; there is no such folder to move it to")
+		return refuse(errNewNumber)
 	}
 	l, err := to.messages(folder).listing(ctx)
 	if err != nil {
-		return n.fsys.errno("list "+mailbox, err)
+		return n.fsys.errno("list", to.shown(), err)
 	}
+	was := n.path()
 	err = change(ctx, func() error {
 		return n.moveNow(mailbox, func(from, now mail.ID) { n.fsys.called(mailbox, newName, from, now, l) })
 	})
-	errno := n.fsys.errno("move "+id.String()+" to "+mailbox, err)
+	errno := n.fsys.outcome("move", was+" to "+to.shown(), err)
 	if errno == syscall.ESTALE {
 		return syscall.ENOENT // the kernel would look the path up anew, see FS.delete
 	}

@@ -10,22 +10,13 @@ import (
 	"imapfs/content"
 )
 
-// unchangeable refuses every change but deletions: mail cannot be edited. It
-// is part of every node.
-type unchangeable struct{}
-
-func (unchangeable) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
-	return syscall.EPERM
-}
-
-// unchangeableDir refuses new entries too. It is part of every directory.
+// unchangeableDir refuses every change but deletions: mail cannot be edited. It is part of
+// every directory.
 //
 // Many programs that may not write a file unlink it and create it anew (cp -f,
 // tar, unzip, vim's :w!). So creating a name that unlink has hidden is refused
 // like any other, and brings the name back: it was an overwrite.
 type unchangeableDir struct {
-	unchangeable
-
 	// Of a directory in a message, or the message's own; else nil and nothing:
 	message *messageNode
 	kind    content.Kind // kindMessage or kindAttachments
@@ -43,13 +34,24 @@ var _ interface {
 	gofs.NodeRmdirer
 } = (*unchangeableDir)(nil)
 
-// refuse refuses to create name.
+// refuse refuses to create name. What programs make beside a file that they open is no
+// act of somebody.
 func (d *unchangeableDir) refuse(name string) syscall.Errno {
-	if d.message != nil {
-		d.message.fsys.leaving.show(d.entry(name))
-		d.message.fsys.log.Info("refused: nothing can be put into a message", "message", d.message.content.ID().String(), "errno", syscall.EPERM.Error())
+	if d.message == nil {
+		return syscall.EPERM
 	}
-	return syscall.EPERM
+	d.message.fsys.leaving.show(d.entry(name))
+	if fateOf(name) == toKeep {
+		return d.message.fsys.decline("put something into", d.message.path(), errFull)
+	}
+	return d.message.fsys.outcome("put something into", d.message.path(), errFull)
+}
+
+func (d *unchangeableDir) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
+	if d.message == nil {
+		return syscall.EPERM
+	}
+	return d.message.fsys.outcome("change", d.message.path(), errFixed)
 }
 
 func (d *unchangeableDir) Create(_ context.Context, name string, _, _ uint32, _ *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
@@ -72,11 +74,11 @@ func (d *unchangeableDir) Link(_ context.Context, _ gofs.InodeEmbedder, name str
 	return nil, d.refuse(name)
 }
 
-func (*unchangeableDir) Rename(_ context.Context, _ string, to gofs.InodeEmbedder, name string, _ uint32) syscall.Errno {
+func (d *unchangeableDir) Rename(_ context.Context, _ string, to gofs.InodeEmbedder, name string, _ uint32) syscall.Errno {
 	if to, ok := to.(interface{ refuse(string) syscall.Errno }); ok {
 		return to.refuse(name)
 	}
-	return syscall.EPERM
+	return d.refuse(name)
 }
 
 // Unlink and Rmdir are refused unless a directory says otherwise: left out,

@@ -23,7 +23,7 @@ func (n *messageNode) mayGo(ctx context.Context) syscall.Errno {
 		return n.errno("look into", err)
 	}
 	if len(left) > 0 {
-		return syscall.ENOTEMPTY
+		return n.fsys.decline("remove", n.path(), errShows)
 	}
 	return 0
 }
@@ -48,7 +48,7 @@ func (n *messageNode) remove(ctx context.Context) syscall.Errno {
 // delete deletes a message on the server.
 func (fsys *FS) delete(ctx context.Context, id mail.ID) syscall.Errno {
 	err := change(ctx, func() error { return fsys.deleteNow(id) })
-	errno := fsys.errno("delete "+id.String(), err)
+	errno := fsys.outcome("delete", fsys.pathOf(id), err)
 	if errno == syscall.ESTALE {
 		// The kernel would answer ESTALE by looking the path up anew, and so
 		// delete the message that has this number now.

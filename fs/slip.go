@@ -90,7 +90,7 @@ func (n *slipNode) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint3
 	case flags&syscall.O_ACCMODE == syscall.O_RDONLY:
 		return nil, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
 	case n.do == nil:
-		return nil, 0, syscall.EPERM
+		return nil, 0, n.fsys.outcome("write", StatusPath, errStatus)
 	case n.attr.Mode&writeBits == 0:
 		return nil, 0, syscall.EACCES
 	}

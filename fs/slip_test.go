@@ -20,12 +20,12 @@ func TestSlipIsDoneInTime(t *testing.T) {
 	}
 	n := &slipNode{fsys: fsys, do: func(ctx context.Context, _ string) syscall.Errno {
 		<-ctx.Done()
-		return fsys.errno("wait", context.Cause(ctx))
+		return fsys.errno("wait", "it", context.Cause(ctx))
 	}}
 	if _, errno := n.Write(context.Background(), nil, []byte("x"), 0); errno != 0 {
 		t.Fatal(errno)
 	}
-	want := fsys.errno("wait", mail.ErrTimeout)
+	want := fsys.errno("wait", "it", mail.ErrTimeout)
 	if errno := n.Flush(context.Background(), nil); errno != want {
 		t.Errorf("%v, want %v", errno, want)
 	}

@@ -218,7 +218,7 @@ func (n *trashNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 		return nil, syscall.ENOENT
 	}
 	if there, err := n.has(ctx, id); err != nil {
-		return nil, n.fsys.errno("look up "+name+" in the trash", err)
+		return nil, n.fsys.errno("look up", name+" in the trash", err)
 	} else if !there {
 		return nil, syscall.ENOENT
 	}
@@ -269,7 +269,7 @@ func (n *trashNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 			id, ok := n.fsys.trash.find(named{n.dir, name})
 			there, err := n.has(ctx, id)
 			if err != nil {
-				return nil, 0, n.fsys.errno("list the trash", err)
+				return nil, 0, n.fsys.errno("list", "the trash", err)
 			}
 			if ok && there {
 				add(name, syscall.S_IFDIR)
@@ -332,6 +332,11 @@ func (n *trashNode) Unlink(_ context.Context, name string) syscall.Errno {
 	return 0
 }
 
+// refuse refuses what is no message.
+func (n *trashNode) refuse(string) syscall.Errno {
+	return n.fsys.outcome("move", "this to the trash", errNotTrash)
+}
+
 // Mkdir finds that the directories are there.
 func (n *trashNode) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	return nil, syscall.EPERM
@@ -340,7 +345,7 @@ func (n *trashNode) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gof
 // Rmdir deletes a message for good.
 func (n *trashNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	if n.dir == "" || n.dir == trashInfo {
-		return syscall.EPERM
+		return n.fsys.decline("remove", "a directory of the trash", errTrashStay)
 	}
 	child := messageIn(n.EmbeddedInode(), name)
 	if child == nil {
@@ -401,12 +406,6 @@ func (n *trashNode) Rename(ctx context.Context, name string, parent gofs.InodeEm
 	return syscall.EPERM
 }
 
-// refuse refuses to take in what is no message: nobody could bring it back.
-func (n *trashNode) refuse(name string) syscall.Errno {
-	n.fsys.log.Warn("not put into the trash", "name", name, "errno", syscall.EPERM.Error(), "why", "it takes messages as a whole, each by its directory; a folder can be deleted at once")
-	return syscall.EPERM
-}
-
 // trashChanged tells the kernel of what has gone from the account's trash elsewhere.
 func (fsys *FS) trashChanged(c mail.Change) {
 	trash := fsys.root.GetChild(fsys.trashName())
@@ -436,8 +435,7 @@ func (n *messageNode) toTrash(ctx context.Context, to *trashNode, name string) s
 		return syscall.EPERM
 	}
 	if mailbox == id.Folder {
-		n.fsys.log.Warn("a message is not moved to the trash", "folder", n.fsys.shown(id.Folder), "uid", id.UID, "why", "it is there")
-		return syscall.EPERM
+		return n.fsys.outcome("move", n.path()+" to the trash", errInTrash)
 	}
 	if to.isTaken(ctx, name) {
 		return syscall.ENOTEMPTY
@@ -451,9 +449,9 @@ func (n *messageNode) toTrash(ctx context.Context, to *trashNode, name string) s
 
 // discard moves the message to the account's trash, and tells named which one it is there.
 func (n *messageNode) discard(ctx context.Context, trash string, named func(from, now mail.ID)) syscall.Errno {
-	what := "move " + n.content.ID().String() + " to the trash"
+	was := n.path()
 	err := change(ctx, func() error { return n.moveNow(trash, named) })
-	errno := n.fsys.errno(what, err)
+	errno := n.fsys.outcome("move", was+" to the trash", err)
 	if errno == syscall.ESTALE {
 		return syscall.ENOENT // see FS.delete
 	}

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"path"
 	"strconv"
 	"syscall"
 
@@ -69,7 +70,7 @@ func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fus
 		// Under a new UIDVALIDITY there may be a message of this number, and
 		// nobody would tell the kernel so.
 		out.SetEntryTimeout(onTheWay)
-		return nil, v.fsys.errno("look up "+v.mailbox+"/"+name, err)
+		return nil, v.fsys.errno("look up", path.Join(v.fsys.shown(v.mailbox), name), err)
 	}
 	n := child(id)
 	n.fillEntry(out, n.number(), 0, true)
@@ -85,7 +86,7 @@ func (v view) list(ctx context.Context, to *listing) syscall.Errno {
 	defer finish()
 	l, err := v.listing(ctx)
 	if err != nil {
-		return v.fsys.errno("list "+v.mailbox, err)
+		return v.fsys.errno("list", v.fsys.shown(v.mailbox), err)
 	}
 	to.uids = l
 	to.numbers = messageNumbers(mail.ID{Folder: v.mailbox, UIDValidity: l.UIDValidity})

@@ -22,7 +22,7 @@ const mostMarked = 500
 // than a session (PERMANENTFLAGS, RFC 9051 §7.1) is mail.ErrForbidden.
 func (b *Backend) SetFlags(ctx context.Context, folder string, validity uint32, uids []uint32, c mail.FlagChange) error {
 	if c.Add.Has("Deleted") && !c.Whole {
-		return fmt.Errorf(`\Deleted is set by deleting: %w`, mail.ErrForbidden)
+		return fmt.Errorf(`\Deleted is set by deleting the message, as rm -r does: %w`, mail.ErrForbidden)
 	}
 	for some := range slices.Chunk(slices.Compact(slices.Sorted(slices.Values(uids))), mostMarked) {
 		m := &marking{b.folder(folder), validity, some, c, fmt.Sprintf("change flags in %s", folder)}
@@ -86,7 +86,7 @@ func (m *marking) differences(now map[uint32]mail.Flags) (add, remove map[string
 	for _, uid := range m.uids {
 		more, less := m.change.Of(now[uid])
 		if more.Has("Deleted") {
-			return nil, nil, fmt.Errorf(`\Deleted is set by deleting: %w`, mail.ErrForbidden)
+			return nil, nil, fmt.Errorf(`\Deleted is set by deleting the message, as rm -r does: %w`, mail.ErrForbidden)
 		}
 		add[more.String()] = append(add[more.String()], uid)
 		remove[less.String()] = append(remove[less.String()], uid)
@@ -108,7 +108,7 @@ func (l *lease) mayMark(what string, changes ...map[string][]uint32) error {
 			for _, word := range strings.Fields(words) {
 				flag := strings.ToLower(mail.Flags{}.OnWire(word))
 				if !slices.Contains(permanent, flag) && (flag[0] == '\\' || !slices.Contains(permanent, `\*`)) {
-					return fmt.Errorf("%s: the server does not keep the flag %s in this folder: %w", what, word, mail.ErrForbidden)
+					return fmt.Errorf("%s: the server does not keep the flag %s in this folder, only %s: %w", what, word, strings.Join(permanent, " "), mail.ErrForbidden)
 				}
 			}
 		}
