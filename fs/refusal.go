@@ -85,6 +85,9 @@ func remedyFor(err error) string {
 	return ""
 }
 
+// unsurprising is what programs deal with, or say in words that are plain.
+var unsurprising = []syscall.Errno{syscall.ENOENT, syscall.ENOTEMPTY, syscall.ESTALE, syscall.ETIMEDOUT, syscall.EINTR}
+
 // outcome is errno for what was to change something. What is refused is shown on the
 // desktop too, if that is wanted.
 func (fsys *FS) outcome(verb, object string, err error) syscall.Errno {
@@ -95,7 +98,7 @@ func (fsys *FS) outcome(verb, object string, err error) syscall.Errno {
 		err = withRemedy{err, can}
 	}
 	errno := fsys.errno(verb, object, err)
-	if errno != syscall.ENOTEMPTY && isRefused(err) && fsys.opt.Refused != nil {
+	if isRefused(err) && !slices.Contains(unsurprising, errno) && fsys.opt.Refused != nil {
 		fsys.opt.Refused("Cannot "+verb+" "+object, err.Error())
 	}
 	return errno
