@@ -51,7 +51,13 @@ func (s *settings) serve(ctx context.Context, cfg imapbackend.Config, source, di
 	about := report{Source: source, Version: version(), Since: time.Now()}
 	var fsys *fs.FS
 	status := func() []byte { return about.ask(backend, memory, fsys, last).json() }
-	if fsys, err = fs.New(backend, store, s.fsOptions(cfg.URL.Folder, status, disk, log)); err != nil {
+	options := s.fsOptions(cfg.URL.Folder, status, disk, log)
+	if s.notify {
+		tell, end := notifyDesktop(log)
+		defer end()
+		options.Refused = tell
+	}
+	if fsys, err = fs.New(backend, store, options); err != nil {
 		return err
 	}
 	backend.OnChange(fsys.Changed)

@@ -25,6 +25,7 @@ type settings struct {
 	mountOptions    []string
 	daemon          bool
 	forceUnmount    bool
+	notify          bool
 	cacheSize       byteSize
 	diskCacheSize   byteSize
 	mirror          []string
@@ -60,6 +61,7 @@ func (s *settings) mountFlags(f *pflag.FlagSet) {
 	f.Var(&s.umask, "umask", "permission bits to take from files and directories")
 	f.StringSliceVar(&s.show, "show", nil, "list more files of a message: `raw,html` for message.eml and body.html")
 	f.BoolVar(&s.markRead, "mark-read", false, "mark a message as read when a person's program has read its text, and no other one")
+	f.BoolVar(&s.notify, "notify", false, "show on the desktop what the mount refuses, and what can be done instead")
 	f.StringVar(&s.traceIMAP, "trace-imap", "", "add to `FILE` what is said with the server, without passwords and mail")
 	f.StringVar(&s.logFile, "log-file", "", "add the log to `FILE`, instead of standard error; of a daemon, instead of the system's log")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "log what happens")
