@@ -45,7 +45,7 @@ func (n *controlNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.At
 
 // Lookup makes a new file each time, with what is so at this moment.
 func (n *controlNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	slip := &slipNode{fsys: n.fsys}
+	slip := &slipNode{fsys: n.fsys, about: controlName + "/" + name}
 	switch {
 	case name == statusName && n.fsys.opt.Status != nil:
 		slip.text = n.fsys.opt.Status()

@@ -42,7 +42,7 @@ func (n *messageNode) lookupFlags(ctx context.Context, out *fuse.EntryOut) (*gof
 	}
 	at := n.content.ID()
 	id := n.fsys.anew(messageNumbers(at).of(at.UID, kindFlags, syscall.S_IFREG))
-	slip := &slipNode{fsys: n.fsys, text: content.Loaded(flags.String() + "\n")}
+	slip := &slipNode{fsys: n.fsys, about: "the flags of " + n.path(), text: content.Loaded(flags.String() + "\n")}
 	date, _ := n.date()
 	n.fsys.fill(&slip.attr, id, date, 0)
 	if !n.fsys.mail.Rights(n.content.ID().Folder).Flag {
@@ -93,7 +93,7 @@ func (v view) lookupFlags(ctx context.Context, dir *gofs.Inode, out *fuse.EntryO
 		text = append(text, '\n')
 	}
 	id := v.fsys.anew(numbersOf("flags "+v.mailbox, 0).of(0, kindFlags, syscall.S_IFREG))
-	slip := &slipNode{fsys: v.fsys, text: text}
+	slip := &slipNode{fsys: v.fsys, about: "the flags of " + v.fsys.shown(v.mailbox), text: text}
 	v.fsys.fill(&slip.attr, id, date, 0)
 	slip.attr.Mode &^= writeBits
 	inode := slip.add(ctx, dir, id, out)

@@ -30,7 +30,7 @@ var (
 	errNoPlace   = &refusal{"a folder takes messages, folders and files *.eml; a message is moved as a whole, and what is in it can be copied to elsewhere", syscall.EPERM}
 	errOwner     = &refusal{"all that is here belongs to who has mounted it; -o allow_other and --umask let others in", syscall.EPERM}
 	errFlagsFile = &refusal{`the file of the flags is there as long as the message; an empty line takes the flags away: echo > flags`, syscall.EPERM}
-	errStatus    = &refusal{"this only tells of the mount; read it", syscall.EPERM}
+	errTells     = &refusal{"this file only tells; read it", syscall.EPERM}
 	errShows     = &refusal{"it still shows files; rm -r, or a file manager's delete, deletes a message", syscall.ENOTEMPTY}
 	errUnsent    = &refusal{"a file that is no message yet is in it; delete that, or call it *.eml", syscall.ENOTEMPTY}
 

@@ -10,6 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"imapfs/content"
+	"imapfs/mail"
 )
 
 // slipNode is a file with a short text, new at each LOOKUP: whoever has it open reads what
@@ -18,10 +19,11 @@ import (
 // what became of it.
 type slipNode struct {
 	gofs.Inode
-	fsys *FS
-	attr fuse.Attr // but the size
-	text content.Loaded
-	do   func(ctx context.Context, text string) syscall.Errno
+	fsys  *FS
+	about string    // what it tells of, for the log
+	attr  fuse.Attr // but the size
+	text  content.Loaded
+	do    func(ctx context.Context, text string) syscall.Errno
 	// check, where it is set, tells what is wrong with whole lines whatever follows them.
 	// Many shells look only at what write(2) says, and not at what close(2) does.
 	check func(text string) syscall.Errno
@@ -90,9 +92,9 @@ func (n *slipNode) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint3
 	case flags&syscall.O_ACCMODE == syscall.O_RDONLY:
 		return nil, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
 	case n.do == nil:
-		return nil, 0, n.fsys.outcome("write", StatusPath, errStatus)
+		return nil, 0, n.fsys.outcome("write", n.about, errTells)
 	case n.attr.Mode&writeBits == 0:
-		return nil, 0, syscall.EACCES
+		return nil, 0, n.fsys.outcome("change", n.about, mail.ErrReadOnly)
 	}
 	return nil, fuse.FOPEN_DIRECT_IO, 0
 }

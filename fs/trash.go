@@ -290,7 +290,7 @@ func (n *trashNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 // infoFile is a file in info. What is written there is kept when it is closed.
 func (n *trashNode) infoFile(ctx context.Context, name string, text []byte, out *fuse.EntryOut) *gofs.Inode {
 	id := n.fsys.anew(numbersOf("trash info "+name, 0).of(0, content.Raw, syscall.S_IFREG))
-	slip := &slipNode{fsys: n.fsys, text: text}
+	slip := &slipNode{fsys: n.fsys, about: "what the trash keeps", text: text}
 	n.fsys.fill(&slip.attr, id, time.Now(), 0)
 	slip.do = func(_ context.Context, text string) syscall.Errno {
 		if len(text) > mostTrashInfo {
