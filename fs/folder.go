@@ -66,7 +66,8 @@ func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 }
 
 // newest returns the date of the newest message, that of the mount if there is
-// none. known is false if the server did not say.
+// none. known is false if the server did not say. The server is asked only for the message
+// with the highest number, which is the newest one but where old mail was put in.
 func (n *folderNode) newest(ctx context.Context, f *tree.Folder) (date time.Time, known bool) {
 	ctx, finish := n.fsys.call(ctx)
 	defer finish()
@@ -78,6 +79,9 @@ func (n *folderNode) newest(ctx context.Context, f *tree.Folder) (date time.Time
 	attr, err := n.fsys.mail.Attr(ctx, last)
 	if err != nil {
 		return n.fsys.start, false
+	}
+	if date := n.fsys.mail.Newest(f.Mailbox()); date.After(attr.Date) {
+		return date, true
 	}
 	return attr.Date, true
 }

@@ -58,6 +58,8 @@ type Mail interface {
 	Messages(ctx context.Context, folder string) (mail.Listing, error)
 	// Attr returns the attributes of a message.
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
+	// Newest returns the date of the newest message of a folder, as far as is known.
+	Newest(folder string) time.Time
 	// Rights returns what may be done in a folder, as far as is known.
 	Rights(folder string) mail.Rights
 	// Flags returns the flags of a message.

@@ -127,10 +127,10 @@ func TestChangeTime(t *testing.T) {
 			_, now := stat()
 			return now.Nano() > before.Nano()
 		})
-		_, before = stat()
-	}
-	if now, _ := stat(); !now.Equal(date.Truncate(time.Second)) {
-		t.Errorf("the folder has the date %v, its newest message %v", now, date)
+		var now time.Time
+		if now, before = stat(); !now.Equal(date.Truncate(time.Second)) { // also where old mail has come
+			t.Errorf("the folder has the date %v, its newest message %v", now, date)
+		}
 	}
 	p.Forget()
 	for range 100 {

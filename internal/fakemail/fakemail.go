@@ -157,6 +157,9 @@ func (f *Server) Attr(_ context.Context, id mail.ID) (mail.Attr, error) {
 	return mail.Attr{Size: m.Claimed, Date: time.Unix(1e9, 0)}, err
 }
 
+// Newest implements fs.Mail.
+func (f *Server) Newest(string) time.Time { return time.Unix(1e9, 0) }
+
 // Found implements content.Server.
 func (f *Server) Found(mail.ID, *mail.Part) {}
 
