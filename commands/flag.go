@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"imapfs/fs"
 	"imapfs/mail"
@@ -90,6 +91,9 @@ func inMount(message string) (root, path string, err error) {
 }
 
 func writeFlags(root, slip string) error {
+	if err := unix.Access(root, unix.W_OK); errors.Is(err, syscall.EROFS) {
+		return err // there is no such file then
+	}
 	f, err := os.OpenFile(filepath.Join(root, fs.FlagPath), os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -102,7 +106,9 @@ func writeFlags(root, slip string) error {
 func explainFlags(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOENT):
-		return errors.New("a message is gone, or the mount is read-only")
+		return errors.New("a message is gone")
+	case errors.Is(err, syscall.EROFS):
+		return errors.New("this mount can only be read")
 	case errors.Is(err, syscall.EPERM):
 		return errors.New("the server does not keep such a flag; the log of the mount says more")
 	case errors.Is(err, syscall.EACCES):

@@ -56,9 +56,22 @@ func (fsys *FS) mountOptions(source string, options []string) *fuse.MountOptions
 		// it ask for the attributes of each directory on a path.
 		options = append(slices.Clip(options), "default_permissions")
 	}
+	kind := "imapfs"
+	options = slices.DeleteFunc(slices.Clone(options), func(o string) bool {
+		name, value, _ := strings.Cut(o, "=")
+		switch name {
+		case "fsname":
+			source = value
+		case "subtype":
+			kind = value
+		default:
+			return false
+		}
+		return true
+	})
 	return &fuse.MountOptions{
 		FsName:  source,
-		Name:    "imapfs",
+		Name:    kind,
 		Options: options,
 		// Root needs no helper.
 		DirectMount: os.Geteuid() == 0,

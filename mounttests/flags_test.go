@@ -167,6 +167,11 @@ func TestFlagCommand(t *testing.T) {
 		}
 		harness.RunCommand(t, t.TempDir(), "flag", "+Seen", filepath.Join(mnt, "INBOX")).FailsWith(t, 1, "not all of these are messages")
 		harness.RunCommand(t, t.TempDir(), "flag", "+Deleted", filepath.Join(mnt, "INBOX", "1")).FailsWith(t, 1, "does not keep such a flag")
+		forReading := harness.Mount(t, a, "-o", "ro,fsname=letters")
+		harness.RunCommand(t, t.TempDir(), "flag", "+Seen", filepath.Join(forReading, "INBOX", "1")).FailsWith(t, 1, "can only be read")
+		if mounts := string(harness.Read(t, "/proc/self/mounts")); !strings.Contains(mounts, "letters "+forReading+" fuse.imapfs ") {
+			t.Errorf("mounted are\n%s", mounts)
+		}
 		harness.RunCommand(t, t.TempDir(), "flag", "+Seen", t.TempDir()).FailsWith(t, 1, "is not in a mount of imapfs")
 		harness.RunCommand(t, t.TempDir(), "flag", "Seen", mnt).FailsWith(t, 2, "flag needs flags")
 	})
