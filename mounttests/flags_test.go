@@ -235,7 +235,7 @@ func TestFlagsInEditors(t *testing.T) {
 		fails               bool
 	}{
 		{"stat", `test "$(stat -c %i flags)" = "$(stat -c %i flags)"`, "", false},
-		{"vim", `vim -Nu NONE -n -es -c 's/.*/Seen work/' -c w -c 's/work/Flagged/' -c wq flags`, "Seen Flagged", false},
+		{"vim", `vim -Nu NONE -n -es -c 's/.*/Seen work/' -c w -c 's,work,Flagged,' -c wq flags`, "Seen Flagged", false},
 		{"vim", `vim -Nu NONE -n -es -c 's/.*/+Deleted/' -c wq flags`, "Seen Flagged", true},
 		{"nano tmux", inTmux + `start "nano '$PWD/flags'"; screen 'Seen Flagged'; press C-k; press Draft; press C-o; screen 'Name to Write'; press Enter; screen 'Wrote'; press C-x; ended`, "Draft", false},
 		{"nano tmux", inTmux + `start "nano '$PWD/flags'"; screen 'Draft'; press C-k; press +Deleted; press C-o; screen 'Name to Write'; press Enter; screen 'Error writing'; press C-x; screen 'Save mod'; press n; ended`, "Draft", false},
