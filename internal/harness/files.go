@@ -61,9 +61,20 @@ func Contents(t *testing.T, dir string) map[string][]byte {
 	return all
 }
 
+// TryContents is Contents where reading can fail for a while.
+func TryContents(dir string) (map[string][]byte, error) {
+	all := make(map[string][]byte)
+	err := walkFiles(dir, func(path string, b []byte) { all[path] = b })
+	return all, err
+}
+
 func eachFile(t *testing.T, dir string, f func(path string, b []byte)) {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	Must(t, walkFiles(dir, f))
+}
+
+func walkFiles(dir string, f func(path string, b []byte)) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -75,7 +86,6 @@ func eachFile(t *testing.T, dir string, f func(path string, b []byte)) {
 		f(path, b)
 		return err
 	})
-	Must(t, err)
 }
 
 // Tree returns names, sizes and contents of all files, read with a fresh look.
