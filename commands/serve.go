@@ -112,6 +112,7 @@ func (s *settings) fsOptions(folder string, status func() []byte, keeper fs.Keep
 		ReadOnly: s.readOnly,
 		ShowRaw:  s.showRaw,
 		ShowHTML: s.showHTML,
+		Names:    s.naming,
 		MarkRead: s.markRead,
 		UID:      uint32(os.Getuid()),
 		GID:      uint32(os.Getgid()),

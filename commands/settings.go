@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"imapfs/imapbackend"
+	"imapfs/mail"
 )
 
 // settings is what the command line says of a mount.
@@ -35,6 +36,7 @@ type settings struct {
 	trash           string
 	umask           fileMode
 	show            []string
+	names           string
 	markRead        bool
 	verbose         bool
 	imports         []string
@@ -42,6 +44,7 @@ type settings struct {
 	readOnly bool // from mountOptions
 	showRaw  bool // from show
 	showHTML bool
+	naming   mail.Naming // from names
 }
 
 func newSettings() *settings {
@@ -60,6 +63,7 @@ func (s *settings) mountFlags(f *pflag.FlagSet) {
 	f.Lookup("trash").NoOptDefVal = imapbackend.SpecialTrash
 	f.Var(&s.umask, "umask", "permission bits to take from files and directories")
 	f.StringSliceVar(&s.show, "show", nil, "list more files of a message: `raw,html` for message.eml and body.html")
+	f.StringVar(&s.names, "names", "uid", "call messages by `TEMPLATE`, like '{date} {from}, {subject}', or short: subject; their numbers lead to them too")
 	f.BoolVar(&s.markRead, "mark-read", false, "mark a message as read when a person's program has read its text, and no other one")
 	f.BoolVar(&s.notify, "notify", false, "show on the desktop what the mount refuses, and what can be done instead")
 	f.StringVar(&s.traceIMAP, "trace-imap", "", "add to `FILE` what is said with the server, without passwords and mail")
@@ -81,6 +85,10 @@ func (s *settings) check(flags *pflag.FlagSet) error {
 		return usagef("--mark-read changes flags; leave out -o ro")
 	case s.connections <= 0:
 		return usagef("--connections needs a number above zero")
+	}
+	var err error
+	if s.naming, err = mail.ParseNaming(s.names); err != nil {
+		return usagef("--names: %w", err)
 	}
 	for _, what := range s.show {
 		switch what {

@@ -16,6 +16,7 @@ import (
 
 	"imapfs/fs"
 	"imapfs/imapbackend"
+	"imapfs/mail"
 )
 
 func waitCommand() *cobra.Command {
@@ -90,7 +91,7 @@ func waitFor(dir string, follow, flags bool, w io.Writer) error {
 		}
 		var lines []string
 		for _, uid := range came {
-			lines = append(lines, filepath.Join(dir, fs.MessageName(uid)))
+			lines = append(lines, filepath.Join(dir, f.names[uid]))
 		}
 		if flags {
 			for name, words := range watched.look() {
@@ -114,8 +115,9 @@ type watchedFolder struct {
 	dir     string
 	device  uint64 // the mount's
 	changed unix.Timespec
-	settled time.Time // until then the listing may be an old one; zero for settled
-	uids    []uint32  // seen, in order
+	settled time.Time         // until then the listing may be an old one; zero for settled
+	uids    []uint32          // seen, in order
+	names   map[uint32]string // of what the last look has seen
 }
 
 func newWatchedFolder(dir string) (*watchedFolder, error) {
@@ -127,7 +129,7 @@ func newWatchedFolder(dir string) (*watchedFolder, error) {
 	if _, err := os.Lstat(filepath.Join(dir, "headers.txt")); err == nil {
 		return nil, fmt.Errorf("%s is a message; wait watches a folder", dir)
 	}
-	if f.uids, err = uidsIn(dir); err != nil {
+	if f.uids, f.names, err = messagesIn(dir); err != nil {
 		return nil, fmt.Errorf("cannot list %s: %v", dir, errors.Unwrap(err)) // without the path
 	}
 	return f, nil
@@ -149,12 +151,13 @@ func (f *watchedFolder) look() (came []uint32, changed bool, err error) {
 	if f.settled.IsZero() {
 		return nil, false, nil
 	}
-	uids, err := uidsIn(f.dir)
+	uids, names, err := messagesIn(f.dir)
 	if err != nil {
 		return nil, false, nil // the server is away, or the next look says more
 	}
+	f.names = names
 	for _, uid := range uids {
-		if _, had := slices.BinarySearch(f.uids, uid); !had {
+		if _, had := slices.BinarySearch(f.uids, uid); !had && f.isMessage(names[uid]) {
 			came = append(came, uid)
 		}
 	}
@@ -171,6 +174,16 @@ func (f *watchedFolder) look() (came []uint32, changed bool, err error) {
 	return came, changed, nil
 }
 
+// isMessage tells whether it is one and no folder, which can be called like one that is not
+// called by its number.
+func (f *watchedFolder) isMessage(name string) bool {
+	if _, ok := mail.ParseNumber(name); ok {
+		return true
+	}
+	_, err := os.Lstat(filepath.Join(f.dir, name, "headers.txt"))
+	return err == nil
+}
+
 // lastChange returns the device that dir is on, and its ctime: that is when the
 // mount has noted the last change.
 func lastChange(dir string) (device uint64, at unix.Timespec, err error) {
@@ -182,18 +195,19 @@ func lastChange(dir string) (device uint64, at unix.Timespec, err error) {
 	}
 }
 
-// uidsIn returns the messages in a mounted folder, in order.
-func uidsIn(dir string) ([]uint32, error) {
+// messagesIn returns the messages in a mounted folder, in order, and their names.
+func messagesIn(dir string) (uids []uint32, names map[uint32]string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var uids []uint32
+	names = make(map[uint32]string)
 	for _, e := range entries {
-		if uid, ok := fs.ParseMessageName(e.Name()); ok {
+		if uid, ok := mail.ParseName(e.Name()); ok && e.IsDir() {
 			uids = append(uids, uid)
+			names[uid] = e.Name()
 		}
 	}
 	slices.Sort(uids)
-	return uids, nil
+	return uids, names, nil
 }

@@ -35,7 +35,9 @@ func (fsys *FS) fill(out *fuse.Attr, id gofs.StableAttr, date time.Time, size in
 	out.Nlink = 1 // 1 for a directory means that nobody counts (find relies on 2 + subdirectories)
 	out.Owner = fuse.Owner{Uid: fsys.opt.UID, Gid: fsys.opt.GID}
 	out.Size = uint64(size)
-	out.Blocks = (out.Size + 511) / 512
+	if id.Mode != syscall.S_IFDIR { // du counts what is in it
+		out.Blocks = (out.Size + 511) / 512
+	}
 	out.Blksize = blockSize
 	out.SetTimes(&date, &date, &date)
 }
@@ -94,6 +96,12 @@ func folderNumber(key string) gofs.StableAttr {
 
 func messageNumbers(id mail.ID) numbers {
 	return numbersOf("messages "+id.Folder, id.UIDValidity)
+}
+
+// namedNumbers is messageNumbers for the directories with the names that Options.Names
+// makes.
+func namedNumbers(id mail.ID) numbers {
+	return numbersOf("named "+id.Folder, id.UIDValidity)
 }
 
 // attachment is of for the attachment of a message in this section. A short

@@ -76,7 +76,7 @@ func (fsys *FS) shown(mailbox string) string {
 
 // pathOf is where a message is, from the root of the mount.
 func (fsys *FS) pathOf(id mail.ID) string {
-	return path.Join(fsys.shown(id.Folder), MessageName(id.UID))
+	return path.Join(fsys.shown(id.Folder), mail.Number(id.UID))
 }
 
 // void takes a name out of the kernel's memory, and says that what had it is
@@ -109,14 +109,15 @@ func (fsys *FS) messagesChanged(c mail.Change, void func(parent *gofs.Inode, nam
 		}
 	}
 	for _, uid := range c.Removed {
-		name := MessageName(uid)
-		if child := messageIn(folder, name); child != nil && fsys.leaving.leaves(child.content.ID()) {
-			continue // the kernel holds the folder until rmdir is answered, and is told then
+		for _, name := range fsys.namesOf(mail.ID{Folder: c.Folder, UIDValidity: c.UIDValidity, UID: uid}) {
+			if child := messageIn(folder, name); child != nil && fsys.leaving.leaves(child.content.ID()) {
+				continue // the kernel holds the folder until rmdir is answered, and is told then
+			}
+			void(folder, name)
 		}
-		void(folder, name)
 	}
 	for _, uid := range c.Added {
-		folder.NotifyEntry(MessageName(uid)) // it may be known not to be there
+		folder.NotifyEntry(mail.Number(uid)) // it may be known not to be there
 	}
 	folder.NotifyContent(0, 0) // the listing, and the date of the newest message
 }
@@ -154,7 +155,7 @@ func voidAttributes(inode *gofs.Inode) {
 // are back that were hidden.
 func (fsys *FS) voidListings(id mail.ID) {
 	void := func() {
-		if n := fsys.node(id); n != nil {
+		for _, n := range fsys.nodes(id) {
 			n.NotifyContent(0, 0)
 			if attachments := n.GetChild(attachmentsName); attachments != nil {
 				attachments.NotifyContent(0, 0)

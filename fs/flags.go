@@ -86,7 +86,7 @@ func (v view) lookupFlags(ctx context.Context, dir *gofs.Inode, out *fuse.EntryO
 	}
 	var text []byte
 	for _, m := range all {
-		text = append(text, MessageName(m.UID)...)
+		text = append(text, mail.Number(m.UID)...)
 		for _, word := range m.Flags {
 			text = append(append(text, ' '), word...)
 		}
@@ -152,15 +152,11 @@ func (fsys *FS) messageAt(ctx context.Context, path string) (mail.ID, error) {
 	if folder == nil || folder.Mailbox() == "" {
 		return mail.ID{}, errNoMessageThere
 	}
-	l, err := fsys.mail.Messages(ctx, folder.Mailbox())
+	v := view{fsys, folder.Mailbox()}
+	l, err := v.listing(ctx)
 	if err != nil {
 		return mail.ID{}, err
 	}
-	if uid, ok := ParseMessageName(name); ok && l.Has(uid) {
-		return mail.ID{Folder: folder.Mailbox(), UIDValidity: l.UIDValidity, UID: uid}, nil
-	}
-	if id, ok := fsys.leaving.find(folder.Mailbox(), name); ok && id.UIDValidity == l.UIDValidity && l.Has(id.UID) {
-		return id, nil
-	}
-	return mail.ID{}, mail.ErrNotFound
+	id, _, err := v.find(ctx, l, name)
+	return id, err
 }

@@ -35,8 +35,14 @@ var _ interface {
 	gofs.NodeFsyncer
 } = (*folderNode)(nil)
 
-// pathOf is where something in the folder is, or would be, from the root of the mount.
-func (n *folderNode) pathOf(name string) string { return path.Join(n.Path(nil), name) }
+// pathOf is where something in the folder is, or would be, from the root of the mount, for
+// the log.
+func (n *folderNode) pathOf(name string) string {
+	if f := n.now(); f == nil || f.Children[name] == nil {
+		name = n.fsys.inLog(name)
+	}
+	return path.Join(n.Path(nil), name)
+}
 
 // shown is what the folder is called in the log.
 func (n *folderNode) shown() string { return cmp.Or(n.Path(nil), "the top of the mount") }
@@ -159,7 +165,7 @@ func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHand
 	if errno := n.messages(f).list(ctx, l); errno != 0 {
 		return nil, 0, errno
 	}
-	if len(l.named)+len(l.uids.UIDs) == 0 {
+	if len(l.named)+len(l.messages.UIDs) == 0 {
 		l.named = append(l.named, dot(folderNumber(f.Key)))
 	}
 	return l, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0

@@ -79,7 +79,7 @@ func (n *folderNode) component(f *tree.Folder, name string) (component string, e
 		return "", n.fsys.outcome("make the folder", n.pathOf(name), r)
 	}
 	component, ok := mail.ParseFolderName(name, f.Selectable)
-	_, isMessage := ParseMessageName(name)
+	_, isMessage := n.fsys.parseName(name)
 	switch {
 	case isMessage && f.Selectable:
 		return refuse(errLikeMessage)

@@ -26,7 +26,7 @@
 // the file takes that back and loads the file (file.go, told.go), and from then on
 // the size is exact. Programs that trust a size from before are told none (believers.go).
 //
-// Locks: each of told, handle, slip, leaving, letters, spool, trash, notifier, changes, call,
+// Locks: each of told, given, handle, slip, leaving, letters, spool, trash, notifier, changes, call,
 // arranging, failures, readers, believers and usage has one, which is taken alone, but that
 // under usage's the mail is asked for its counts, and under that of arranging for its
 // folders, which are in memory, under letters' the notifier is given something to do, and
@@ -56,6 +56,12 @@ type Mail interface {
 	Folders() []mail.Folder
 	// Messages returns the messages of a folder.
 	Messages(ctx context.Context, folder string) (mail.Listing, error)
+	// Envelope returns what a person knows a message by, the zero one if the server does not
+	// tell.
+	Envelope(ctx context.Context, id mail.ID) (mail.Envelope, error)
+	// Envelopes returns that of the messages l.UIDs[from:] of a folder, of some of them at
+	// least.
+	Envelopes(ctx context.Context, folder string, l mail.Listing, from int) ([]mail.Envelope, error)
 	// Attr returns the attributes of a message.
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
 	// Newest returns the date of the newest message of a folder, as far as is known.
@@ -110,8 +116,9 @@ type Changer interface {
 type Options struct {
 	Folder   string // show only this folder; "" for all
 	ReadOnly bool
-	ShowRaw  bool   // list message.eml
-	ShowHTML bool   // list body.html
+	ShowRaw  bool // list message.eml
+	ShowHTML bool // list body.html
+	Names    mail.Naming
 	MarkRead bool   // mark what a person reads (markread.go)
 	UID, GID uint32 // owner of everything
 	Umask    uint32 // permission bits to take away
@@ -133,6 +140,7 @@ type FS struct {
 
 	root    *folderNode
 	leaving leaving
+	given   given
 	notes   notifier
 	changes changes // of messages in a folder
 	flagged changes // of their flags

@@ -48,13 +48,13 @@ type letterHandle struct {
 // takes returns where a file of this name can be, and why nowhere.
 func (n *folderNode) takes(name string) (named, error) {
 	f := n.now()
-	_, number := ParseMessageName(name)
+	_, isMessage := n.fsys.parseName(name)
 	switch {
 	case f == nil:
 		return named{}, mail.ErrNotFound
 	case f.Mailbox() == "":
 		return named{}, errNoMailbox
-	case number:
+	case isMessage:
 		return named{}, errDirectory
 	case f.Children[name] != nil, name == controlName && n.key == "":
 		return named{}, errTaken

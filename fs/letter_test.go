@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"imapfs/mail"
 )
 
 const letterText = "Subject: new\n\nHello\n"
@@ -93,7 +95,7 @@ func TestPut(t *testing.T) {
 			}
 			m.has(t, c.want...)
 			for i := range c.want {
-				name := MessageName(uint32(9 + i))
+				name := mail.Number(uint32(9 + i))
 				eventually(t, "the message is shown", func() bool {
 					b, err := os.ReadFile(filepath.Join(m.dir, "INBOX", name, bodyName))
 					return err == nil && string(b) == "Hello\n" && slices.Contains(list(t, filepath.Join(m.dir, "INBOX")), name)

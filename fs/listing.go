@@ -6,8 +6,6 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
-
-	"imapfs/mail"
 )
 
 // listing is an open directory: some named entries, and after them one for
@@ -15,15 +13,14 @@ import (
 // made anew meanwhile: so the offset behind a message is made of its UID, and
 // nothing is left out or told twice when messages come and go.
 type listing struct {
-	named   []fuse.DirEntry
-	uids    mail.Listing
-	numbers numbers // of the messages
+	named    []fuse.DirEntry
+	messages messages
 
 	// lookup answers READDIRPLUS; without it an entry is only a name, so that
 	// a listing of 100,000 names costs no node each.
 	lookup func(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno)
 
-	next int // index into named, and on into uids
+	next int // index into named, and on into messages
 }
 
 var _ interface {
@@ -42,17 +39,21 @@ func dot(id gofs.StableAttr) fuse.DirEntry {
 // uidOffset is the offset behind the last named entry.
 const uidOffset = 1 << 32
 
-func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
+func (l *listing) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
 	var e fuse.DirEntry
 	switch i := l.next - len(l.named); {
 	case i < 0:
 		e = l.named[l.next]
 		e.Off = uint64(l.next + 1)
-	case i < len(l.uids.UIDs):
-		uid := l.uids.UIDs[i]
-		e.Name = MessageName(uid)
+	case i < len(l.messages.UIDs):
+		uid := l.messages.UIDs[i]
+		name, errno := l.messages.name(ctx, i)
+		if errno != 0 {
+			return nil, errno
+		}
+		e.Name = name
 		e.Mode = syscall.S_IFDIR
-		e.Ino = l.numbers.of(uid, kindMessage, syscall.S_IFDIR).Ino
+		e.Ino = l.messages.numbers.of(uid, kindMessage, syscall.S_IFDIR).Ino
 		e.Off = uidOffset + uint64(uid)
 	default:
 		return nil, 0
@@ -66,7 +67,7 @@ func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	case off >= uidOffset+1<<32:
 		return syscall.EINVAL
 	case off > uidOffset:
-		l.next = len(l.named) + l.uids.After(uint32(off-uidOffset))
+		l.next = len(l.named) + l.messages.After(uint32(off-uidOffset))
 	default:
 		l.next = int(min(off, uint64(len(l.named))))
 	}

@@ -121,7 +121,7 @@ func (rs *readers) ended(fsys *FS, session string, r *reading) {
 		defer cancel()
 		seen := mail.FlagChange{Add: mail.Flags{"Seen"}}
 		if err := fsys.mail.SetFlags(ctx, r.id.Folder, r.id.UIDValidity, []uint32{r.id.UID}, seen); err != nil {
-			fsys.log.Warn("cannot mark a message as read", "message", fsys.shown(r.id.Folder)+"/"+MessageName(r.id.UID), "error", err)
+			fsys.log.Warn("cannot mark a message as read", "message", fsys.shown(r.id.Folder)+"/"+mail.Number(r.id.UID), "error", err)
 		}
 	}()
 }

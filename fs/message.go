@@ -43,11 +43,21 @@ func (d *messageDir) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 		return n.errno("look at", err)
 	}
 	date, known := n.date()
-	n.fill(&out.Attr, d.number(), date, 0)
+	n.fill(&out.Attr, d.number(), date, d.size())
 	if known {
 		out.SetTimeout(keep)
 	}
 	return 0
+}
+
+// size is RFC822.SIZE of the directory of a message, 0 until it is known and for that of its
+// attachments.
+func (d *messageDir) size() int64 {
+	attr, known := d.message.content.Known()
+	if !known || d.kind != kindMessage {
+		return 0
+	}
+	return attr.Size
 }
 
 // entry is a name in the directory, for the table of what is leaving.
@@ -72,21 +82,27 @@ var _ interface {
 	gofs.NodeOpendirHandler
 	gofs.NodeUnlinker
 	gofs.NodeRmdirer
+	gofs.NodeOnForgetter
 } = (*messageNode)(nil)
 
-func (fsys *FS) message(id mail.ID) *messageNode {
-	numbers := messageNumbers(id)
-	if life := fsys.leaving.life(id); life > 0 {
-		numbers = numbersOf(fmt.Sprintf("messages again %d %s", life, id.Folder), id.UIDValidity)
+func (fsys *FS) message(id mail.ID) *messageNode { return fsys.messageCalled(id, byNumber, "") }
+
+// messageCalled is message for one that is found by this name: each has its own inode.
+func (fsys *FS) messageCalled(id mail.ID, how calling, name string) *messageNode {
+	numbers, life := messageNumbers(id), fsys.leaving.life(id)
+	switch {
+	case how == byOldName:
+		numbers = numbersOf("moved "+id.Folder+"\x00"+name, id.UIDValidity)
+	case life > 0:
+		numbers = numbersOf(fmt.Sprintf("messages again %d %d %s", life, how, id.Folder), id.UIDValidity)
+	case how == byName:
+		numbers = namedNumbers(id)
 	}
 	return fsys.messageWith(id, numbers)
 }
 
-// movedMessage is message for one that is found by another name than its number: each
-// directory has one name.
-func (fsys *FS) movedMessage(id mail.ID, name string) *messageNode {
-	return fsys.messageWith(id, numbersOf("moved "+id.Folder+"\x00"+name, id.UIDValidity))
-}
+// OnForget is told that the kernel has no more use for the directory.
+func (n *messageNode) OnForget() { n.fsys.given.forget(n.content.ID(), n) }
 
 func (fsys *FS) messageWith(id mail.ID, numbers numbers) *messageNode {
 	n := &messageNode{fsys: fsys, content: fsys.content.Message(id), numbers: numbers, uid: id.UID}

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -36,7 +37,7 @@ func (n *messageNode) moveTo(ctx context.Context, name string, to *folderNode, n
 		return refuse(errNoMailbox)
 	case mailbox == id.Folder:
 		return refuse(errNumber)
-	case !isNameOf(newName, name) && !isNameOf(newName, MessageName(id.UID)):
+	case !isNameOf(newName, name) && !isNameOf(newName, mail.Number(id.UID)):
 		return refuse(errNewNumber)
 	}
 	l, err := to.messages(folder).listing(ctx)
@@ -89,10 +90,11 @@ func (n *messageNode) moveNow(mailbox string, named func(from, now mail.ID)) err
 // called is told that a message, which is now another one than it was, was moved to a
 // mailbox where the kernel calls it name. before is what was there.
 func (fsys *FS) called(mailbox, name string, from, now mail.ID, before mail.Listing) {
-	uid, isNumber := ParseMessageName(name)
+	uid, _ := mail.ParseName(name)
+	there := view{fsys, mailbox}.id(before, uid)
 	switch {
-	case isNumber && before.Has(uid):
-		fsys.leaving.replaced(mail.ID{Folder: mailbox, UIDValidity: before.UIDValidity, UID: uid})
+	case before.Has(uid) && slices.Contains(fsys.namesOf(there), name):
+		fsys.leaving.replaced(there)
 		fsys.lookAgain(mailbox, name)
 	case now == from:
 		fsys.lookAgain(mailbox, name) // nobody knows which one it is

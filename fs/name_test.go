@@ -10,16 +10,6 @@ import (
 	"imapfs/mail"
 )
 
-func TestMessageName(t *testing.T) {
-	for name, want := range map[string]uint32{
-		"1": 1, "4294967295": 4294967295, "4294967296": 0, "0": 0, "01": 0, "+1": 0, "-1": 0, "": 0, "1a": 0, " 1": 0, "1_0": 0, "١": 0,
-	} {
-		if uid, ok := ParseMessageName(name); uid != want && ok || ok != (want != 0) {
-			t.Errorf("%q is UID %d, %v; want %d", name, uid, ok, want)
-		}
-	}
-}
-
 func TestNumbers(t *testing.T) {
 	// They have to be the same at every mount.
 	if got := folderNumber("\x00INBOX").Ino; got != 14229791374612778018 {
@@ -57,7 +47,7 @@ func TestNumbers(t *testing.T) {
 func TestListingCanComeBack(t *testing.T) {
 	from := func(off uint64, uids ...uint32) (names []string, offs []uint64) {
 		t.Helper()
-		l := &listing{named: []fuse.DirEntry{{Name: "a"}, {Name: "b"}}, uids: mail.Listing{UIDs: uids}}
+		l := &listing{named: []fuse.DirEntry{{Name: "a"}, {Name: "b"}}, messages: messages{Listing: mail.Listing{UIDs: uids}, view: view{fsys: &FS{}}}}
 		if errno := l.Seekdir(t.Context(), off); errno != 0 {
 			t.Fatal(errno)
 		}

@@ -218,12 +218,12 @@ func (n *trashNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 		return nil, syscall.ENOENT
 	}
 	if there, err := n.has(ctx, id); err != nil {
-		return nil, n.fsys.errno("look up", name+" in the trash", err)
+		return nil, n.fsys.errno("look up", n.fsys.inLog(name)+" in the trash", err)
 	} else if !there {
 		return nil, syscall.ENOENT
 	}
-	child := n.fsys.movedMessage(id, n.dir+"/"+name)
-	child.fillEntry(out, child.number(), 0, true)
+	child := n.fsys.messageCalled(id, byOldName, n.dir+"/"+name)
+	child.fillEntry(out, child.number(), child.size(), true)
 	out.SetEntryTimeout(onTheWay)
 	return n.NewInode(ctx, child, child.number()), 0
 }
@@ -394,7 +394,7 @@ func (n *trashNode) Rename(ctx context.Context, name string, parent gofs.InodeEm
 			return syscall.EPERM
 		}
 		at := named{n.dir, name}
-		if _, isNumber := ParseMessageName(newName); isNumber {
+		if _, isMessage := mail.ParseName(newName); isMessage {
 			name = newName // back to where it was, whatever the trash has called it
 		}
 		errno := message.moveTo(ctx, name, to, newName)

@@ -2,8 +2,9 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"path"
-	"strconv"
+	"sync"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
@@ -12,27 +13,15 @@ import (
 	"imapfs/mail"
 )
 
-// MessageName is the name of a message's directory: its UID.
-func MessageName(uid uint32) string { return strconv.FormatUint(uint64(uid), 10) }
-
-// ParseMessageName is the inverse of MessageName. A UID has one name only: no sign,
-// no leading zero.
-func ParseMessageName(name string) (uid uint32, ok bool) {
-	if len(name) == 0 || name[0] < '1' || name[0] > '9' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(name, 10, 32)
-	return uint32(n), err == nil
-}
-
 // named is an entry in the directory of a mailbox that the server does not know by this
 // name.
 type named struct{ mailbox, name string }
 
 // view is the messages of a mailbox as a directory shows them: each in a directory
-// of its own, with a name that tells its UID. What is read, hidden or
+// of its own, whose name tells its UID. It is listed by the name that Options.Names makes,
+// and its number leads there too. What is read, hidden or
 // deleted of a message is kept by mail.ID, so it is the same however one has come
-// to it.
+// to it. Only the inodes are others, because Linux gives a directory one name.
 type view struct {
 	fsys    *FS
 	mailbox string // "" for none
@@ -46,38 +35,95 @@ func (v view) listing(ctx context.Context) (mail.Listing, error) {
 	return v.fsys.mail.Messages(ctx, v.mailbox)
 }
 
+// id returns the message of l with this UID.
+func (v view) id(l mail.Listing, uid uint32) mail.ID {
+	return mail.ID{Folder: v.mailbox, UIDValidity: l.UIDValidity, UID: uid}
+}
+
+// find returns the message of l that has this name, or is called so for a while because it
+// was moved there, and how it is called; mail.ErrNotFound for none. A name has to be right
+// as a whole: under a new UIDVALIDITY the number in it is that of another message.
+func (v view) find(ctx context.Context, l mail.Listing, name string) (mail.ID, calling, error) {
+	if uid, ok := mail.ParseNumber(name); ok && l.Has(uid) {
+		return v.id(l, uid), byNumber, nil
+	}
+	if uid, ok := v.fsys.parseName(name); ok && l.Has(uid) {
+		e, err := v.fsys.mail.Envelope(ctx, v.id(l, uid))
+		if err != nil && !errors.Is(err, mail.ErrNotFound) {
+			return mail.ID{}, 0, err
+		}
+		if err == nil && v.fsys.opt.Names.Name(uid, e) == name {
+			return v.id(l, uid), byName, nil
+		}
+	}
+	if id, ok := v.fsys.leaving.find(v.mailbox, name); ok && id.UIDValidity == l.UIDValidity && l.Has(id.UID) {
+		return id, byOldName, nil
+	}
+	return mail.ID{}, 0, mail.ErrNotFound
+}
+
+// calling is how a message is called.
+type calling int
+
+const (
+	byNumber  calling = iota
+	byName            // as Options.Names has it
+	byOldName         // what it was called when it was moved
+)
+
+// mayBe tells whether a message can have this name, without asking for any.
+func (v view) mayBe(name string) bool {
+	_, numbered := v.fsys.parseName(name)
+	_, moved := v.fsys.leaving.find(v.mailbox, name)
+	return v.mailbox != "" && (numbered || moved)
+}
+
+// inLog is a name in a folder for the log, in which nothing of a mail may be: of a message it
+// is the number.
+func (fsys *FS) inLog(name string) string {
+	if uid, ok := fsys.parseName(name); ok {
+		return mail.Number(uid)
+	}
+	return name
+}
+
+// parseName returns the UID in a name that looks like one of a message.
+func (fsys *FS) parseName(name string) (uid uint32, ok bool) {
+	if fsys.opt.Names.IsByNumber() {
+		return mail.ParseNumber(name)
+	}
+	return mail.ParseName(name)
+}
+
 // lookup answers a LOOKUP of a message in dir.
 func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	uid, isNumber := ParseMessageName(name)
-	moved, isMoved := v.fsys.leaving.find(v.mailbox, name)
-	if !isNumber && !isMoved || v.mailbox == "" {
+	if !v.mayBe(name) {
 		return nil, syscall.ENOENT
 	}
 	ctx, finish := v.fsys.call(ctx)
 	defer finish()
 	l, err := v.listing(ctx)
-	id := mail.ID{Folder: v.mailbox, UIDValidity: l.UIDValidity, UID: uid}
-	child := v.fsys.message
-	switch {
-	case err != nil:
-	case isNumber && l.Has(uid):
-	case isMoved && l.UIDValidity == moved.UIDValidity && l.Has(moved.UID):
-		id, child = moved, func(id mail.ID) *messageNode { return v.fsys.movedMessage(id, name) }
-	default:
-		err = mail.ErrNotFound
+	var id mail.ID
+	var how calling
+	if err == nil {
+		id, how, err = v.find(ctx, l, name)
 	}
 	if err != nil {
 		// Under a new UIDVALIDITY there may be a message of this number, and
 		// nobody would tell the kernel so.
 		out.SetEntryTimeout(onTheWay)
-		return nil, v.fsys.errno("look up", path.Join(v.fsys.shown(v.mailbox), name), err)
+		return nil, v.fsys.errno("look up", path.Join(v.fsys.shown(v.mailbox), v.fsys.inLog(name)), err)
 	}
-	n := child(id)
-	n.fillEntry(out, n.number(), 0, true)
-	if id.UID != uid {
+	n := v.fsys.messageCalled(id, how, name)
+	n.fillEntry(out, n.number(), n.size(), true)
+	if how == byOldName {
 		out.SetEntryTimeout(onTheWay)
 	}
-	return dir.NewInode(ctx, n, n.number()), 0
+	inode := dir.NewInode(ctx, n, n.number())
+	if how == byName {
+		v.fsys.given.note(id, name, inode)
+	}
+	return inode, 0
 }
 
 // list adds the messages to a listing.
@@ -88,9 +134,39 @@ func (v view) list(ctx context.Context, to *listing) syscall.Errno {
 	if err != nil {
 		return v.fsys.errno("list", v.fsys.shown(v.mailbox), err)
 	}
-	to.uids = l
-	to.numbers = messageNumbers(mail.ID{Folder: v.mailbox, UIDValidity: l.UIDValidity})
+	to.messages = messages{view: v, Listing: l, numbers: messageNumbers(v.id(l, 0))}
+	if !v.fsys.opt.Names.IsByNumber() {
+		to.messages.numbers = namedNumbers(v.id(l, 0))
+	}
 	return 0
+}
+
+// messages is those of a listing.
+type messages struct {
+	mail.Listing
+	view    view
+	numbers numbers
+
+	envelopes []mail.Envelope // of those from first on
+	first     int
+}
+
+// name returns what the message at an index is called.
+func (m *messages) name(ctx context.Context, i int) (string, syscall.Errno) {
+	fsys, uid := m.view.fsys, m.UIDs[i]
+	if fsys.opt.Names.IsByNumber() {
+		return mail.Number(uid), 0
+	}
+	if i < m.first || i >= m.first+len(m.envelopes) {
+		ctx, finish := fsys.call(ctx)
+		defer finish()
+		all, err := fsys.mail.Envelopes(ctx, m.view.mailbox, m.Listing, i)
+		if err != nil {
+			return "", fsys.errno("list", fsys.shown(m.view.mailbox), err)
+		}
+		m.first, m.envelopes = i, all
+	}
+	return fsys.opt.Names.Name(uid, m.envelopes[i-m.first]), 0
 }
 
 // messageIn returns the message that the kernel knows by this name in a directory,
@@ -104,14 +180,62 @@ func messageIn(dir *gofs.Inode, name string) *messageNode {
 	return child
 }
 
-// node returns what the kernel knows of a message, nil for nothing.
-func (fsys *FS) node(id mail.ID) *messageNode {
+// nodes returns what the kernel knows of a message in its folder.
+func (fsys *FS) nodes(id mail.ID) (known []*messageNode) {
 	folder := fsys.inodeOf(id.Folder)
 	if folder == nil {
 		return nil
 	}
-	if n := messageIn(folder, MessageName(id.UID)); n != nil && n.content.ID() == id {
-		return n
+	for _, name := range fsys.namesOf(id) {
+		if n := messageIn(folder, name); n != nil && n.content.ID() == id {
+			known = append(known, n)
+		}
 	}
-	return nil
+	return known
+}
+
+// namesOf returns by what the kernel may know a message in its folder.
+func (fsys *FS) namesOf(id mail.ID) []string {
+	names := []string{mail.Number(id.UID)}
+	if name, ok := fsys.given.find(id); ok {
+		names = append(names, name)
+	}
+	return names
+}
+
+// given is the names, other than their numbers, by which the kernel knows messages: when one
+// has gone the server does not tell any more how it was called.
+type given struct {
+	mu sync.Mutex // guards what follows
+	of map[mail.ID]givenName
+}
+
+type givenName struct {
+	name string
+	node gofs.InodeEmbedder
+}
+
+func (g *given) note(id mail.ID, name string, inode *gofs.Inode) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.of == nil {
+		g.of = make(map[mail.ID]givenName)
+	}
+	g.of[id] = givenName{name, inode.Operations()}
+}
+
+func (g *given) find(id mail.ID) (name string, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, ok := g.of[id]
+	return n.name, ok
+}
+
+// forget is told that the kernel has forgotten a node.
+func (g *given) forget(id mail.ID, node gofs.InodeEmbedder) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.of[id].node == node {
+		delete(g.of, id)
+	}
 }

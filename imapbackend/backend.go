@@ -70,7 +70,7 @@ type Config struct {
 //	pool.mu, folder.mu, credentials.mu
 //	Backend.mu
 //	ear.mu, and in package wire Trace.mu
-//	session.doingMu, secrets.mu, structures, and all else in package wire
+//	session.doingMu, secrets.mu, structures, envelopes, and all else in package wire
 //
 // Those of the first two rows are queues for the server, and are held while it is
 // asked; so is credentials.mu while a command looks for a password, which nobody waits
@@ -97,6 +97,7 @@ type Backend struct {
 
 	whole      atomic.Pointer[whole] // that is read in pieces where quirks.noPartial is true
 	structures *cache.Weighted[mail.ID, *mail.Part]
+	envelopes  *cache.Weighted[chunkOf, envelopes]
 	store      Store
 	unsaved    chan struct{} // wakes the saver
 
@@ -133,6 +134,7 @@ func Connect(ctx context.Context, cfg Config) (*Backend, error) {
 		cfg:        cfg,
 		log:        cfg.Log,
 		structures: newStructures(),
+		envelopes:  newEnvelopes(),
 		store:      cfg.Store,
 		unsaved:    make(chan struct{}, 1),
 		folders:    make(map[string]*folder),

@@ -160,7 +160,7 @@ func (e *ear) unask(a *asking) {
 func (f *folder) fetchEach(validity uint32, uids []uint32, options *imap.FetchOptions, take func(*wire.Message) bool) (gone map[uint32]bool, failed map[uint32]error, err error) {
 	section, most := "", int64(0)
 	if len(options.BodySection) > 0 {
-		section, most = headerFields, mostHeaderFields
+		section, most = sectionOf(options.BodySection[0].HeaderFields), mostHeaderFields
 	}
 	gone = make(map[uint32]bool)
 	failed, err = f.divide(messagesOf(f.name, validity), uids, func(l *lease, uids []uint32, came map[uint32]bool) error {
@@ -235,15 +235,20 @@ func (a *asking) fits(m *wire.Message) int {
 }
 
 // isOurs tells whether it is the section that was asked for. Which fields of a
-// header there are each server writes in its own way.
+// header there are each server writes in its own way, or not at all: the first one tells
+// what two askings are about from each other.
 func (a *asking) isOurs(s wire.Section) bool {
-	if strings.HasPrefix(a.section, headerFields) {
-		return strings.HasPrefix(s.Name, headerFields)
+	if first, ok := strings.CutPrefix(a.section, headerFields); ok {
+		told, ok := strings.CutPrefix(s.Name, headerFields)
+		return ok && (!strings.ContainsRune(told, '(') || strings.Contains(told, first))
 	}
 	return s.Name == a.section
 }
 
 const headerFields = "HEADER.FIELDS"
+
+// sectionOf is asking.section of some fields of the header: these words, and the first field.
+func sectionOf(fields []string) string { return headerFields + strings.ToUpper(fields[0]) }
 
 // isComplete tells whether the answer has all that was asked for.
 func (a *asking) isComplete(m *wire.Message) bool {

@@ -35,6 +35,7 @@ type folder struct {
 	troubles        map[troubleOf]*trouble      // what the server did not give
 	attrWindow      window                      // reading ahead of attributes
 	structureWindow window                      // and of BODYSTRUCTUREs
+	envelopeWindow  window                      // and of envelopes
 	refreshing      bool                        // a refresh is running
 	again           bool                        // and has to run once more
 	looks           *backoff.ExponentialBackOff // pauses between its looks
@@ -46,6 +47,7 @@ type folder struct {
 	mark            mark                        // from which UID on new messages come
 	dirty           bool                        // the listing has to be stored
 	dirtyAttrs      map[uint32]bool             // and these chunks of attributes
+	dirtyEnvelopes  map[uint32]bool             // and of envelopes
 }
 
 // source is where a folder's listing comes from.
@@ -125,8 +127,8 @@ func (f *folder) selected(validity, uidNext, count uint32) {
 // forget drops all that is known of the messages. It is called with f.mu held.
 func (f *folder) forget() {
 	f.source, f.uids, f.attrs, f.troubles, f.validity, f.uidNext, f.reported = fromNowhere, nil, nil, nil, 0, 0, 0
-	f.attrWindow, f.structureWindow = window{}, window{}
-	f.dirty, f.dirtyAttrs, f.mark = false, nil, mark{}
+	f.attrWindow, f.structureWindow, f.envelopeWindow = window{}, window{}, window{}
+	f.dirty, f.dirtyAttrs, f.dirtyEnvelopes, f.mark = false, nil, nil, mark{}
 	f.forgetStored()
 }
 

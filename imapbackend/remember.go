@@ -59,6 +59,13 @@ func flagsChunkKey(folder string, validity, chunk uint32) string {
 	return string(be32([]byte(flagsKey(folder, validity)), chunk))
 }
 
+// Of envelopes: those of messages by chunks, too.
+func envelopesPrefix(folder string) string { return "envelopes\x00" + folder + "\x00" }
+
+func envelopesKey(folder string, validity, chunk uint32) string {
+	return string(be32(be32(be32([]byte(envelopesPrefix(folder)), validity), chunk), mail.Version))
+}
+
 var be32 = binary.BigEndian.AppendUint32
 
 // encode turns v into bytes. gob keeps names in any charset as they are.
@@ -195,6 +202,7 @@ func (f *folder) save() {
 		}
 		f.dirty, f.dirtyAttrs = false, nil
 		entries = f.saveFlags(entries)
+		entries = f.saveEnvelopes(entries)
 	}
 	f.mu.Unlock()
 	for _, e := range entries {
@@ -207,6 +215,7 @@ func (f *folder) forgetStored() {
 	f.b.store.Delete(listingKey(f.name))
 	f.b.store.Delete(attrsPrefix(f.name))
 	f.b.store.Delete(structurePrefix(f.name))
+	f.b.store.Delete(envelopesPrefix(f.name))
 	f.forgetFlags()
 }
 

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"iter"
 	"strings"
 	"unicode"
 )
@@ -42,30 +43,38 @@ func MessageID(header []byte) string {
 // characters become spaces: no field can pretend to be two.
 func HeadersText(header []byte) []byte {
 	var out bytes.Buffer
-	var field []byte
-	flush := func() {
-		if field != nil {
-			writeField(&out, field)
-			field = nil
-		}
+	for field := range fields(header) {
+		writeField(&out, field)
 	}
-	for len(header) > 0 {
-		line, rest, _ := bytes.Cut(header, []byte("\n"))
-		header = rest
-		line = bytes.TrimSuffix(line, []byte("\r"))
-		if len(line) == 0 {
-			break
-		}
-		if field != nil && (line[0] == ' ' || line[0] == '\t') {
-			field = append(bytes.TrimRight(field, " \t"), ' ')
-			field = append(field, bytes.TrimLeft(line, " \t")...)
-			continue
-		}
-		flush()
-		field = append([]byte{}, line...)
-	}
-	flush()
 	return out.Bytes()
+}
+
+// fields yields the lines of a header, each unfolded (RFC 5322 §2.2.3). One is good until
+// the next one.
+func fields(header []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var field []byte
+		for len(header) > 0 {
+			line, rest, _ := bytes.Cut(header, []byte("\n"))
+			header = rest
+			line = bytes.TrimSuffix(line, []byte("\r"))
+			if len(line) == 0 {
+				break
+			}
+			if field != nil && (line[0] == ' ' || line[0] == '\t') {
+				field = append(bytes.TrimRight(field, " \t"), ' ')
+				field = append(field, bytes.TrimLeft(line, " \t")...)
+				continue
+			}
+			if field != nil && !yield(field) {
+				return
+			}
+			field = append([]byte{}, line...)
+		}
+		if field != nil {
+			yield(field)
+		}
+	}
 }
 
 // writeField writes one unfolded field as "Name: value".

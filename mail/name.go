@@ -181,8 +181,27 @@ func SafeName(name string) string {
 	if i := strings.LastIndexByte(name, '\\'); i >= 0 && strings.Trim(name[i+1:], " .") != "" {
 		name = name[i+1:]
 	}
+	name = safeText(name)
+	name = strings.TrimSpace(name)
+	if len(name) > maxName {
+		stem, ext := splitExt(name)
+		name = strings.TrimSpace(cut(stem, maxName-len(ext)) + ext)
+	}
+	switch {
+	case name == "":
+		return unnamed
+	case strings.Trim(name, ".") == "":
+		return strings.Repeat("_", len(name))
+	case name[0] == '-':
+		return "_" + name[1:]
+	}
+	return name
+}
+
+// safeText replaces in s, which is valid UTF-8, the characters that SafeName does not keep.
+func safeText(s string) string {
 	marks := 0
-	name = strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if !isMark(r) {
 			if !isInvisible(r) && (!unicode.IsControl(r) || r == '\t' || r == '\n' || r == '\r') { // else it goes
 				marks = 0
@@ -199,21 +218,7 @@ func SafeName(name string) string {
 			return -1
 		}
 		return r
-	}, name)
-	name = strings.TrimSpace(name)
-	if len(name) > maxName {
-		stem, ext := splitExt(name)
-		name = strings.TrimSpace(cut(stem, maxName-len(ext)) + ext)
-	}
-	switch {
-	case name == "":
-		return unnamed
-	case strings.Trim(name, ".") == "":
-		return strings.Repeat("_", len(name))
-	case name[0] == '-':
-		return "_" + name[1:]
-	}
-	return name
+	}, s)
 }
 
 const folderSuffix = ".folder"

@@ -67,6 +67,26 @@ func (f *Server) Known(id mail.ID) (mail.Attr, bool, error) {
 	return attr, err == nil, err
 }
 
+// Envelope implements fs.Mail.
+func (f *Server) Envelope(_ context.Context, id mail.ID) (mail.Envelope, error) {
+	f.Lock()
+	defer f.Unlock()
+	m, ok := f.Mail[id.UID]
+	if !ok {
+		return mail.Envelope{}, mail.ErrNotFound
+	}
+	return mail.ParseEnvelope(m.Raw, m.Date), nil
+}
+
+// Envelopes implements fs.Mail.
+func (f *Server) Envelopes(ctx context.Context, folder string, l mail.Listing, from int) (all []mail.Envelope, err error) {
+	for _, uid := range l.UIDs[from:] {
+		e, _ := f.Envelope(ctx, mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid})
+		all = append(all, e)
+	}
+	return all, nil
+}
+
 // Rights implements fs.Mail.
 func (f *Server) Rights(string) mail.Rights {
 	return mail.Rights{Insert: true, Create: true, Delete: true, Flag: true}
