@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"imapfs/mail"
 )
 
 // firstLsJob counts from the start of the process: a new user's first look.
@@ -37,6 +41,43 @@ func (b *bench) listsBig(out []byte) error {
 	}
 	slices.Sort(want)
 	return sameLines(sortedLines(out), want)
+}
+
+// namedJob lists a folder by date, sender and subject: at first, and from what is kept.
+func (b *bench) namedJob(ctx context.Context) error {
+	n := b.near
+	flags := []string{"--names", "subject"}
+	cache, err := os.MkdirTemp(b.dir, "cache")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(cache)
+	list := func(m *mount) error {
+		out, _, err := command(ctx, m.dir, "ls", "Big")
+		if err != nil {
+			return err
+		}
+		var numbers []byte
+		for line := range bytes.Lines(out) {
+			uid, ok := mail.ParseName(strings.TrimSuffix(string(line), "\n"))
+			if !ok || len(line) < len("2006-01-02 x, x [1]") {
+				return fmt.Errorf("ls printed %q", line)
+			}
+			numbers = append(numbers, mail.Number(uid)+"\n"...)
+		}
+		return b.listsBig(numbers)
+	}
+	for _, c := range []struct {
+		name  string
+		limit int
+	}{{"start and first ls of %d messages by name", 25}, {"remount and ls of %d messages by name", 4}} {
+		m, err := b.onRemount(ctx, n, "", cache, flags, list)
+		if err != nil {
+			return err
+		}
+		b.row(fmt.Sprintf(c.name, b.big), n, m, roundTrips(m, c.limit))
+	}
+	return nil
 }
 
 func (b *bench) firstLsLongJob(ctx context.Context) error {

@@ -24,6 +24,7 @@ func (b *bench) jobs() []job {
 		{"warm ls -lR", true, func(ctx context.Context) error { return b.warmJob(ctx, lsLR, 1) }},
 		{"first ls of Big", false, b.firstLsJob},
 		{"first ls -l of Big", false, b.firstLsLongJob},
+		{"named", false, b.namedJob},
 		{"cat", false, b.catJob},
 		{"cat during a large transfer", true, b.catBesideJob},
 		{"rm", false, b.rmJob},

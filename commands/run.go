@@ -30,7 +30,7 @@ func Run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	root := mountCommand()
-	root.AddCommand(demoCommand(), statusCommand(), waitCommand(), flagCommand(), cacheCommand())
+	root.AddCommand(demoCommand(), statusCommand(), waitCommand(), flagCommand(), searchCommand(), cacheCommand())
 	cmd, err := root.ExecuteContextC(ctx)
 	stop()
 	var usage usageError

@@ -174,14 +174,11 @@ func (f *watchedFolder) look() (came []uint32, changed bool, err error) {
 	return came, changed, nil
 }
 
-// isMessage tells whether it is one and no folder, which can be called like one that is not
-// called by its number.
+// isMessage tells whether it is one and no folder: no folder in a folder with messages is
+// called by a number alone.
 func (f *watchedFolder) isMessage(name string) bool {
-	if _, ok := mail.ParseNumber(name); ok {
-		return true
-	}
-	_, err := os.Lstat(filepath.Join(f.dir, name, "headers.txt"))
-	return err == nil
+	_, ok := mail.ParseNumber(name)
+	return ok || isMessage(filepath.Join(f.dir, name))
 }
 
 // lastChange returns the device that dir is on, and its ctime: that is when the

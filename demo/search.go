@@ -2,12 +2,14 @@ package demo
 
 import (
 	"bytes"
+	"mime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapserver"
+	"github.com/emersion/go-message/charset"
 )
 
 // eachLocked calls f for the messages of a set that the client has been told
@@ -158,8 +160,18 @@ func (v *view) resolveCriteriaLocked(c *imap.SearchCriteria) {
 	}
 }
 
-// matches tells whether a message fulfils all criteria. Text is looked for in
-// the bytes as they are, without decoding.
+// words decodes the words of RFC 2047 in a field.
+var words = mime.WordDecoder{CharsetReader: charset.Reader}
+
+func decoded(value string) string {
+	if text, err := words.DecodeHeader(value); err == nil {
+		return text
+	}
+	return value
+}
+
+// matches tells whether a message fulfils all criteria. Text is looked for in the fields of
+// the header decoded, and in the body as it is.
 func (msg *message) matches(seqNum uint32, c *imap.SearchCriteria) bool {
 	size := int64(len(msg.raw))
 	switch {
@@ -177,13 +189,14 @@ func (msg *message) matches(seqNum uint32, c *imap.SearchCriteria) bool {
 		}
 	}
 	for _, h := range c.Header {
-		has := func(f rawField) bool { return strings.EqualFold(f.name, h.Key) && contains(f.value(), h.Value) }
+		has := func(f rawField) bool { return strings.EqualFold(f.name, h.Key) && contains(decoded(f.value()), h.Value) }
 		if !slices.ContainsFunc(fields(msg.root().header), has) {
 			return false
 		}
 	}
 	for _, text := range c.Text {
-		if !contains(string(msg.raw), text) {
+		has := func(f rawField) bool { return contains(decoded(f.value()), text) }
+		if !contains(string(msg.raw), text) && !slices.ContainsFunc(fields(msg.root().header), has) {
 			return false
 		}
 	}

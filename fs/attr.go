@@ -98,12 +98,6 @@ func messageNumbers(id mail.ID) numbers {
 	return numbersOf("messages "+id.Folder, id.UIDValidity)
 }
 
-// namedNumbers is messageNumbers for the directories with the names that Options.Names
-// makes.
-func namedNumbers(id mail.ID) numbers {
-	return numbersOf("named "+id.Folder, id.UIDValidity)
-}
-
 // attachment is of for the attachment of a message in this section. A short
 // hash of the section would not do: a message can have thousands of parts, and
 // two that share a number would share their content.

@@ -98,8 +98,8 @@ func dies(ctx context.Context) bool {
 	return pending&(1<<(syscall.SIGKILL-1)) != 0
 }
 
-// change runs f, which changes something on the server. When ctx ends first it goes on,
-// and the kernel is told when it is done.
+// change runs f, which changes something on the server, or asks for what others may want too.
+// When ctx ends first it goes on, and the kernel is told when it is done.
 func change(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()

@@ -32,7 +32,10 @@ func (fsys *FS) Changed(c mail.Change) {
 	if len(c.Flags) > 0 {
 		fsys.flagged.now(c.Folder)
 	}
-	look := func() { fsys.flagsChanged(c.Folder) }
+	look := func() {
+		fsys.flagsChanged(c.Folder)
+		fsys.found.void()
+	}
 	fsys.notes.add(look)
 	fsys.notes.later(onTheWay, look)
 	if len(c.Added)+len(c.Removed) == 0 && !c.Renewed {

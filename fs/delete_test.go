@@ -19,7 +19,7 @@ func TestDeletionGoesOnWithoutItsCaller(t *testing.T) {
 	f := &fakemail.Server{Validity: 1, Mail: map[uint32]fakemail.Message{7: {Raw: smallMessage}}}
 	fsys := newFS(t, f, 0)
 	id := mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7}
-	n := fsys.message(id)
+	n := fsys.messageWith(id, messageNumbers(id))
 	f.Lock() // the server does not answer
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -35,7 +35,7 @@ func TestRefusedDeletionChangesNothing(t *testing.T) {
 	f := &fakemail.Server{Validity: 1, Mail: map[uint32]fakemail.Message{7: {Raw: smallMessage}}, Refuses: mail.ErrRefused}
 	fsys := newFS(t, f, 0)
 	id := mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7}
-	n := fsys.message(id)
+	n := fsys.messageWith(id, messageNumbers(id))
 	for _, name := range []string{bodyName, headersName, rawName} {
 		if errno := n.Unlink(t.Context(), name); errno != 0 {
 			t.Fatal(errno)

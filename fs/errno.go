@@ -39,7 +39,7 @@ func (fsys *FS) errno(verb, object string, err error) syscall.Errno {
 		e = syscall.EPERM
 	case errors.Is(err, mail.ErrInUse):
 		e = syscall.EBUSY
-	case errors.Is(err, mail.ErrNoMessage), errors.Is(err, mail.ErrFlag):
+	case errors.Is(err, mail.ErrNoMessage), errors.Is(err, mail.ErrFlag), errors.Is(err, mail.ErrQuery):
 		e = syscall.EINVAL
 	case errors.Is(err, mail.ErrNoRoom):
 		e = syscall.EDQUOT

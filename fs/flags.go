@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -148,11 +149,14 @@ var errNoMessageThere = fmt.Errorf("this is no message: %w", mail.ErrNoMessage)
 // messageAt returns the message with a path from the root of the mount.
 func (fsys *FS) messageAt(ctx context.Context, path string) (mail.ID, error) {
 	names := strings.Split(path, "/")
+	if i := slices.Index(names, SearchName); i >= 0 && i+2 < len(names) {
+		names = slices.Delete(names, i, i+2) // a view is not where the message is
+	}
 	folder, name := fsys.folders.At(names[:len(names)-1]), names[len(names)-1]
 	if folder == nil || folder.Mailbox() == "" {
 		return mail.ID{}, errNoMessageThere
 	}
-	v := view{fsys, folder.Mailbox()}
+	v := view{fsys: fsys, mailbox: folder.Mailbox()}
 	l, err := v.listing(ctx)
 	if err != nil {
 		return mail.ID{}, err

@@ -50,7 +50,7 @@ func (n *folderNode) shown() string { return cmp.Or(n.Path(nil), "the top of the
 // now returns the folder as it is now, nil if it is gone.
 func (n *folderNode) now() *tree.Folder { return n.fsys.folders.Keyed(n.key) }
 
-func (n *folderNode) messages(f *tree.Folder) view { return view{n.fsys, f.Mailbox()} }
+func (n *folderNode) messages(f *tree.Folder) view { return view{fsys: n.fsys, mailbox: f.Mailbox()} }
 
 // Getattr gives a folder the date of its newest message, and as ctime that of
 // its last change since the mount began. The former takes a look into the
@@ -120,6 +120,9 @@ func (n *folderNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 		n.fsys.fill(&out.Attr, child.number(), n.fsys.start, 0)
 		out.SetEntryTimeout(keep)
 		return n.NewInode(ctx, child, child.number()), 0
+	}
+	if name == SearchName {
+		return n.lookupSearch(ctx, out), 0
 	}
 	if child := n.lookupLetter(ctx, f.Mailbox(), name, out); child != nil {
 		return child, 0

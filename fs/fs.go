@@ -26,7 +26,7 @@
 // the file takes that back and loads the file (file.go, told.go), and from then on
 // the size is exact. Programs that trust a size from before are told none (believers.go).
 //
-// Locks: each of told, given, handle, slip, leaving, letters, spool, trash, notifier, changes, call,
+// Locks: each of told, given, results, handle, slip, leaving, letters, spool, trash, notifier, changes, call,
 // arranging, failures, readers, believers and usage has one, which is taken alone, but that
 // under usage's the mail is asked for its counts, and under that of arranging for its
 // folders, which are in memory, under letters' the notifier is given something to do, and
@@ -43,6 +43,7 @@ import (
 
 	"imapfs/content"
 	"imapfs/mail"
+	"imapfs/query"
 	"imapfs/tree"
 )
 
@@ -64,6 +65,9 @@ type Mail interface {
 	Envelopes(ctx context.Context, folder string, l mail.Listing, from int) ([]mail.Envelope, error)
 	// Attr returns the attributes of a message.
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
+	// Search returns the messages of a folder that a query finds, in which nothing is about
+	// attachments.
+	Search(ctx context.Context, folder string, q query.Query) (mail.Listing, error)
 	// Newest returns the date of the newest message of a folder, as far as is known.
 	Newest(folder string) time.Time
 	// Rights returns what may be done in a folder, as far as is known.
@@ -141,6 +145,7 @@ type FS struct {
 	root    *folderNode
 	leaving leaving
 	given   given
+	found   results
 	notes   notifier
 	changes changes // of messages in a folder
 	flagged changes // of their flags

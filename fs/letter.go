@@ -56,7 +56,7 @@ func (n *folderNode) takes(name string) (named, error) {
 		return named{}, errNoMailbox
 	case isMessage:
 		return named{}, errDirectory
-	case f.Children[name] != nil, name == controlName && n.key == "":
+	case f.Children[name] != nil, name == controlName && n.key == "", name == SearchName:
 		return named{}, errTaken
 	}
 	return named{f.Mailbox(), name}, nil

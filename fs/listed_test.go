@@ -23,7 +23,8 @@ func TestListingLoadsNothing(t *testing.T) {
 	}}
 	fsys := newFS(t, f, 0)
 	fsys.onlyExact.Store(true)
-	n := fsys.message(mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7})
+	id := mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7}
+	n := fsys.messageWith(id, messageNumbers(id))
 	for _, dir := range []struct {
 		name string
 		open func() (any, uint32, syscall.Errno)

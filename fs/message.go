@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"syscall"
 	"time"
@@ -84,22 +83,6 @@ var _ interface {
 	gofs.NodeRmdirer
 	gofs.NodeOnForgetter
 } = (*messageNode)(nil)
-
-func (fsys *FS) message(id mail.ID) *messageNode { return fsys.messageCalled(id, byNumber, "") }
-
-// messageCalled is message for one that is found by this name: each has its own inode.
-func (fsys *FS) messageCalled(id mail.ID, how calling, name string) *messageNode {
-	numbers, life := messageNumbers(id), fsys.leaving.life(id)
-	switch {
-	case how == byOldName:
-		numbers = numbersOf("moved "+id.Folder+"\x00"+name, id.UIDValidity)
-	case life > 0:
-		numbers = numbersOf(fmt.Sprintf("messages again %d %d %s", life, how, id.Folder), id.UIDValidity)
-	case how == byName:
-		numbers = namedNumbers(id)
-	}
-	return fsys.messageWith(id, numbers)
-}
 
 // OnForget is told that the kernel has no more use for the directory.
 func (n *messageNode) OnForget() { n.fsys.given.forget(n.content.ID(), n) }

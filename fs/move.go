@@ -91,7 +91,7 @@ func (n *messageNode) moveNow(mailbox string, named func(from, now mail.ID)) err
 // mailbox where the kernel calls it name. before is what was there.
 func (fsys *FS) called(mailbox, name string, from, now mail.ID, before mail.Listing) {
 	uid, _ := mail.ParseName(name)
-	there := view{fsys, mailbox}.id(before, uid)
+	there := view{fsys: fsys, mailbox: mailbox}.id(before, uid)
 	switch {
 	case before.Has(uid) && slices.Contains(fsys.namesOf(there), name):
 		fsys.leaving.replaced(there)

@@ -17,7 +17,8 @@ func TestNoEstimateIsKeptOfAnOpenFile(t *testing.T) {
 	raw := append([]byte("Subject: large\r\n\r\n"), bytes.Repeat([]byte("x\r\n"), 100_000)...)
 	f := &meanwhile{}
 	f.Validity, f.Mail = 1, map[uint32]fakemail.Message{7: {Claimed: int64(len(raw)), Raw: raw}}
-	m := newFS(t, f, 64<<20).message(mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7})
+	id := mail.ID{Folder: "INBOX", UIDValidity: 1, UID: 7}
+	m := newFS(t, f, 64<<20).messageWith(id, messageNumbers(id))
 	n := &fileNode{message: m, content: m.content.File(content.Body, nil)}
 	n.told.void() // opening it tells the kernel nothing then
 	f.happens = func() { n.told.open(0, false, false) }

@@ -222,7 +222,7 @@ func (n *trashNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	} else if !there {
 		return nil, syscall.ENOENT
 	}
-	child := n.fsys.messageCalled(id, byOldName, n.dir+"/"+name)
+	child := n.fsys.messageWith(id, view{fsys: n.fsys}.numbers(id, byOldName, n.dir+"/"+name))
 	child.fillEntry(out, child.number(), child.size(), true)
 	out.SetEntryTimeout(onTheWay)
 	return n.NewInode(ctx, child, child.number()), 0

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"sync"
 	"syscall"
@@ -24,13 +25,17 @@ type named struct{ mailbox, name string }
 // to it. Only the inodes are others, because Linux gives a directory one name.
 type view struct {
 	fsys    *FS
-	mailbox string // "" for none
+	mailbox string  // "" for none
+	search  *search // only what this finds; nil for all
 }
 
 // listing returns the messages.
 func (v view) listing(ctx context.Context) (mail.Listing, error) {
 	if v.mailbox == "" {
 		return mail.Listing{}, nil
+	}
+	if v.search != nil {
+		return v.fsys.results(ctx, v.mailbox, v.search)
 	}
 	return v.fsys.mail.Messages(ctx, v.mailbox)
 }
@@ -56,7 +61,7 @@ func (v view) find(ctx context.Context, l mail.Listing, name string) (mail.ID, c
 			return v.id(l, uid), byName, nil
 		}
 	}
-	if id, ok := v.fsys.leaving.find(v.mailbox, name); ok && id.UIDValidity == l.UIDValidity && l.Has(id.UID) {
+	if id, ok := v.fsys.leaving.find(v.mailbox, name); ok && v.search == nil && id.UIDValidity == l.UIDValidity && l.Has(id.UID) {
 		return id, byOldName, nil
 	}
 	return mail.ID{}, 0, mail.ErrNotFound
@@ -95,6 +100,22 @@ func (fsys *FS) parseName(name string) (uid uint32, ok bool) {
 	return mail.ParseName(name)
 }
 
+// numbers makes the inode numbers of a message as it is called here.
+func (v view) numbers(id mail.ID, how calling, name string) numbers {
+	life := v.fsys.leaving.life(id)
+	switch {
+	case v.search != nil:
+		return numbersOf(fmt.Sprintf("found %d %d %d %s %d %s %s", life, how, len(id.Folder), id.Folder, len(v.search.where), v.search.where, v.search.text), id.UIDValidity)
+	case how == byOldName:
+		return numbersOf("moved "+id.Folder+"\x00"+name, id.UIDValidity)
+	case life > 0:
+		return numbersOf(fmt.Sprintf("messages again %d %d %s", life, how, id.Folder), id.UIDValidity)
+	case how == byName:
+		return numbersOf("named "+id.Folder, id.UIDValidity)
+	}
+	return messageNumbers(id)
+}
+
 // lookup answers a LOOKUP of a message in dir.
 func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if !v.mayBe(name) {
@@ -114,13 +135,13 @@ func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fus
 		out.SetEntryTimeout(onTheWay)
 		return nil, v.fsys.errno("look up", path.Join(v.fsys.shown(v.mailbox), v.fsys.inLog(name)), err)
 	}
-	n := v.fsys.messageCalled(id, how, name)
+	n := v.fsys.messageWith(id, v.numbers(id, how, name))
 	n.fillEntry(out, n.number(), n.size(), true)
 	if how == byOldName {
 		out.SetEntryTimeout(onTheWay)
 	}
 	inode := dir.NewInode(ctx, n, n.number())
-	if how == byName {
+	if how == byName && v.search == nil {
 		v.fsys.given.note(id, name, inode)
 	}
 	return inode, 0
@@ -134,10 +155,11 @@ func (v view) list(ctx context.Context, to *listing) syscall.Errno {
 	if err != nil {
 		return v.fsys.errno("list", v.fsys.shown(v.mailbox), err)
 	}
-	to.messages = messages{view: v, Listing: l, numbers: messageNumbers(v.id(l, 0))}
-	if !v.fsys.opt.Names.IsByNumber() {
-		to.messages.numbers = namedNumbers(v.id(l, 0))
+	how := byName
+	if v.fsys.opt.Names.IsByNumber() {
+		how = byNumber
 	}
+	to.messages = messages{view: v, Listing: l, numbers: v.numbers(v.id(l, 0), how, "")}
 	return 0
 }
 

@@ -149,6 +149,7 @@ var (
 	ErrNotEmpty    = errors.New("there is mail or a folder in it")
 	ErrForbidden   = errors.New("this may not be done")
 	ErrInUse       = errors.New("the account needs this folder")
+	ErrQuery       = errors.New("this query cannot be asked")
 	ErrNoMessage   = errors.New("this is no message")
 	ErrNoRoom      = errors.New("the quota on the server is used up")
 	ErrTooLarge    = errors.New("the server takes no message of this size")

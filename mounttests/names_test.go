@@ -86,6 +86,14 @@ func TestNames(t *testing.T) {
 			}
 		}
 
+		// A search finds them by the same names.
+		if got := messages(filepath.Join(inbox, ".search", "from:ines")); !slices.Equal(got, []string{want[0], want[4]}) {
+			t.Errorf("from:ines finds %q", got)
+		}
+		if got := string(harness.Read(t, r.Dir, ".search", "from:ines", "INBOX", want[0], "body.txt")); got != "about Lantern walk tonight\n" {
+			t.Errorf("what was found holds %q", got)
+		}
+
 		// One that comes.
 		uid := harness.Deliver(t, c, "INBOX", from("late@example.org", "late", "Wed, 12 Nov 2025 00:01:00 +0100"), time.Now())
 		want = append(want, fmt.Sprintf("2025-11-12 late@example.org, late [%d]", uid))

@@ -3,7 +3,14 @@
 // is asked nor how a message is looked through.
 package query
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
 
 // Op is what a Query asks.
 type Op int
@@ -30,4 +37,53 @@ type Query struct {
 	Text  string
 	Day   time.Time // midnight, in UTC
 	Bytes int64
+}
+
+// Has tells whether something of this kind is asked, anywhere in q.
+func (q Query) Has(op Op) bool {
+	return q.Op == op || slices.ContainsFunc(q.Of, func(q Query) bool { return q.Has(op) })
+}
+
+// IsBeyondASCII tells whether a text is looked for that is not all ASCII, anywhere in q.
+func (q Query) IsBeyondASCII() bool {
+	return strings.ContainsFunc(q.Text, func(r rune) bool { return r > unicode.MaxASCII }) || slices.ContainsFunc(q.Of, Query.IsBeyondASCII)
+}
+
+// Escape writes a query as the name of a directory: what cannot be in one as %XX, and a
+// percent sign that would look like that.
+func Escape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '/' || c == 0 || c == '%' && unescapes(s[i:]) || i == 0 && (s == "." || s == "..") {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// Unescape is the inverse of Escape.
+func Unescape(name string) string {
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		if unescapes(name[i:]) {
+			n, _ := strconv.ParseUint(name[i+1:i+3], 16, 8)
+			b.WriteByte(byte(n))
+			i += 2
+		} else {
+			b.WriteByte(name[i])
+		}
+	}
+	return b.String()
+}
+
+// unescapes tells whether s begins with %XX.
+func unescapes(s string) bool {
+	if len(s) < 3 || s[0] != '%' {
+		return false
+	}
+	_, err := strconv.ParseUint(s[1:3], 16, 8)
+	return err == nil
 }

@@ -202,22 +202,38 @@ func (c *Conn) transmit(p []byte) error {
 // servers have others.
 func Verbatim(name string) string { return verbatimMark + hex.EncodeToString([]byte(name)) }
 
-const verbatimMark = "imapfs-verbatim-"
+// Keys returns a text for the library to search for that stands for these keys of SEARCH
+// (RFC 9051 §6.4.4), of which it knows only some.
+func Keys(keys string) string { return keysMark + hex.EncodeToString([]byte(keys)) }
 
-var verbatimName = regexp.MustCompile(`"` + verbatimMark + `([0-9a-f]*)"`)
+const (
+	verbatimMark = "imapfs-verbatim-"
+	keysMark     = "imapfs-keys-"
+)
+
+var (
+	verbatimName = regexp.MustCompile(`"` + verbatimMark + `([0-9a-f]*)"`)
+	searchKeys   = regexp.MustCompile(`TEXT "` + keysMark + `([0-9a-f]*)"`)
+)
 
 var quotes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 func verbatim(p []byte) []byte {
-	if !bytes.Contains(p, []byte(verbatimMark)) {
+	p = decoded(p, verbatimMark, verbatimName, func(name string) string { return `"` + quotes.Replace(name) + `"` })
+	return decoded(p, keysMark, searchKeys, func(keys string) string { return "(" + keys + ")" })
+}
+
+// decoded puts what stands for other bytes back into a command.
+func decoded(p []byte, mark string, form *regexp.Regexp, put func(string) string) []byte {
+	if !bytes.Contains(p, []byte(mark)) {
 		return p
 	}
-	return verbatimName.ReplaceAllFunc(p, func(m []byte) []byte {
-		name, err := hex.DecodeString(string(verbatimName.FindSubmatch(m)[1]))
+	return form.ReplaceAllFunc(p, func(m []byte) []byte {
+		b, err := hex.DecodeString(string(form.FindSubmatch(m)[1]))
 		if err != nil {
 			return m
 		}
-		return []byte(`"` + quotes.Replace(string(name)) + `"`)
+		return []byte(put(string(b)))
 	})
 }
 

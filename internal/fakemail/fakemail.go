@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"imapfs/mail"
+	"imapfs/query"
 )
 
 // Server is such a server. It implements fs.Mail and content.Server.
@@ -85,6 +86,11 @@ func (f *Server) Envelopes(ctx context.Context, folder string, l mail.Listing, f
 		all = append(all, e)
 	}
 	return all, nil
+}
+
+// Search implements fs.Mail. It finds every message.
+func (f *Server) Search(ctx context.Context, folder string, _ query.Query) (mail.Listing, error) {
+	return f.Messages(ctx, folder)
 }
 
 // Rights implements fs.Mail.
