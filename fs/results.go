@@ -114,7 +114,7 @@ func (fsys *FS) results(ctx context.Context, mailbox string, s *search) (mail.Li
 		}
 		// It goes on when nobody waits any more, for whoever asks again.
 		err = change(ctx, func() error {
-			uids, err := (finding{fsys, mailbox, all.UIDValidity}).among(context.Background(), q, all.UIDs)
+			uids, err := (finding{fsys, mailbox, all.UIDValidity}).all(context.Background(), q, all.UIDs)
 			if err == nil {
 				now.Listing = mail.Listing{UIDValidity: all.UIDValidity, UIDs: uids}
 				fsys.found.keep(resultsOf{mailbox, s.text}, now)
@@ -134,6 +134,36 @@ type finding struct {
 	fsys     *FS
 	mailbox  string
 	validity uint32
+}
+
+// all returns which of the messages with these UIDs a query finds: of those that are kept if
+// all are and it is about a text, or if the server cannot be asked.
+func (f finding) all(ctx context.Context, q query.Query, uids []uint32) ([]uint32, error) {
+	if q.Reads() && f.isMirrored() {
+		if found, unknown, err := f.kept(ctx, q, uids); err == nil && unknown == 0 {
+			return found, nil
+		}
+	}
+	found, err := f.among(ctx, q, uids)
+	if !isUnanswered(err) {
+		return found, err
+	}
+	found, unknown, kerr := f.kept(ctx, q, uids)
+	if kerr != nil || unknown == len(uids) && unknown > 0 {
+		return nil, err
+	}
+	f.fsys.log.Warn("the server cannot be asked; searched in what is kept", "folder", f.fsys.shown(f.mailbox), "messages", len(uids)-unknown, "not kept", unknown, "error", err)
+	return found, nil
+}
+
+// isMirrored tells whether all of the folder is kept.
+func (f finding) isMirrored() bool {
+	for _, folder := range f.fsys.mail.Folders() {
+		if folder.Name == f.mailbox {
+			return f.fsys.content.IsMirrored(folder)
+		}
+	}
+	return false
 }
 
 // among returns which of the messages with these UIDs a query finds. The server is asked

@@ -17,6 +17,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"imapfs/commands"
+	"imapfs/internal/dovecot"
 	"imapfs/internal/harness"
 	"imapfs/query"
 )
@@ -185,4 +186,68 @@ func TestSearchOnce(t *testing.T) {
 	harness.Deliver(t, c, "INBOX", harness.OneLetter(51), time.Now())
 	harness.Eventually(t, "it has come", func() bool { return len(harness.Names(t, inbox)) == 51 })
 	look(51, 1)
+}
+
+// TestSearchInWhatIsKept looks here for a text where all is kept, and in what is kept where
+// the server cannot be asked.
+func TestSearchInWhatIsKept(t *testing.T) {
+	s := dovecot.Start(t, dovecot.Options{})
+	a := harness.DovecotAccount(s)
+	toFind(t, a)
+	proxy := harness.NewProxy(t, a)
+	r := harness.NewRemounter(t, proxy.Account, "--mirror", "--poll", "300ms")
+	process := r.Mount(t)
+	inbox := filepath.Join(r.Dir, "INBOX")
+	harness.Eventually(t, "the mirror is complete", func() bool { return mirrored(t, r.Dir) })
+	found := func(q string) string {
+		t.Helper()
+		return strings.Join(harness.Names(t, filepath.Join(inbox, ".search", query.Escape(q))), " ")
+	}
+	here := map[string]string{
+		"lantern":                       "1 2",
+		"body:lantern":                  "2",
+		`"does not compile"`:            "2",
+		"grüße":                         "4",
+		"body:meet from:ines":           "1",
+		"body:line larger:10k":          "5",
+		"walk has:attachment":           "",
+		"below has:attachment":          "3",
+		"lantern -subject:LANTERN":      "2",
+		"from:jörg (schöne or lantern)": "4",
+		"lantern since:2025-11-12":      "2",
+		"lantern before:2025-11-12":     "1",
+		"to:anna text:module":           "2",
+		"text:nothingofthiskind":        "",
+	}
+	ask := func(when string) {
+		t.Helper()
+		proxy.Forget()
+		for q, want := range here {
+			if got := found(q); got != want {
+				t.Errorf("%s: %s finds %q, want %q", when, q, got, want)
+			}
+		}
+		if sent := append(proxy.Sent("TEXT"), proxy.Sent("BODY ")...); len(sent) > 0 {
+			t.Errorf("%s: sent %q", when, sent)
+		}
+	}
+	ask("with a mirror")
+	if got := found("from:ines"); got != "1 3" || len(proxy.Sent("FROM")) == 0 {
+		t.Errorf("what the server knows at once: %q, sent %q", got, proxy.Sent(""))
+	}
+	harness.Deliver(t, a.Client(t), "INBOX", []byte("Subject: late lantern\r\n\r\nlate\r\n"), time.Now())
+	harness.Eventually(t, "what has come is found", func() bool { return found("lantern late") == "6" && mirrored(t, r.Dir) })
+	process.Unmount(t)
+
+	here["from:ines"], here["smaller:1k -from:bot subject:lantern"] = "1 3", "1 6"
+	here["lantern"], here["lantern since:2025-11-12"] = "1 2 6", "2 6"
+	here["lantern -subject:LANTERN"] = "2"
+	s.Kill()
+	process = r.Mount(t)
+	ask("while the server is away")
+	process.WaitSaid(t, "searched in what is kept")
+	if _, err := os.ReadDir(filepath.Join(inbox, ".search", "imap:SEEN")); err == nil {
+		t.Error("the keys of a server that is away find something")
+	}
+	process.Unmount(t)
 }

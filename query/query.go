@@ -44,6 +44,11 @@ func (q Query) Has(op Op) bool {
 	return q.Op == op || slices.ContainsFunc(q.Of, func(q Query) bool { return q.Has(op) })
 }
 
+// Reads tells whether a server without an index has to read messages for q.
+func (q Query) Reads() bool {
+	return q.Op == Field && (q.Key == "text" || q.Key == "body") || slices.ContainsFunc(q.Of, Query.Reads)
+}
+
 // IsBeyondASCII tells whether a text is looked for that is not all ASCII, anywhere in q.
 func (q Query) IsBeyondASCII() bool {
 	return strings.ContainsFunc(q.Text, func(r rune) bool { return r > unicode.MaxASCII }) || slices.ContainsFunc(q.Of, Query.IsBeyondASCII)
