@@ -57,7 +57,7 @@ func (v view) find(ctx context.Context, l mail.Listing, name string) (mail.ID, c
 		if err != nil && !errors.Is(err, mail.ErrNotFound) {
 			return mail.ID{}, 0, err
 		}
-		if err == nil && v.fsys.opt.Names.Name(uid, e) == name {
+		if err == nil && v.nameOf(uid, e) == name {
 			return v.id(l, uid), byName, nil
 		}
 	}
@@ -81,6 +81,15 @@ func (v view) mayBe(name string) bool {
 	_, numbered := v.fsys.parseName(name)
 	_, moved := v.fsys.leaving.find(v.mailbox, name)
 	return v.mailbox != "" && (numbered || moved)
+}
+
+// nameOf is what a message with this envelope is called.
+func (v view) nameOf(uid uint32, e mail.Envelope) string {
+	path, _ := v.fsys.folders.Find(v.mailbox)
+	if f := v.fsys.folders.At(path); f != nil && (f.SpecialUse == `\Sent` || f.SpecialUse == `\Drafts`) && v.mailbox == f.Mailbox() {
+		e = e.Sent()
+	}
+	return v.fsys.opt.Names.Name(uid, e)
 }
 
 // inLog is a name in a folder for the log, in which nothing of a mail may be: of a message it
@@ -188,7 +197,7 @@ func (m *messages) name(ctx context.Context, i int) (string, syscall.Errno) {
 		}
 		m.first, m.envelopes = i, all
 	}
-	return fsys.opt.Names.Name(uid, m.envelopes[i-m.first]), 0
+	return m.view.nameOf(uid, m.envelopes[i-m.first]), 0
 }
 
 // messageIn returns the message that the kernel knows by this name in a directory,

@@ -50,7 +50,7 @@ func newEnvelopes() *cache.Weighted[chunkOf, envelopes] {
 	return cache.NewWeighted(envelopesKept, func(_ chunkOf, e envelopes) int64 {
 		n := int64(100)
 		for _, e := range e.of {
-			n += int64(64 + len(e.From) + len(e.Subject))
+			n += int64(80 + len(e.From) + len(e.To) + len(e.Subject))
 		}
 		return n
 	})
@@ -206,7 +206,7 @@ func (f *folder) addEnvelopes(validity, chunk uint32, more envelopes, isNew bool
 // returns those that are gone.
 func (f *folder) loadEnvelopes(validity uint32, uids []uint32) (gone map[uint32]bool, err error) {
 	options := &imap.FetchOptions{RFC822Size: true, InternalDate: true, BodySection: []*imap.FetchItemBodySection{{
-		Specifier: imap.PartSpecifierHeader, Peek: true, HeaderFields: []string{"Subject", "From", "Date"},
+		Specifier: imap.PartSpecifierHeader, Peek: true, HeaderFields: []string{"Subject", "From", "To", "Date"},
 	}}}
 	found := make(map[uint32]mail.Envelope)
 	gone, failed, err := f.fetchEach(validity, uids, options, func(m *wire.Message) bool {
@@ -267,7 +267,7 @@ func (e envelopes) encode() []byte {
 		}
 		b = binary.AppendUvarint(b, uint64(e.uids[i]-uid))
 		b = binary.AppendVarint(b, e2.Date.Unix()-date)
-		for _, text := range []string{e2.From, e2.Subject} {
+		for _, text := range []string{e2.From, e2.To, e2.Subject} {
 			b = binary.AppendUvarint(b, uint64(len(text)))
 			b = append(b, text...)
 		}
@@ -313,7 +313,7 @@ func decodeEnvelopes(raw []byte) (all envelopes) {
 		uid += number()
 		later := number()
 		date += int64(later>>1) ^ -int64(later&1)
-		e := mail.Envelope{Date: time.Unix(date, 0).UTC(), From: text(), Subject: text()}
+		e := mail.Envelope{Date: time.Unix(date, 0).UTC(), From: text(), To: text(), Subject: text()}
 		if err != nil || uid == 0 || uid >= 1<<32 || len(all.uids) > 0 && uint32(uid) <= all.uids[len(all.uids)-1] {
 			break
 		}

@@ -11,11 +11,21 @@ import (
 type Envelope struct {
 	Date    time.Time // when the sender wrote it, as a clock there showed it, in UTC
 	From    string    // the first author's name, or address; "" for none
+	To      string    // the first recipient's, as From
 	Subject string    // "" for none
 }
 
 // IsZero tells whether nothing is known.
 func (e Envelope) IsZero() bool { return e == Envelope{} }
+
+// Sent is the envelope as Name is to take it where the messages are one's own: with who gets
+// it in the place of who has sent it.
+func (e Envelope) Sent() Envelope {
+	if e.To != "" {
+		e.From = "to " + e.To
+	}
+	return e
+}
 
 // mostEnvelopeText is how much is kept of a field, in bytes: more than a name can have.
 const mostEnvelopeText = 1024
@@ -24,7 +34,7 @@ const mostEnvelopeText = 1024
 // are set wrong, and servers forget the time zone.
 const mostEarly = 48 * time.Hour
 
-// ParseEnvelope reads the fields From, Subject and Date (RFC 5322 §3.6) of a header, the
+// ParseEnvelope reads the fields From, To, Subject and Date (RFC 5322 §3.6) of a header, the
 // first of each, as HeadersText shows them. A Date that is not there, or that no clock can
 // have shown, is that of the arrival, which is zero where it is not known.
 func ParseEnvelope(header []byte, arrived time.Time) Envelope {
@@ -42,7 +52,9 @@ func ParseEnvelope(header []byte, arrived time.Time) Envelope {
 		seen[key] = true
 		switch key {
 		case "from":
-			e.From = cut(author(string(value)), mostEnvelopeText)
+			e.From = cut(person(string(value)), mostEnvelopeText)
+		case "to":
+			e.To = cut(person(string(value)), mostEnvelopeText)
 		case "subject":
 			e.Subject = cut(plainText(string(value)), mostEnvelopeText)
 		case "date":
@@ -62,11 +74,11 @@ func ParseEnvelope(header []byte, arrived time.Time) Envelope {
 // plainText is the text of a field in one line, with its words decoded.
 func plainText(s string) string { return strings.Join(strings.Fields(oneLine(decodeWords(s))), " ") }
 
-// author returns the first author that a From field names, by name where there is one, else
+// person returns the first one that a From or To field names, by name where there is one, else
 // by address: of `"Brandt, Ines" <ines@example.org>, ...` the name, of `a@b (Ann)` Ann. It
 // takes what people write, of which net/mail refuses much: names with a dot, an @ or 8-bit
 // text outside of quotes, no address at all.
-func author(s string) string {
+func person(s string) string {
 	var phrase, address, comment strings.Builder
 	to := &phrase
 	quoted, depth := false, 0

@@ -42,6 +42,12 @@ func TestParseEnvelope(t *testing.T) {
 			t.Errorf("%q: %s, %q, %q; want %s, %q, %q", c.header, got, e.From, e.Subject, c.date, c.from, c.subject)
 		}
 	}
+	if e := ParseEnvelope([]byte("From: Anna <anna@example.org>\nTo: Ines Brandt <ines@example.org>, b@example.org\n"), arrived); e.To != "Ines Brandt" || e.Sent().From != "to Ines Brandt" {
+		t.Errorf("of a sent message: %v, %v", e, e.Sent())
+	}
+	if e := ParseEnvelope([]byte("From: Anna <anna@example.org>\n"), arrived); e.Sent().From != "Anna" {
+		t.Errorf("without a recipient: %v", e.Sent())
+	}
 	if e := ParseEnvelope(nil, time.Time{}); !e.IsZero() {
 		t.Errorf("of nothing: %v", e)
 	}

@@ -37,8 +37,8 @@ func naming(t *testing.T, template string) Naming {
 }
 
 func TestNames(t *testing.T) {
-	walk := Envelope{time.Date(2025, 11, 11, 19, 0, 0, 0, time.UTC), "Ines Brandt", "Lantern walk tonight"}
-	with := func(from, subject string) Envelope { return Envelope{walk.Date, from, subject} }
+	walk := Envelope{time.Date(2025, 11, 11, 19, 0, 0, 0, time.UTC), "Ines Brandt", "Anna", "Lantern walk tonight"}
+	with := func(from, subject string) Envelope { return Envelope{walk.Date, from, "", subject} }
 	for _, c := range []struct {
 		template string
 		e        Envelope

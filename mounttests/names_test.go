@@ -200,3 +200,21 @@ func TestNamesRefused(t *testing.T) {
 		said.FailsWith(t, commands.ExitUsage, "names")
 	}
 }
+
+// TestNamesOfSentMail has who gets it where the account's own mail is.
+func TestNamesOfSentMail(t *testing.T) {
+	a := harness.EmptyDovecot(t, "namespace inbox {\n mailbox Gesendet {\n  auto = create\n  special_use = \\Sent\n }\n}\n")
+	c := a.Client(t)
+	raw := []byte("From: Anna <anna@example.org>\r\nTo: Ines Brandt <ines@example.org>\r\nSubject: Re: walk\r\nDate: Tue, 11 Nov 2025 10:00:00 +0100\r\n\r\nyes\r\n")
+	mnt := harness.Mount(t, a, "--names", "subject")
+	for folder, want := range map[string]string{"INBOX": "2025-11-11 Anna, Re: walk [1]", "Gesendet": "2025-11-11 to Ines Brandt, Re: walk [1]"} {
+		harness.Deliver(t, c, folder, raw, time.Now())
+		harness.Eventually(t, "it has come", func() bool { return len(harness.Names(t, filepath.Join(mnt, folder))) == 1 })
+		if got := harness.Names(t, filepath.Join(mnt, folder)); got[0] != want {
+			t.Errorf("%s lists %q, want %q", folder, got, want)
+		}
+		if got := string(harness.Read(t, mnt, folder, want, "body.txt")); got != "yes\n" {
+			t.Errorf("%s holds %q", want, got)
+		}
+	}
+}
