@@ -35,13 +35,17 @@ func (s *search) parse() (query.Query, error) {
 // folder meanwhile.
 const resultsKept = time.Minute
 
-// mostResults is how many queries are remembered, one for each folder.
-const mostResults = 1000
+// How much is remembered: queries, one for each folder, and UIDs in them, of 4 bytes.
+const (
+	mostResults = 1000
+	mostFound   = 2_000_000
+)
 
 // results is what queries have found last.
 type results struct {
 	mu    sync.Mutex // guards what follows
 	of    map[resultsOf]result
+	uids  int                 // in of, and in what was there before
 	shown map[*foundNode]bool // that the kernel knows
 }
 
@@ -64,8 +68,8 @@ func (r *results) find(of resultsOf) (result, bool) {
 func (r *results) keep(of resultsOf, found result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.of == nil || len(r.of) >= mostResults {
-		r.of = make(map[resultsOf]result)
+	if r.uids += len(found.UIDs); r.of == nil || len(r.of) >= mostResults || r.uids > mostFound {
+		r.of, r.uids = make(map[resultsOf]result), len(found.UIDs)
 	}
 	r.of[of] = found
 }
@@ -102,12 +106,12 @@ func (fsys *FS) results(ctx context.Context, mailbox string, s *search) (mail.Li
 	if err != nil {
 		return mail.Listing{}, err
 	}
-	now := result{at: time.Now(), flagged: fsys.flagged.at(mailbox, fsys.start)}
+	now := result{flagged: fsys.flagged.at(mailbox, fsys.start)}
 	if n := len(all.UIDs); n > 0 {
 		now.newest = all.UIDs[n-1]
 	}
 	found, ok := fsys.found.find(resultsOf{mailbox, s.text})
-	if !ok || found.UIDValidity != all.UIDValidity || found.newest < now.newest || !found.flagged.Equal(now.flagged) || now.at.Sub(found.at) > resultsKept {
+	if !ok || found.UIDValidity != all.UIDValidity || found.newest < now.newest || !found.flagged.Equal(now.flagged) || time.Since(found.at) > resultsKept {
 		q, err := s.parse()
 		if err != nil {
 			return mail.Listing{}, err
@@ -116,7 +120,7 @@ func (fsys *FS) results(ctx context.Context, mailbox string, s *search) (mail.Li
 		err = change(ctx, func() error {
 			uids, err := (finding{fsys, mailbox, all.UIDValidity}).all(context.Background(), q, all.UIDs)
 			if err == nil {
-				now.Listing = mail.Listing{UIDValidity: all.UIDValidity, UIDs: uids}
+				now.Listing, now.at = mail.Listing{UIDValidity: all.UIDValidity, UIDs: uids}, time.Now() // it can have taken long
 				fsys.found.keep(resultsOf{mailbox, s.text}, now)
 			}
 			return err
