@@ -53,7 +53,7 @@ func toFind(t *testing.T, a harness.Account) {
 func TestSearch(t *testing.T) {
 	harness.ForEachEmpty(t, func(t *testing.T, a harness.Account) {
 		toFind(t, a)
-		mnt, p := harness.MountProcess(t, a)
+		mnt, p := harness.MountProcess(t, a, "--poll", "300ms")
 		inbox := filepath.Join(mnt, "INBOX")
 		found := func(q string) []string { return harness.Names(t, filepath.Join(inbox, ".search", query.Escape(q))) }
 		for q, want := range map[string]string{
