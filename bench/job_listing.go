@@ -80,6 +80,42 @@ func (b *bench) namedJob(ctx context.Context) error {
 	return nil
 }
 
+// foldersJob looks at many folders into which nobody has looked.
+func (b *bench) foldersJob(ctx context.Context) error {
+	const many = 500
+	client, err := newClient(b.server.Addr)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for i := range many {
+		folder := fmt.Sprintf("Many/%d", i)
+		if err := client.Create(folder, nil).Wait(); err != nil {
+			return err
+		}
+		defer func() { client.Delete(folder).Wait() }()
+		if _, err := appendTo(client, folder, []byte("Subject: one\r\n\r\nOne of many.\r\n")); err != nil {
+			return err
+		}
+	}
+	n := b.near
+	m, err := b.repeatOnMount(ctx, n, func(m *mount) (measure, error) {
+		if err := prepare(ctx, n, m, "ls"); err != nil {
+			return measure{}, err
+		}
+		out, took, err := command(ctx, m.dir, "ls", "-l", "Many")
+		if n := bytes.Count(out, []byte("\n")); err == nil && n != many+1 {
+			return measure{}, fmt.Errorf("ls -l printed %d lines, not %d", n, many+1)
+		}
+		return n.measured(took), err
+	})
+	if err != nil {
+		return err
+	}
+	b.row(fmt.Sprintf("first ls -l of %d folders", many), n, m, roundTrips(m, 3))
+	return nil
+}
+
 func (b *bench) firstLsLongJob(ctx context.Context) error {
 	list := func(dir, folder string) (time.Duration, error) {
 		out, took, err := command(ctx, dir, "ls", "-l", folder)

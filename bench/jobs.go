@@ -25,6 +25,7 @@ func (b *bench) jobs() []job {
 		{"first ls of Big", false, b.firstLsJob},
 		{"first ls -l of Big", false, b.firstLsLongJob},
 		{"named", false, b.namedJob},
+		{"folders", false, b.foldersJob},
 		{"cat", false, b.catJob},
 		{"cat during a large transfer", true, b.catBesideJob},
 		{"rm", false, b.rmJob},

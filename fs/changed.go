@@ -32,6 +32,7 @@ func (fsys *FS) Changed(c mail.Change) {
 	if len(c.Flags) > 0 {
 		fsys.flagged.now(c.Folder)
 	}
+	fsys.dates.forget(c.Folder)
 	look := func() {
 		fsys.flagsChanged(c.Folder)
 		fsys.found.void()

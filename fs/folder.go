@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"path"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,9 @@ type folderNode struct {
 	unchangeableDir
 	fsys *FS
 	key  string // tree.Folder.Key, which stays where the folder is renamed
+
+	listedAt atomic.Int64 // when somebody has listed it, in Unix nanoseconds
+	around   atomic.Bool  // see looksAround
 }
 
 var _ interface {
@@ -72,11 +76,23 @@ func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 }
 
 // newest returns the date of the newest message, that of the mount if there is
-// none. known is false if the server did not say. The server is asked only for the message
-// with the highest number, which is the newest one but where old mail was put in.
+// none. known is false if the server did not say, or nobody would hear of another one. The
+// server is asked only for the message with the highest number, which is the newest one but
+// where old mail was put in.
 func (n *folderNode) newest(ctx context.Context, f *tree.Folder) (date time.Time, known bool) {
+	if f.Mailbox() == "" {
+		return n.fsys.start, true
+	}
 	ctx, finish := n.fsys.call(ctx)
 	defer finish()
+	if date, known := n.fsys.mail.Newest(f.Mailbox()); known {
+		return orStart(n.fsys, date), true
+	}
+	if above := n.parent(); above != nil {
+		if date, ok := above.dateAmong(ctx, f); ok {
+			return orStart(n.fsys, date), false
+		}
+	}
 	l, err := n.messages(f).listing(ctx)
 	if err != nil || len(l.UIDs) == 0 {
 		return n.fsys.start, err == nil
@@ -86,10 +102,18 @@ func (n *folderNode) newest(ctx context.Context, f *tree.Folder) (date time.Time
 	if err != nil {
 		return n.fsys.start, false
 	}
-	if date := n.fsys.mail.Newest(f.Mailbox()); date.After(attr.Date) {
+	if date, _ := n.fsys.mail.Newest(f.Mailbox()); date.After(attr.Date) {
 		return date, true
 	}
 	return attr.Date, true
+}
+
+// orStart is a date, or that of the mount if there is none.
+func orStart(fsys *FS, date time.Time) time.Time {
+	if date.IsZero() {
+		return fsys.start
+	}
+	return date
 }
 
 // Setattr lets whoever copies a directory into the mount give it times and permissions at
@@ -161,6 +185,7 @@ func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHand
 		return nil, 0, syscall.ENOENT
 	}
 	l := &listing{}
+	n.listed()
 	for _, name := range f.Names() {
 		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: folderNumber(f.Children[name].Key).Ino})
 	}

@@ -26,7 +26,7 @@
 // the file takes that back and loads the file (file.go, told.go), and from then on
 // the size is exact. Programs that trust a size from before are told none (believers.go).
 //
-// Locks: each of told, given, results, handle, slip, leaving, letters, spool, trash, notifier, changes, call,
+// Locks: each of told, given, results, dates, handle, slip, leaving, letters, spool, trash, notifier, changes, call,
 // arranging, failures, readers, believers and usage has one, which is taken alone, but that
 // under usage's the mail is asked for its counts, and under that of arranging for its
 // folders, which are in memory, under letters' the notifier is given something to do, and
@@ -68,8 +68,11 @@ type Mail interface {
 	// Search returns the messages of a folder that a query finds, in which nothing is about
 	// attachments.
 	Search(ctx context.Context, folder string, q query.Query) (mail.Listing, error)
-	// Newest returns the date of the newest message of a folder, as far as is known.
-	Newest(folder string) time.Time
+	// Newest returns the date of the newest message of a folder, as far as is known, and
+	// whether that is the one of now.
+	Newest(folder string) (date time.Time, isKnown bool)
+	// Dates returns it of folders of which it is not known, of those that have messages.
+	Dates(ctx context.Context, folders []string) (map[string]time.Time, error)
 	// Rights returns what may be done in a folder, as far as is known.
 	Rights(folder string) mail.Rights
 	// Flags returns the flags of a message.
@@ -146,6 +149,7 @@ type FS struct {
 	leaving leaving
 	given   given
 	found   results
+	dates   dates
 	notes   notifier
 	changes changes // of messages in a folder
 	flagged changes // of their flags

@@ -77,21 +77,6 @@ func (w *window) grow(uid uint32, most int) int {
 	return w.size
 }
 
-// Newest returns the date of the newest message of a folder among those of which it is known,
-// without waiting; the zero Time if it is known of none.
-func (b *Backend) Newest(folder string) time.Time {
-	f := b.folder(folder)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var newest time.Time
-	for _, a := range f.attrs {
-		if date := a.mail().Date; a.isKnown() && date.After(newest) {
-			newest = date
-		}
-	}
-	return newest
-}
-
 // Known returns what is known of a message without waiting; known is false if
 // that is nothing. For who goes through a folder in order, the next messages are
 // asked for in time.

@@ -57,6 +57,10 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 			return nil, wait // rather than select the folder twice
 		case at.isBusy():
 			soon = soon || at.beginning && (n.folder == "" || unused)
+		case n.glance:
+			if at.users == 0 && (idle == nil || at.folder() == "" || idle.place.folder() != "" && p.better(s, idle)) {
+				idle = s
+			}
 		case at.fits(n) && mustWait:
 			return nil, wait
 		case at.fits(n) && (at.users == 0 || at.bulk == 0 && !n.bulk && !s.conn.Line.Stalled()):
@@ -76,7 +80,7 @@ func (p *pool) choose(n need, self *waiter) (*session, verdict) {
 		return nil, wait // rather than connect
 	case !full && p.dialing == 0:
 		return nil, dial
-	case shared != nil:
+	case shared != nil: // never for a glance
 		return shared, use
 	}
 	return nil, wait

@@ -77,6 +77,9 @@ func (p *place) concerned() (folders []string) {
 	if p.sel.before != "" && !p.sel.answered() {
 		folders = append(folders, p.sel.before)
 	}
+	if p.sel.folder == "" { // see need.glance
+		return folders
+	}
 	return append(folders, p.sel.folder)
 }
 

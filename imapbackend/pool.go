@@ -63,6 +63,7 @@ type need struct {
 	ahead    bool   // reads ahead: bulk, of which all of a folder goes through one session
 	watch    bool   // to hear of news only: takes what nobody else has used for a while
 	alone    bool   // also where it is shut for others
+	glance   bool   // it selects folders itself: a session of which nobody else has the folder
 }
 
 // messagesOf is the need of who asks about messages of a folder.
@@ -169,10 +170,14 @@ func (p *pool) catchUp(l *lease) {
 // with p.mu held and lets go of it while the command is written, so that no
 // other command comes before it.
 func (p *pool) move(l *lease) {
-	p.selecting.Add(1) // before close waits for it
-	p.mu.Unlock()
-	l.selectFolder(l.sel)
-	p.mu.Lock()
+	if l.need.glance {
+		close(l.sel.done)
+	} else {
+		p.selecting.Add(1) // before close waits for it
+		p.mu.Unlock()
+		l.selectFolder(l.sel)
+		p.mu.Lock()
+	}
 	l.place.changed()
 	p.signal()
 	p.wake.Broadcast()

@@ -184,7 +184,16 @@ func (f *Server) Attr(_ context.Context, id mail.ID) (mail.Attr, error) {
 }
 
 // Newest implements fs.Mail.
-func (f *Server) Newest(string) time.Time { return time.Unix(1e9, 0) }
+func (f *Server) Newest(string) (date time.Time, isKnown bool) { return time.Unix(1e9, 0), false }
+
+// Dates implements fs.Mail.
+func (f *Server) Dates(_ context.Context, folders []string) (map[string]time.Time, error) {
+	dates := make(map[string]time.Time)
+	for _, folder := range folders {
+		dates[folder], _ = f.Newest(folder)
+	}
+	return dates, nil
+}
 
 // Found implements content.Server.
 func (f *Server) Found(mail.ID, *mail.Part) {}

@@ -1,0 +1,110 @@
+package fs
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"imapfs/tree"
+)
+
+// dates is when the newest messages of folders have come into which nobody has looked. ls -l of
+// a folder with many in it asks for each alone, and to list each would take long: so they
+// are all asked for when the first one is.
+type dates struct {
+	mu sync.Mutex // guards what follows
+	of map[string]dated
+}
+
+type dated struct {
+	date time.Time // zero: the folder has no message, or nobody can look into it
+	at   time.Time
+}
+
+// datesKept is how long they are believed: nobody is told of what comes to such a folder.
+const datesKept = time.Minute
+
+// lookedAround is how long after a listing who looks at one folder is taken for somebody who
+// looks at all.
+const lookedAround = 5 * time.Second
+
+func (d *dates) find(mailbox string) (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	found, ok := d.of[mailbox]
+	return found.date, ok && time.Since(found.at) < datesKept
+}
+
+func (d *dates) keep(mailboxes []string, found map[string]time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.of == nil {
+		d.of = make(map[string]dated)
+	}
+	for _, mailbox := range mailboxes {
+		d.of[mailbox] = dated{found[mailbox], time.Now()}
+	}
+}
+
+// forget is told that something has changed in a folder.
+func (d *dates) forget(mailbox string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.of, mailbox)
+}
+
+// listed notes that somebody has listed the folder.
+func (n *folderNode) listed() { n.listedAt.Store(time.Now().UnixNano()) }
+
+// looksAround tells whether somebody who looks at a folder in n is about to look at all.
+func (n *folderNode) looksAround() bool {
+	if time.Since(time.Unix(0, n.listedAt.Load())) < lookedAround {
+		n.around.Store(true) // from then on: the kernel keeps the listing
+	}
+	return n.around.Load()
+}
+
+// dateAmong returns the date of the newest message of the folder f in n, and asks for that of
+// the others along. ok is false if it is to be asked for alone.
+func (n *folderNode) dateAmong(ctx context.Context, f *tree.Folder) (date time.Time, ok bool) {
+	fsys := n.fsys
+	if date, ok = fsys.dates.find(f.Mailbox()); ok {
+		return date, true
+	}
+	above := n.now()
+	if above == nil || !n.looksAround() {
+		return time.Time{}, false
+	}
+	var unknown []string
+	for _, name := range above.Names() {
+		mailbox := above.Children[name].Mailbox()
+		if mailbox == "" {
+			continue
+		}
+		_, known := fsys.mail.Newest(mailbox)
+		if _, kept := fsys.dates.find(mailbox); !known && !kept {
+			unknown = append(unknown, mailbox)
+		}
+	}
+	if len(unknown) < 2 || !slices.Contains(unknown, f.Mailbox()) {
+		return time.Time{}, false
+	}
+	found, err := fsys.mail.Dates(ctx, unknown)
+	if err != nil {
+		fsys.log.Info("cannot look into the folders all at once", "folder", n.shown(), "error", err)
+		return time.Time{}, false
+	}
+	fsys.dates.keep(unknown, found)
+	return found[f.Mailbox()], true
+}
+
+// parent returns the folder in which n is, nil for none.
+func (n *folderNode) parent() *folderNode {
+	_, inode := n.Parent()
+	if inode == nil {
+		return nil
+	}
+	above, _ := inode.Operations().(*folderNode)
+	return above
+}
