@@ -70,7 +70,7 @@ func (b *bench) namedJob(ctx context.Context) error {
 	for _, c := range []struct {
 		name  string
 		limit int
-	}{{"start and first ls of %d messages by name", 25}, {"remount and ls of %d messages by name", 4}} {
+	}{{"start and first ls of %d messages by name", 40}, {"remount and ls of %d messages by name", 4}} {
 		m, err := b.onRemount(ctx, n, "", cache, flags, list)
 		if err != nil {
 			return err

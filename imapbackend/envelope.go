@@ -122,8 +122,8 @@ func (b *Backend) Envelope(ctx context.Context, id mail.ID) (mail.Envelope, erro
 // as come in one batch. Those behind are asked for in time.
 func (b *Backend) Envelopes(ctx context.Context, folder string, l mail.Listing, from int) ([]mail.Envelope, error) {
 	f := b.folder(folder)
-	load := func(ctx context.Context, from int) ([]mail.Envelope, error) {
-		uids := l.UIDs[min(from, len(l.UIDs)):min(from+mostEnvelopes, len(l.UIDs))]
+	load := func(ctx context.Context, first int) ([]mail.Envelope, error) {
+		uids := l.UIDs[min(first, len(l.UIDs)):min(first+mostEnvelopes, len(l.UIDs))]
 		all, unknown := f.someEnvelopes(l.UIDValidity, uids)
 		if len(unknown) == 0 {
 			return all, nil
@@ -137,12 +137,18 @@ func (b *Backend) Envelopes(ctx context.Context, folder string, l mail.Listing, 
 		}
 		return all, err
 	}
+	// Wherever somebody begins, the batches are the same: none is asked for twice.
+	first := from - from%mostEnvelopes
 	for i := 1; i <= envelopesAhead; i++ {
-		if next := from + i*mostEnvelopes; next < len(l.UIDs) {
+		if next := first + i*mostEnvelopes; next < len(l.UIDs) {
 			b.start(func() { load(b.ctx, next) }) // its error comes back when it is needed
 		}
 	}
-	return load(ctx, from)
+	all, err := load(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	return all[from-first:], nil
 }
 
 // someEnvelopes returns what is known of messages, and of which nothing is.

@@ -173,13 +173,13 @@ func TestNames(t *testing.T) {
 
 // TestNamesInBatches looks at what names cost.
 func TestNamesInBatches(t *testing.T) {
-	const n = 6001
+	const n = 8501
 	_, p := harness.Inbox(t, n-1)
 	r := harness.NewRemounter(t, p.Account, "--names", "{subject}")
 	for _, c := range []struct {
 		what string
 		most int // FETCH, for the names and attributes of all
-	}{{"the first time", 3}, {"after a remount", 0}} {
+	}{{"the first time", 5}, {"after a remount", 0}} {
 		process := r.Mount(t)
 		p.Forget()
 		names := harness.Names(t, filepath.Join(r.Dir, "INBOX"))
