@@ -189,7 +189,9 @@ func (msg *message) matches(seqNum uint32, c *imap.SearchCriteria) bool {
 		}
 	}
 	for _, h := range c.Header {
-		has := func(f rawField) bool { return strings.EqualFold(f.name, h.Key) && contains(decoded(f.value()), h.Value) }
+		has := func(f rawField) bool {
+			return strings.EqualFold(f.name, h.Key) && contains(decoded(f.value()), h.Value)
+		}
 		if !slices.ContainsFunc(fields(msg.root().header), has) {
 			return false
 		}

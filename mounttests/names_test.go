@@ -118,9 +118,10 @@ func TestNames(t *testing.T) {
 		harness.Expunge(t, c, 3)
 		want = want[1:]
 		harness.Eventually(t, "it is listed no more", func() bool { return len(messages(inbox)) == len(want) })
-		if _, err := os.Stat(filepath.Join(inbox, fmt.Sprintf("%s [3]", named[2].want))); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("what another client has expunged: %v", err)
-		}
+		harness.Eventually(t, "what another client has expunged is gone", func() bool {
+			_, err := os.Stat(filepath.Join(inbox, named[2].want+" [3]"))
+			return errors.Is(err, fs.ErrNotExist)
+		})
 
 		// Moved: found by the name that it had, and listed by its own.
 		harness.Run(t, "mv", filepath.Join(inbox, want[0]), filepath.Join(inbox, want[1]), place)
