@@ -1,0 +1,71 @@
+package mounttests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"imapfs/internal/harness"
+)
+
+// TestLookAtManyFolders looks at all folders, as ls -l does: they are not opened one by one.
+func TestLookAtManyFolders(t *testing.T) {
+	harness.ForEachEmpty(t, func(t *testing.T, a harness.Account) {
+		const n = 60
+		c := a.Client(t)
+		want := make(map[string]time.Time)
+		for i := range n {
+			name := fmt.Sprintf("f%d", i)
+			harness.Must(t, c.Create(a.Mailbox(name), nil).Wait())
+			if i%10 == 0 {
+				continue // an empty one
+			}
+			want[name] = time.Date(2001, 1, i, 12, 0, 0, 0, time.UTC)
+			harness.Deliver(t, c, a.Mailbox(name), harness.Letter("old"), time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
+			harness.Deliver(t, c, a.Mailbox(name), harness.Letter("new"), want[name])
+		}
+		p := harness.NewProxy(t, a)
+		mnt := harness.Mount(t, p.Account)
+		top := a.Top(mnt)
+		look := func() {
+			t.Helper()
+			harness.Names(t, top)
+			for i := range n {
+				name := fmt.Sprintf("f%d", i)
+				info, err := os.Stat(filepath.Join(top, name))
+				harness.Must(t, err)
+				if date, ok := want[name]; ok && !info.ModTime().Equal(date) || !ok && time.Since(info.ModTime()) > time.Hour {
+					t.Errorf("%s has the date %v, want %v", name, info.ModTime(), date)
+				}
+			}
+		}
+		p.Forget()
+		look()
+		if opened, listed := len(p.Sent("SELECT")), len(p.Sent("SEARCH")); opened > 2 || listed > 1 {
+			t.Errorf("%d folders were opened, %d listed: %q", opened, listed, p.Sent(""))
+		}
+		if dates := len(p.Sent("EXAMINE")); dates < n || dates > n+2 {
+			t.Errorf("%d dates were asked for", dates)
+		}
+		p.Forget()
+		look()
+		if again := append(p.Sent("EXAMINE"), p.Sent("SELECT f")...); len(again) > 0 {
+			t.Errorf("once more: %q", again)
+		}
+		// What comes to one that somebody has open is seen, and all else works as before.
+		if got := harness.Names(t, filepath.Join(top, "f1")); len(got) != 2 {
+			t.Errorf("f1 lists %q", got)
+		}
+		now := time.Now().Truncate(time.Second)
+		harness.Deliver(t, c, a.Mailbox("f1"), harness.Letter("newest"), now)
+		harness.Eventually(t, "the folder has the date of what has come", func() bool {
+			info, err := os.Stat(filepath.Join(top, "f1"))
+			return err == nil && info.ModTime().Equal(now)
+		})
+		if got := harness.Read(t, top, "f2", "2", "body.txt"); string(got) != "new\n" {
+			t.Errorf("f2/2 holds %q", got)
+		}
+	})
+}
