@@ -13,8 +13,9 @@ import (
 // a folder with many in it asks for each alone, and to list each would take long: so they
 // are all asked for when the first one is.
 type dates struct {
-	mu sync.Mutex // guards what follows
-	of map[string]dated
+	mu    sync.Mutex // guards what follows
+	of    map[string]dated
+	until time.Time // each is asked for alone, because asking for all has failed
 }
 
 type dated struct {
@@ -24,6 +25,9 @@ type dated struct {
 
 // datesKept is how long they are believed: nobody is told of what comes to such a folder.
 const datesKept = time.Minute
+
+// aloneFor is how long each is asked for alone where asking for all has failed.
+const aloneFor = 10 * time.Minute
 
 // lookedAround is how long after a listing who looks at one folder is taken for somebody who
 // looks at all.
@@ -45,6 +49,19 @@ func (d *dates) keep(mailboxes []string, found map[string]time.Time) {
 	for _, mailbox := range mailboxes {
 		d.of[mailbox] = dated{found[mailbox], time.Now()}
 	}
+}
+
+// fail notes that they could not be had all at once.
+func (d *dates) fail() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.until = time.Now().Add(aloneFor)
+}
+
+func (d *dates) fails() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Now().Before(d.until)
 }
 
 // forget is told that something has changed in a folder.
@@ -73,7 +90,7 @@ func (n *folderNode) dateAmong(ctx context.Context, f *tree.Folder) (date time.T
 		return date, true
 	}
 	above := n.now()
-	if above == nil || !n.looksAround() {
+	if above == nil || !n.looksAround() || fsys.dates.fails() {
 		return time.Time{}, false
 	}
 	var unknown []string
@@ -90,13 +107,20 @@ func (n *folderNode) dateAmong(ctx context.Context, f *tree.Folder) (date time.T
 	if len(unknown) < 2 || !slices.Contains(unknown, f.Mailbox()) {
 		return time.Time{}, false
 	}
-	found, err := fsys.mail.Dates(ctx, unknown)
+	// It goes on when nobody waits any more, for whoever asks again.
+	err := change(ctx, func() error {
+		found, err := fsys.mail.Dates(context.Background(), unknown)
+		if err == nil {
+			fsys.dates.keep(unknown, found)
+		}
+		return err
+	})
 	if err != nil {
+		fsys.dates.fail() // also where it takes too long
 		fsys.log.Info("cannot look into the folders all at once", "folder", n.shown(), "error", err)
 		return time.Time{}, false
 	}
-	fsys.dates.keep(unknown, found)
-	return found[f.Mailbox()], true
+	return fsys.dates.find(f.Mailbox())
 }
 
 // parent returns the folder in which n is, nil for none.

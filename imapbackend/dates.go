@@ -37,6 +37,9 @@ const glancedAtOnce = 1000
 // no folder for others meanwhile.
 func (b *Backend) Dates(ctx context.Context, folders []string) (map[string]time.Time, error) {
 	done := b.group.DoChan("dates "+strings.Join(folders, "\x00"), func() (any, error) {
+		// While one is renamed or deleted nobody may be in it.
+		b.arranging.Lock()
+		defer b.arranging.Unlock()
 		dates := make(map[string]time.Time)
 		for some := range slices.Chunk(folders, glancedAtOnce) {
 			err := b.pool.with(need{glance: true}, func(l *lease) error { return l.glance(some, dates) })
@@ -77,6 +80,12 @@ func (l *lease) glance(folders []string, dates map[string]time.Time) error {
 			l.ear.sending.Unlock()
 			looks = append(looks, k)
 		}
+		// Who looks into a folder is in no one's way afterwards.
+		leave := l.client.UnselectAndExpunge // CLOSE: nothing is expunged behind EXAMINE
+		if l.caps.Has(imap.CapUnselect) {
+			leave = l.client.Unselect
+		}
+		left := leave()
 		var failed error
 		for _, k := range looks {
 			_, err := k.examine.Wait()
@@ -93,6 +102,9 @@ func (l *lease) glance(folders []string, dates map[string]time.Time) error {
 					dates[k.folder] = m.Date
 				}
 			}
+		}
+		if err := left.Wait(); err != nil && !isStatus(err) { // there is none to leave if the last one was refused
+			failed = err
 		}
 		return failed
 	})

@@ -54,6 +54,12 @@ func TestLookAtManyFolders(t *testing.T) {
 		if again := append(p.Sent("EXAMINE"), p.Sent("SELECT f")...); len(again) > 0 {
 			t.Errorf("once more: %q", again)
 		}
+		// Whoever has looked is in no folder any more: each can be renamed and deleted.
+		for _, name := range []string{"f59", "f9"} {
+			harness.Run(t, "mv", filepath.Join(top, name), filepath.Join(top, name+"x"))
+			delete(want, name)
+		}
+		harness.Run(t, "rmdir", filepath.Join(top, "f50"))
 		// What comes to one that somebody has open is seen, and all else works as before.
 		if got := harness.Names(t, filepath.Join(top, "f1")); len(got) != 2 {
 			t.Errorf("f1 lists %q", got)
