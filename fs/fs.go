@@ -6,8 +6,8 @@
 // go-fuse library hands a request to the node that it is about. There is one
 // kind of node for each kind of thing in the tree, with a file each: folder,
 // message, file, attachments, letter (what somebody writes into a folder), slip (a
-// short text that is new each time: status, flags), trash, control (what the mount
-// tells of itself). They answer in the kernel's order and know what it was told; what
+// short text that is new each time: status, flags), trash, search and found (queries and
+// what they find), control (what the mount tells of itself). They answer in the kernel's order and know what it was told; what
 // a file holds is the business of package content, which folders there are that of
 // package tree.
 //

@@ -34,7 +34,7 @@ var (
 	errShows     = &refusal{"it still shows files; rm -r, or a file manager's delete, deletes a message", syscall.ENOTEMPTY}
 	errUnsent    = &refusal{"a file that is no message yet is in it; delete that, or call it *.eml", syscall.ENOTEMPTY}
 
-	errNumber    = &refusal{"the name of a message is its number, which the server gives; it can be moved to another folder", syscall.EPERM}
+	errNumber    = &refusal{"the name of a message ends in its number, which the server gives, and stays; it can be moved to another folder", syscall.EPERM}
 	errNewNumber = &refusal{"a message is moved to another folder under its own number, and the server gives a new one; no folder has this name: mkdir makes it, if that was meant", syscall.EPERM}
 	errNoMailbox = &refusal{"this folder holds only folders; messages can be put into those", syscall.EPERM}
 	errFolder    = &refusal{"there is a folder of this name; choose another name, or put it into that folder", syscall.EEXIST}
