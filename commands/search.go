@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"imapfs/fs"
-	"imapfs/mail"
 	"imapfs/query"
 )
 
@@ -47,19 +46,27 @@ docs/search.md has all of it. The same is found in DIR/.search/QUERY/, as direct
 	return search
 }
 
-// searchIn prints what a query finds in a mounted folder.
+// searchIn prints what a query finds in a mounted folder, as it is found.
 func searchIn(dir, text, end string, count bool, w io.Writer) error {
 	top := filepath.Join(dir, fs.SearchName, query.Escape(text))
 	n := 0
 	var walk func(below string) error
 	walk = func(below string) error {
-		entries, err := os.ReadDir(filepath.Join(top, below))
+		open, err := os.Open(filepath.Join(top, below))
 		if err != nil {
 			return err
 		}
-		for _, e := range entries {
-			path := filepath.Join(below, e.Name())
-			if _, ok := mail.ParseName(e.Name()); !ok || !isMessage(filepath.Join(top, path)) {
+		defer open.Close()
+		for {
+			some, err := open.ReadDir(1) // for more it would wait
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			path := filepath.Join(below, some[0].Name())
+			if isFolder(filepath.Join(dir, path)) {
 				err = walk(path)
 			} else if n++; !count {
 				_, err = fmt.Fprint(w, filepath.Join(dir, path), end)
@@ -68,7 +75,6 @@ func searchIn(dir, text, end string, count bool, w io.Writer) error {
 				return err
 			}
 		}
-		return nil
 	}
 	err := walk("")
 	switch {
@@ -77,7 +83,7 @@ func searchIn(dir, text, end string, count bool, w io.Writer) error {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("%s is no folder of a mount", dir)
 	case errors.Is(err, syscall.ETIMEDOUT):
-		return fmt.Errorf("the server searches for longer than the mount's --timeout; it goes on, so try again in a while")
+		return fmt.Errorf("the server has found nothing new for longer than the mount's --timeout; it goes on, so try again in a while")
 	case err != nil:
 		return fmt.Errorf("cannot search in %s: %v", dir, err)
 	}
@@ -87,9 +93,9 @@ func searchIn(dir, text, end string, count bool, w io.Writer) error {
 	return err
 }
 
-// isMessage tells whether the directory is one of a message and not a folder, which can be
-// called like one.
-func isMessage(dir string) bool {
-	_, err := os.Lstat(filepath.Join(dir, "headers.txt"))
+// isFolder tells whether the directory is a folder and not a message, also where its name looks like
+// one of a message.
+func isFolder(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, fs.SearchName))
 	return err == nil
 }

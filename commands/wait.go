@@ -178,7 +178,7 @@ func (f *watchedFolder) look() (came []uint32, changed bool, err error) {
 // called by a number alone.
 func (f *watchedFolder) isMessage(name string) bool {
 	_, ok := mail.ParseNumber(name)
-	return ok || isMessage(filepath.Join(f.dir, name))
+	return ok || !isFolder(filepath.Join(f.dir, name))
 }
 
 // lastChange returns the device that dir is on, and its ctime: that is when the

@@ -85,12 +85,28 @@ func (w *walks) opened(ctx context.Context, id mail.ID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, other := range w.recent {
-		if other.folder == id.Folder && other.run < aheadRun {
+		if other.folder == id.Folder && other.run > 0 && other.run < aheadRun {
 			other.run = 1 // in a row means with nothing between
 		}
 	}
 	r := &walk{folder: id.Folder, list: list, at: list.After(id.UID) - 1, run: 1}
 	w.recent = slices.Insert(w.recent, 0, r)
+	w.recent = w.recent[:min(len(w.recent), mostWalks)]
+}
+
+// ordered notes that somebody has listed some messages of a folder, and may read them in this order.
+func (w *walks) ordered(folder string, l mail.Listing) {
+	if len(l.UIDs) <= aheadRun {
+		return // nothing is left when he is recognised
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.recent {
+		if r.folder == folder && r.list.UIDValidity == l.UIDValidity && slices.Equal(r.list.UIDs, l.UIDs) {
+			return
+		}
+	}
+	w.recent = slices.Insert(w.recent, 0, &walk{folder: folder, list: l, at: -1})
 	w.recent = w.recent[:min(len(w.recent), mostWalks)]
 }
 
@@ -108,6 +124,8 @@ func (w *walks) follow(id mail.ID) bool {
 		case !found:
 			continue
 		case index == r.at:
+		case r.run == 0 && r.at < 0: // he begins, see ordered
+			r.at, r.run = index, 1
 		case index == r.at+1, following && index > r.at && index <= r.at+aheadSkip:
 			r.run++
 			r.at = index

@@ -87,6 +87,10 @@ func New(server Server, c *cache.Cache, log *slog.Logger) *Store {
 // Close ends reading ahead. The mirror ends with its context.
 func (s *Store) Close() { s.walks.close() }
 
+// Ordered notes that somebody has listed some messages of a folder, and may read them in this
+// order.
+func (s *Store) Ordered(folder string, l mail.Listing) { s.walks.ordered(folder, l) }
+
 // Changed takes in what the server has reported: what is cached of messages that
 // are gone for good is dropped, and the mirror looks for what is new.
 func (s *Store) Changed(c mail.Change) {

@@ -65,9 +65,15 @@ type Mail interface {
 	Envelopes(ctx context.Context, folder string, l mail.Listing, from int) ([]mail.Envelope, error)
 	// Attr returns the attributes of a message.
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
-	// Search returns the messages of a folder that a query finds, in which nothing is about
-	// attachments.
-	Search(ctx context.Context, folder string, q query.Query) (mail.Listing, error)
+	// IsListed tells whether Messages knows the messages of a folder as they are now.
+	IsListed(folder string) bool
+	// Search returns which of the messages of a folder with UIDs from first to last a query
+	// finds; mail.ErrUnsupported if the server cannot be asked for what is in it.
+	Search(ctx context.Context, folder string, validity, first, last uint32, q query.Query) ([]uint32, error)
+	// SearchEach asks for what a query finds in folders that are not listed, and tells of each
+	// as it comes: which messages, and the highest UID that there was, as far as is known. Some
+	// may be left out.
+	SearchEach(ctx context.Context, folders []string, q query.Query, found func(folder string, l mail.Listing, newest uint32)) error
 	// Newest returns the date of the newest message of a folder, as far as is known, and
 	// whether that is the one of now.
 	Newest(folder string) (date time.Time, isKnown bool)
@@ -145,17 +151,18 @@ type FS struct {
 	log     *slog.Logger
 	start   time.Time // of the mount: the date of what has none
 
-	root    *folderNode
-	leaving leaving
-	given   given
-	found   results
-	dates   dates
-	notes   notifier
-	changes changes // of messages in a folder
-	flagged changes // of their flags
-	letters letters
-	trash   trash
-	readers readers
+	root     *folderNode
+	leaving  leaving
+	given    given
+	found    results
+	searches chan struct{} // holds one for each search that is under way
+	dates    dates
+	notes    notifier
+	changes  changes // of messages in a folder
+	flagged  changes // of their flags
+	letters  letters
+	trash    trash
+	readers  readers
 
 	arranging arranging
 	failures  failures
@@ -175,7 +182,7 @@ func New(m Mail, store *content.Store, opt Options) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	fsys := &FS{mail: m, content: store, folders: folders, opt: opt, log: opt.Log, start: time.Now()}
+	fsys := &FS{mail: m, content: store, folders: folders, opt: opt, log: opt.Log, start: time.Now(), searches: make(chan struct{}, searchedAtOnce)}
 	fsys.root = &folderNode{fsys: fsys}
 	fsys.leaving.void = fsys.voidListings
 	fsys.letters.fsys = fsys

@@ -40,26 +40,22 @@ func dot(id gofs.StableAttr) fuse.DirEntry {
 const uidOffset = 1 << 32
 
 func (l *listing) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
-	var e fuse.DirEntry
+	var e *fuse.DirEntry
 	switch i := l.next - len(l.named); {
 	case i < 0:
-		e = l.named[l.next]
-		e.Off = uint64(l.next + 1)
+		named := l.named[l.next]
+		named.Off = uint64(l.next + 1)
+		e = &named
 	case i < len(l.messages.UIDs):
-		uid := l.messages.UIDs[i]
-		name, errno := l.messages.name(ctx, i)
-		if errno != 0 {
+		var errno syscall.Errno
+		if e, errno = l.messages.entry(ctx, i); errno != 0 {
 			return nil, errno
 		}
-		e.Name = name
-		e.Mode = syscall.S_IFDIR
-		e.Ino = l.messages.numbers.of(uid, kindMessage, syscall.S_IFDIR).Ino
-		e.Off = uidOffset + uint64(uid)
 	default:
 		return nil, 0
 	}
 	l.next++
-	return &e, 0
+	return e, 0
 }
 
 func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {

@@ -72,7 +72,7 @@ func serve(scenario, dir string) error {
 		8: {Claimed: int64(len(smallMessage)), Raw: smallMessage},
 	}}
 	f.Mailboxes = append([]mail.Folder{{Name: "Old", Delim: '/', Selectable: true}, {Name: "Year", Delim: '/'}, {Name: "Year/7", Delim: '/', Selectable: true}}, fakemail.Inbox...)
-	timeout, ended := time.Minute, make(chan struct{})
+	timeout, ended, found := time.Minute, make(chan struct{}), make(chan struct{})
 	switch scenario {
 	case "lies":
 		raw, _ := bigMessage()
@@ -85,6 +85,15 @@ func serve(scenario, dir string) error {
 			}
 			root.Children[1].Size = lie
 			f.Mail[uint32(attachmentUID+i)] = fakemail.Message{Claimed: lie, Raw: raw, Root: root, Parts: parts}
+		}
+	case "searching":
+		for uid := range uint32(2500) {
+			f.Mail[uid+1] = fakemail.Message{Raw: smallMessage}
+		}
+		f.Searches = func(first uint32) {
+			if first > 1 {
+				<-found
+			}
 		}
 	case "blocked":
 		timeout = time.Second
@@ -162,6 +171,9 @@ func serve(scenario, dir string) error {
 			f.Mailboxes = f.Mailboxes[1:]
 			f.Unlock()
 			fsys.Changed(mail.Change{})
+		case "find":
+			f.Unlock()
+			close(found)
 		case "pages": // that the kernel has of a file
 			f.Unlock()
 			have := make([]byte, 100)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -32,46 +33,50 @@ func (s *search) parse() (query.Query, error) {
 }
 
 // resultsKept is how long it is believed what a query has found, if nothing changes in the
-// folder meanwhile.
+// folder meanwhile, and how long it is looked for when nobody waits.
 const resultsKept = time.Minute
 
 // How much is remembered: queries, one for each folder, and UIDs in them, of 4 bytes.
 const (
-	mostResults = 1000
+	mostResults = 10_000
 	mostFound   = 2_000_000
 )
 
-// results is what queries have found last.
+// results is what queries have found last, or are finding.
 type results struct {
 	mu    sync.Mutex // guards what follows
-	of    map[resultsOf]result
+	of    map[resultsOf]*found
 	uids  int                 // in of, and in what was there before
 	shown map[*foundNode]bool // that the kernel knows
 }
 
 type resultsOf struct{ mailbox, text string }
 
-type result struct {
-	mail.Listing
-	at      time.Time
-	newest  uint32    // the highest UID that there was
-	flagged time.Time // when flags in the folder had changed last
-}
-
-func (r *results) find(of resultsOf) (result, bool) {
+func (r *results) find(of resultsOf) *found {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	found, ok := r.of[of]
-	return found, ok
+	return r.of[of]
 }
 
-func (r *results) keep(of resultsOf, found result) {
+// begin puts f in the place of old, or returns what somebody else has put there.
+func (r *results) begin(of resultsOf, old, f *found) (in *found, begins bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.uids += len(found.UIDs); r.of == nil || len(r.of) >= mostResults || r.uids > mostFound {
-		r.of, r.uids = make(map[resultsOf]result), len(found.UIDs)
+	if now := r.of[of]; now != old {
+		return now, false
 	}
-	r.of[of] = found
+	if r.of == nil || len(r.of) >= mostResults || r.uids > mostFound {
+		r.of, r.uids = make(map[resultsOf]*found), 0
+	}
+	r.of[of] = f
+	return f, true
+}
+
+// count notes how many UIDs there are more.
+func (r *results) count(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.uids += n
 }
 
 // show notes a directory that the kernel knows, until hide.
@@ -100,37 +105,86 @@ func (r *results) void() {
 	}
 }
 
-// results returns the messages of a folder that a query finds, of those that are there now.
-func (fsys *FS) results(ctx context.Context, mailbox string, s *search) (mail.Listing, error) {
-	all, err := fsys.mail.Messages(ctx, mailbox)
-	if err != nil {
-		return mail.Listing{}, err
+// searchIn returns what a query finds in a folder, which may just have begun. all is the
+// messages of the folder, nil if they are not listed.
+func (fsys *FS) searchIn(mailbox string, s *search, all *mail.Listing) (*found, error) {
+	f, q, begins, err := fsys.beginSearch(mailbox, s, all)
+	if begins {
+		go f.run(finding{fsys: fsys, mailbox: mailbox}, q)
 	}
-	now := result{flagged: fsys.flagged.at(mailbox, fsys.start)}
-	if n := len(all.UIDs); n > 0 {
-		now.newest = all.UIDs[n-1]
+	return f, err
+}
+
+// beginSearch is searchIn that leaves it to the caller to look.
+func (fsys *FS) beginSearch(mailbox string, s *search, all *mail.Listing) (f *found, q query.Query, begins bool, err error) {
+	of := resultsOf{mailbox, s.text}
+	flagged := fsys.flagged.at(mailbox, fsys.start)
+	old := fsys.found.find(of)
+	if old != nil && old.isCurrent(flagged, all) {
+		return old, q, false, nil
 	}
-	found, ok := fsys.found.find(resultsOf{mailbox, s.text})
-	if !ok || found.UIDValidity != all.UIDValidity || found.newest < now.newest || !found.flagged.Equal(now.flagged) || time.Since(found.at) > resultsKept {
-		q, err := s.parse()
-		if err != nil {
-			return mail.Listing{}, err
-		}
-		// It goes on when nobody waits any more, for whoever asks again.
-		err = change(ctx, func() error {
-			uids, err := (finding{fsys, mailbox, all.UIDValidity}).all(context.Background(), q, all.UIDs)
-			if err == nil {
-				now.Listing, now.at = mail.Listing{UIDValidity: all.UIDValidity, UIDs: uids}, time.Now() // it can have taken long
-				fsys.found.keep(resultsOf{mailbox, s.text}, now)
+	if q, err = s.parse(); err == nil {
+		f, begins = fsys.found.begin(of, old, newFound(flagged))
+	}
+	return f, q, begins, err
+}
+
+// searchAll returns what a query finds in many folders, by mailbox: those that are not listed
+// are asked about together.
+func (fsys *FS) searchAll(ctx context.Context, mailboxes []string, s *search) (map[string]*found, error) {
+	all := make(map[string]*found)
+	together := make(map[string]*found)
+	var names []string
+	var asked query.Query
+	for _, mailbox := range mailboxes {
+		var listed *mail.Listing
+		if fsys.mail.IsListed(mailbox) {
+			l, err := fsys.mail.Messages(ctx, mailbox)
+			if err != nil {
+				return nil, err
 			}
-			return err
+			listed = &l
+		}
+		f, q, begins, err := fsys.beginSearch(mailbox, s, listed)
+		if err != nil {
+			return nil, err
+		}
+		all[mailbox] = f
+		in := finding{fsys: fsys, mailbox: mailbox}
+		switch {
+		case !begins:
+		case listed != nil || q.Has(query.Attachment) || in.looksHere(q):
+			go f.run(in, q)
+		default:
+			asked, together[mailbox] = q, f
+			names = append(names, mailbox)
+		}
+	}
+	if len(names) > 0 {
+		go fsys.searchTogether(names, together, asked)
+	}
+	return all, nil
+}
+
+// searchTogether looks in folders that are not listed.
+func (fsys *FS) searchTogether(names []string, of map[string]*found, q query.Query) {
+	if len(names) > 1 {
+		err := fsys.mail.SearchEach(context.Background(), names, q, func(mailbox string, l mail.Listing, newest uint32) {
+			f := of[mailbox]
+			f.begin(l.UIDValidity, newest)
+			f.add(l.UIDs)
+			fsys.found.count(len(l.UIDs))
+			f.end(nil)
 		})
 		if err != nil {
-			return mail.Listing{}, err
+			fsys.log.Info("cannot search in the folders all at once", "folders", len(names), "error", err)
 		}
-		found = now
 	}
-	return mail.Listing{UIDValidity: all.UIDValidity, UIDs: both(found.UIDs, all.UIDs)}, nil
+	for _, mailbox := range names {
+		if f := of[mailbox]; !f.isComplete() {
+			go f.run(finding{fsys: fsys, mailbox: mailbox}, q)
+		}
+	}
 }
 
 // finding is the search of a folder.
@@ -138,17 +192,19 @@ type finding struct {
 	fsys     *FS
 	mailbox  string
 	validity uint32
+	all      []uint32 // the messages of the folder
 }
 
-// all returns which of the messages with these UIDs a query finds: of those that are kept if
-// all are and it is about a text, or if the server cannot be asked.
-func (f finding) all(ctx context.Context, q query.Query, uids []uint32) ([]uint32, error) {
-	if q.Reads() && f.isMirrored() {
+// among returns which of the messages with these UIDs, which follow on each other in the
+// folder, a query finds: of those that are kept if all are and it is about a text, or if the
+// server cannot be asked.
+func (f finding) among(ctx context.Context, q query.Query, uids []uint32) ([]uint32, error) {
+	if f.looksHere(q) {
 		if found, unknown, err := f.kept(ctx, q, uids); err == nil && unknown == 0 {
 			return found, nil
 		}
 	}
-	found, err := f.among(ctx, q, uids)
+	found, err := f.known(ctx, q, uids)
 	if !isUnanswered(err) {
 		return found, err
 	}
@@ -160,6 +216,9 @@ func (f finding) all(ctx context.Context, q query.Query, uids []uint32) ([]uint3
 	return found, nil
 }
 
+// looksHere tells whether the messages are here for which a server would have to read each.
+func (f finding) looksHere(q query.Query) bool { return q.Reads() && f.isMirrored() }
+
 // isMirrored tells whether all of the folder is kept.
 func (f finding) isMirrored() bool {
 	for _, folder := range f.fsys.mail.Folders() {
@@ -170,25 +229,23 @@ func (f finding) isMirrored() bool {
 	return false
 }
 
-// among returns which of the messages with these UIDs a query finds. The server is asked
+// known returns which of the messages with these UIDs a query finds. The server is asked
 // once for all that it can know; attachments are looked for in what is left then. Some
 // servers search for ASCII alone ([BADCHARSET]): who has sent a message, and what it is
 // about, is known here too.
-func (f finding) among(ctx context.Context, q query.Query, uids []uint32) ([]uint32, error) {
+func (f finding) known(ctx context.Context, q query.Query, uids []uint32) ([]uint32, error) {
 	if len(uids) == 0 {
 		return nil, nil
 	}
-	if !q.Has(query.Attachment) {
-		found, err := f.ask(ctx, q, uids)
-		if !errors.Is(err, mail.ErrRefused) || !q.IsBeyondASCII() {
-			return found, err
-		}
-		if q.Op == query.Field && (q.Key == "from" || q.Key == "subject") {
-			return f.withText(ctx, q, uids)
-		}
-		if len(q.Of) == 0 {
-			return nil, err
-		}
+	found, err := f.ask(ctx, q, uids)
+	switch {
+	case errors.Is(err, mail.ErrUnsupported) && q.Op == query.Attachment:
+		return f.withAttachments(ctx, uids)
+	case errors.Is(err, mail.ErrUnsupported):
+	case !errors.Is(err, mail.ErrRefused) || !q.IsBeyondASCII():
+		return found, err
+	case q.Op == query.Field && (q.Key == "from" || q.Key == "subject"):
+		return f.withText(ctx, q, uids)
 	}
 	switch q.Op {
 	case query.And:
@@ -201,18 +258,18 @@ func (f finding) among(ctx context.Context, q query.Query, uids []uint32) ([]uin
 				known.Of = append(known.Of, q)
 			}
 		}
-		var err error
+		err = nil
 		if len(known.Of) > 0 {
 			uids, err = f.ask(ctx, known, uids)
 		}
 		for i := 0; i < len(rest) && err == nil; i++ {
-			uids, err = f.among(ctx, rest[i], uids)
+			uids, err = f.known(ctx, rest[i], uids)
 		}
 		return uids, err
 	case query.Or:
 		var all []uint32
 		for _, q := range q.Of {
-			found, err := f.among(ctx, q, without(uids, all))
+			found, err := f.known(ctx, q, without(uids, all))
 			if err != nil {
 				return nil, err
 			}
@@ -221,19 +278,24 @@ func (f finding) among(ctx context.Context, q query.Query, uids []uint32) ([]uin
 		}
 		return all, nil
 	case query.Not:
-		found, err := f.among(ctx, q.Of[0], uids)
+		found, err := f.known(ctx, q.Of[0], uids)
 		return without(uids, found), err
 	}
-	return f.withAttachments(ctx, uids)
+	return nil, err
 }
 
-// ask has the server search.
+// ask has the server search, in all of the folder or in a part of it that these messages are
+// in.
 func (f finding) ask(ctx context.Context, q query.Query, uids []uint32) ([]uint32, error) {
-	found, err := f.fsys.mail.Search(ctx, f.mailbox, q)
-	if err == nil && found.UIDValidity != f.validity {
-		err = mail.ErrStale
+	first, last := uint32(1), uint32(math.MaxUint32)
+	if uids[0] != f.all[0] {
+		first = uids[0]
 	}
-	return both(found.UIDs, uids), err
+	if n := len(uids) - 1; uids[n] != f.all[len(f.all)-1] {
+		last = uids[n]
+	}
+	found, err := f.fsys.mail.Search(ctx, f.mailbox, f.validity, first, last, q)
+	return both(found, uids), err
 }
 
 // withText returns which of the messages are from somebody, or about something.

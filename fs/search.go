@@ -2,17 +2,12 @@ package fs
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sync/errgroup"
-
 	"imapfs/mail"
 	"imapfs/tree"
 )
@@ -138,16 +133,28 @@ func removeEmpty(ctx context.Context, dir *gofs.Inode, name string) syscall.Errn
 	if f == nil {
 		return syscall.ENOENT
 	}
-	ctx, finish := found.fsys.call(ctx)
-	defer finish()
 	some, err := found.finds(ctx, f)
 	switch {
 	case err != nil:
 		return found.fsys.errno("search", found.shown(f), err)
-	case some[f.Key]:
+	case some:
 		return syscall.ENOTEMPTY
 	}
 	return 0
+}
+
+// finds tells whether anything is found, in f or, where n is deep, in what is in it.
+func (n *foundNode) finds(ctx context.Context, f *tree.Folder) (bool, error) {
+	if !n.deep {
+		l, _, err := n.messages(f).found(ctx, nothing)
+		return len(l.UIDs) > 0, err
+	}
+	of, err := n.search.begin(ctx, n.fsys, f)
+	if err != nil {
+		return false, err
+	}
+	some, _, err := of.inAny(ctx, n.fsys, f, false)
+	return some, err
 }
 
 func (n *foundNode) now() *tree.Folder { return n.fsys.folders.Keyed(n.key) }
@@ -183,24 +190,13 @@ func (n *foundNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 	if f == nil {
 		return nil, 0, syscall.ENOENT
 	}
-	l := &listing{}
-	ctx, finish := n.fsys.call(ctx)
-	defer finish()
-	some, err := n.finds(ctx, f)
-	if err != nil {
-		return nil, 0, n.fsys.errno("search", n.shown(f), err)
-	}
-	for _, name := range f.Names() {
-		if c := f.Children[name]; some[c.Key] {
-			id := (&foundNode{key: c.Key, search: n.search, deep: true}).number()
-			l.named = append(l.named, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: id.Ino})
+	l := &foundListing{node: n, folder: f, messages: n.messages(f).messages(mail.Listing{})}
+	if n.deep {
+		l.names = f.Names()
+		var err error
+		if l.of, err = n.search.begin(ctx, n.fsys, f); err != nil {
+			return nil, 0, n.fsys.errno("search", n.shown(f), err)
 		}
-	}
-	if errno := n.messages(f).list(ctx, l); errno != 0 {
-		return nil, 0, errno
-	}
-	if len(l.named)+len(l.messages.UIDs) == 0 {
-		l.named = append(l.named, dot(n.number()))
 	}
 	if !n.expires.Swap(true) {
 		n.fsys.notes.later(resultsKept, func() {
@@ -209,60 +205,6 @@ func (n *foundNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 		})
 	}
 	return l, 0, 0
-}
-
-// searchedAtOnce is how many folders are searched at the same time; how many connections
-// there are limits it too.
-const searchedAtOnce = 8
-
-// finds tells, by their keys, of the folders in which something is found, or in one below: of
-// f alone, or of all that is in it. One that the server does not let anybody into is left out.
-func (n *foundNode) finds(ctx context.Context, f *tree.Folder) (map[string]bool, error) {
-	var (
-		mu       sync.Mutex // guards what follows
-		some     = make(map[string]bool)
-		searched int
-		refused  error
-	)
-	look, ctx := errgroup.WithContext(ctx)
-	look.SetLimit(searchedAtOnce)
-	var each func(f *tree.Folder, above []string)
-	each = func(f *tree.Folder, above []string) {
-		above = append(above[:len(above):len(above)], f.Key)
-		if f.Mailbox() != "" {
-			look.Go(func() error {
-				l, err := n.messages(f).listing(ctx)
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case errors.Is(err, mail.ErrRefused), errors.Is(err, mail.ErrNotFound):
-					refused = err // this folder; the others have theirs
-					return nil
-				case err != nil:
-					return err
-				}
-				searched++
-				for _, key := range above {
-					some[key] = some[key] || len(l.UIDs) > 0
-				}
-				return nil
-			})
-		}
-		for _, c := range f.Children {
-			if n.deep {
-				each(c, above)
-			}
-		}
-	}
-	each(f, nil)
-	err := look.Wait()
-	if err == nil && searched == 0 {
-		err = refused
-	}
-	if err == nil && refused != nil {
-		n.fsys.failures.log(slog.LevelWarn, "search in some folders of", n.shown(f), syscall.EIO, refused)
-	}
-	return some, err
 }
 
 // Rmdir deletes a message, or takes a folder away in which nothing is found any more.

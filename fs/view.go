@@ -29,15 +29,44 @@ type view struct {
 	search  *search // only what this finds; nil for all
 }
 
-// listing returns the messages.
+// listing returns all messages of the mailbox.
 func (v view) listing(ctx context.Context) (mail.Listing, error) {
 	if v.mailbox == "" {
 		return mail.Listing{}, nil
 	}
-	if v.search != nil {
-		return v.fsys.results(ctx, v.mailbox, v.search)
-	}
 	return v.fsys.mail.Messages(ctx, v.mailbox)
+}
+
+// found returns the messages that the query has found when that is enough, or complete, of
+// those that are there. ctx is the library's.
+func (v view) found(ctx context.Context, enough func(uids []uint32) bool) (l mail.Listing, complete bool, err error) {
+	call, finish := v.fsys.call(ctx)
+	defer finish()
+	all, err := v.listing(call)
+	if err != nil || len(all.UIDs) == 0 {
+		return all, true, err
+	}
+	f, err := v.fsys.searchIn(v.mailbox, v.search, &all)
+	if err == nil {
+		l, complete, err = f.wait(ctx, v.fsys, enough)
+	}
+	if err == nil && len(l.UIDs) > 0 && l.UIDValidity != all.UIDValidity {
+		err = mail.ErrStale
+	}
+	return mail.Listing{UIDValidity: all.UIDValidity, UIDs: both(l.UIDs, all.UIDs)}, complete, err
+}
+
+// listingFor returns as many of the messages as are needed to know that there is one of this
+// name. ctx is the library's.
+func (v view) listingFor(ctx context.Context, name string) (mail.Listing, error) {
+	if v.search == nil {
+		ctx, finish := v.fsys.call(ctx)
+		defer finish()
+		return v.listing(ctx)
+	}
+	uid, _ := v.fsys.parseName(name)
+	l, _, err := v.found(ctx, upTo(uid))
+	return l, err
 }
 
 // id returns the message of l with this UID.
@@ -130,12 +159,12 @@ func (v view) lookup(ctx context.Context, dir *gofs.Inode, name string, out *fus
 	if !v.mayBe(name) {
 		return nil, syscall.ENOENT
 	}
-	ctx, finish := v.fsys.call(ctx)
-	defer finish()
-	l, err := v.listing(ctx)
+	l, err := v.listingFor(ctx, name)
 	var id mail.ID
 	var how calling
 	if err == nil {
+		ctx, finish := v.fsys.call(ctx)
+		defer finish()
 		id, how, err = v.find(ctx, l, name)
 	}
 	if err != nil {
@@ -164,12 +193,16 @@ func (v view) list(ctx context.Context, to *listing) syscall.Errno {
 	if err != nil {
 		return v.fsys.errno("list", v.fsys.shown(v.mailbox), err)
 	}
+	to.messages = v.messages(l)
+	return 0
+}
+
+func (v view) messages(l mail.Listing) messages {
 	how := byName
 	if v.fsys.opt.Names.IsByNumber() {
 		how = byNumber
 	}
-	to.messages = messages{view: v, Listing: l, numbers: v.numbers(v.id(l, 0), how, "")}
-	return 0
+	return messages{view: v, Listing: l, numbers: v.numbers(v.id(l, 0), how, "")}
 }
 
 // messages is those of a listing.
@@ -198,6 +231,16 @@ func (m *messages) name(ctx context.Context, i int) (string, syscall.Errno) {
 		m.first, m.envelopes = i, all
 	}
 	return m.view.nameOf(uid, m.envelopes[i-m.first]), 0
+}
+
+// entry returns that of the message at an index.
+func (m *messages) entry(ctx context.Context, i int) (*fuse.DirEntry, syscall.Errno) {
+	name, errno := m.name(ctx, i)
+	if errno != 0 {
+		return nil, errno
+	}
+	uid := m.UIDs[i]
+	return &fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: m.numbers.of(uid, kindMessage, syscall.S_IFDIR).Ino, Off: uidOffset + uint64(uid)}, 0
 }
 
 // messageIn returns the message that the kernel knows by this name in a directory,

@@ -102,7 +102,7 @@ type Backend struct {
 	unsaved    chan struct{} // wakes the saver
 
 	polling    sync.Mutex    // held by askForNews
-	arranging  sync.Mutex    // held while a folder is made, renamed or deleted
+	arranging  sync.RWMutex  // held while a folder is made, renamed or deleted
 	alike      locks[string] // held for what would be taken for each other in one mailbox
 	usageAsked atomic.Bool   // somebody has asked for Usage since the last poll
 	quotaAsked atomic.Bool   // and once at all

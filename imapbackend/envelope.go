@@ -128,7 +128,11 @@ func (b *Backend) Envelopes(ctx context.Context, folder string, l mail.Listing, 
 		if len(unknown) == 0 {
 			return all, nil
 		}
-		err := b.do(ctx, fmt.Sprintf("envelopes %s/%d %d", folder, l.UIDValidity, unknown[0]), func() error {
+		err := b.do(ctx, fmt.Sprintf("envelopes %s/%d %d", folder, l.UIDValidity, uids[0]), func() error {
+			_, unknown := f.someEnvelopes(l.UIDValidity, uids) // somebody may have asked in between
+			if len(unknown) == 0 {
+				return nil
+			}
 			_, err := f.loadEnvelopes(l.UIDValidity, unknown)
 			return err
 		})

@@ -23,6 +23,7 @@ type ear struct {
 	selects   bool      // SELECT is under way: what comes may be about the mailbox before
 	asked     []*asking // FETCH that are under way, in the order in which they were sent
 	gathering []*gathered
+	visits    []visit           // see visit; nil if nobody glances
 	grown     int               // how often it was told of more messages
 	spaces    wire.Namespaces   // as told last
 	deleting  bool              // EXPUNGE is being sent from here
@@ -63,6 +64,7 @@ func (e *ear) Ended(tag, command string) {
 	switch command {
 	case "SELECT", "EXAMINE":
 		e.selects = false
+		e.opened()
 	case "UID FETCH":
 		for _, a := range e.asked {
 			a.ended = a.ended || a.tag == tag
@@ -206,6 +208,9 @@ func (e *ear) Data(data any) {
 			e.granted[name] = r.Rights
 		}
 	}
+	if found, ok := data.(wire.Found); ok {
+		e.hear(found)
+	}
 	for _, g := range e.gathering {
 		switch data := data.(type) {
 		case wire.Mailbox:
@@ -223,7 +228,7 @@ func (e *ear) Data(data any) {
 			}
 		case wire.Found:
 			g.searched = true
-			g.isOdd = g.isOdd || data.Broken || data.Extended && !data.UID && len(data.Ranges) > 0
+			g.isOdd = g.isOdd || data.IsOdd()
 			g.found = append(g.found, data.Ranges...)
 		}
 	}

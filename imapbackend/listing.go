@@ -29,6 +29,14 @@ func (b *Backend) Messages(ctx context.Context, name string) (mail.Listing, erro
 	}
 }
 
+// IsListed tells whether Messages knows the messages of the folder as they are now.
+func (b *Backend) IsListed(name string) bool {
+	f := b.folder(name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.source == fromServer
+}
+
 // search asks for all UIDs of the folder, to fill it, or to find out what has
 // changed, and tells whether it found a change. The question goes out behind
 // the SELECT, without waiting for that; but where the folder is remembered its

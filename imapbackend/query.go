@@ -1,52 +1,57 @@
 package imapbackend
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sync/errgroup"
 
 	"imapfs/imapbackend/wire"
 	"imapfs/mail"
 	"imapfs/query"
 )
 
-// Search returns the messages of a folder that a query finds, in which nothing is about
-// attachments: IMAP cannot ask for them. They are those of the server's SEARCH (RFC 9051
-// §6.4.4), whose word for a text is up to it: some look for words, most for any part of one.
-func (b *Backend) Search(ctx context.Context, folder string, q query.Query) (mail.Listing, error) {
-	criteria, err := criteriaOf(q)
-	if err != nil {
-		return mail.Listing{}, err
-	}
-	done := b.group.DoChan(fmt.Sprintf("search %s %v", folder, q), func() (any, error) {
-		all, err := b.Messages(b.ctx, folder)
-		if err != nil || criteria == nil || len(all.UIDs) == 0 {
-			return mail.Listing{UIDValidity: all.UIDValidity}, err
-		}
+// Search returns which of the messages of a folder with UIDs from first to last a query finds.
+// They are those of the server's SEARCH (RFC 9051 §6.4.4), whose word for a text is up to it:
+// some look for words, most for any part of one. IMAP cannot ask for attachments
+// (mail.ErrUnsupported); Gmail can.
+func (b *Backend) Search(ctx context.Context, folder string, validity, first, last uint32, q query.Query) ([]uint32, error) {
+	done := b.group.DoChan(fmt.Sprintf("search %s %d %d %d %v", folder, validity, first, last, q), func() (any, error) {
 		var found []uint32
-		err = b.pool.with(messagesOf(folder, all.UIDValidity), func(l *lease) (err error) {
+		err := b.pool.with(messagesOf(folder, validity), func(l *lease) error {
+			criteria, err := criteriaOf(q, l.caps.Has(gmail))
+			if err != nil || criteria == nil {
+				return err
+			}
+			if first > 1 || last < math.MaxUint32 {
+				criteria.UID = append(criteria.UID, imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}})
+			}
 			found, err = l.find(criteria)
 			return err
 		})
-		return mail.Listing{UIDValidity: all.UIDValidity, UIDs: found}, err
+		return found, err
 	})
 	select {
 	case r := <-done:
-		return r.Val.(mail.Listing), r.Err
+		return r.Val.([]uint32), r.Err
 	case <-ctx.Done():
-		return mail.Listing{}, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 }
+
+// gmail is Gmail's word for what it can do (https://developers.google.com/gmail/imap).
+const gmail = imap.Cap("X-GM-EXT-1")
 
 // find asks for the UIDs of what the criteria find.
 func (l *lease) find(criteria *imap.SearchCriteria) ([]uint32, error) {
 	l.searching.Lock()
-	way := &l.b.quirks.searchWay
-	extended := l.can(imap.CapESearch) && way.Load() < bySearch
+	extended := l.extends()
 	found, err := l.searchOnce("search", criteria, extended)
 	if extended && isStatus(err) && l.confirm() == nil {
 		found, err = l.searchOnce("search", criteria, false)
@@ -61,13 +66,85 @@ func (l *lease) find(criteria *imap.SearchCriteria) ([]uint32, error) {
 	return l.expand(found)
 }
 
-// criteriaOf is a query for SEARCH; nil if it finds nothing.
-func criteriaOf(q query.Query) (*imap.SearchCriteria, error) {
+// extends tells whether SEARCH is answered by ESEARCH.
+func (l *lease) extends() bool {
+	return l.can(imap.CapESearch) && l.b.quirks.searchWay.Load() < bySearch
+}
+
+// SearchEach asks for what a query finds in many folders, of which nobody has listed the
+// messages, and tells of each folder as its answer comes: which messages are found, and the
+// highest UID that there can be, or a lower one if the server does not tell. Some may be left out, which the server refuses, or of which
+// it does not tell enough.
+func (b *Backend) SearchEach(ctx context.Context, folders []string, q query.Query, found func(folder string, l mail.Listing, newest uint32)) error {
+	flights, ctx := errgroup.WithContext(ctx)
+	flights.SetLimit(searchFlights)
+	for some := range slices.Chunk(folders, searchedInFlight) {
+		flights.Go(func() error {
+			b.arranging.RLock()
+			defer b.arranging.RUnlock()
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return b.pool.with(need{glance: true}, func(l *lease) error { return l.searchEach(some, q, found) })
+		})
+	}
+	return flights.Wait()
+}
+
+// searchedInFlight is how many folders are searched in one flight, on one connection, and
+// searchFlights how many such flights there are at the same time.
+const (
+	searchedInFlight = 250
+	searchFlights    = 2
+)
+
+func (l *lease) searchEach(folders []string, q query.Query, found func(folder string, l mail.Listing, newest uint32)) error {
+	criteria, err := criteriaOf(q, l.caps.Has(gmail))
+	if err != nil {
+		return err
+	}
+	if criteria == nil {
+		return nil
+	}
+	l.searching.Lock()
+	defer l.searching.Unlock()
+	extended := l.extends()
+	l.ear.visit()
+	defer l.ear.leave()
+	n := 0
+	return l.glance(fmt.Sprintf("search in %d folders", len(folders)), folders, func(folder string) func(error) error {
+		i := n
+		n++
+		search := l.client.UIDSearch(criteria, &imap.SearchOptions{ReturnAll: extended})
+		return func(opened error) error {
+			_, err := search.Wait()
+			v := l.ear.visited(i)
+			if opened != nil || err != nil {
+				return cmp.Or(opened, err)
+			}
+			if v.isOdd || extended && !v.searched || v.mailbox.validity == 0 {
+				return nil
+			}
+			uids, err := expand(v.found, v.mailbox.messages)
+			if err == nil {
+				newest := max(v.mailbox.uidNext, 1) - 1
+				if n := len(uids); n > 0 && newest == 0 { // Courier does not tell it
+					newest = uids[n-1]
+				}
+				found(folder, mail.Listing{UIDValidity: v.mailbox.validity, UIDs: uids}, newest)
+			}
+			return nil
+		}
+	})
+}
+
+// criteriaOf is a query for SEARCH, at Gmail or elsewhere; nil if it finds nothing.
+func criteriaOf(q query.Query, isGmail bool) (*imap.SearchCriteria, error) {
 	c := new(imap.SearchCriteria)
 	switch q.Op {
 	case query.And:
 		for _, q := range q.Of {
-			more, err := criteriaOf(q)
+			more, err := criteriaOf(q, isGmail)
 			if err != nil || more == nil {
 				return nil, err
 			}
@@ -76,7 +153,7 @@ func criteriaOf(q query.Query) (*imap.SearchCriteria, error) {
 	case query.Or:
 		var either *imap.SearchCriteria
 		for _, q := range slices.Backward(q.Of) {
-			one, err := criteriaOf(q)
+			one, err := criteriaOf(q, isGmail)
 			switch {
 			case err != nil:
 				return nil, err
@@ -89,7 +166,7 @@ func criteriaOf(q query.Query) (*imap.SearchCriteria, error) {
 		}
 		return either, nil
 	case query.Not:
-		one, err := criteriaOf(q.Of[0])
+		one, err := criteriaOf(q.Of[0], isGmail)
 		if err != nil || one == nil {
 			return c, err
 		}
@@ -124,6 +201,11 @@ func criteriaOf(q query.Query) (*imap.SearchCriteria, error) {
 			return nil, err
 		}
 		c.Text = append(c.Text, wire.Keys(q.Text))
+	case query.Attachment:
+		if !isGmail {
+			return nil, fmt.Errorf("IMAP cannot search for attachments: %w", mail.ErrUnsupported)
+		}
+		c.Text = append(c.Text, wire.Keys(`X-GM-RAW "has:attachment"`))
 	default:
 		return nil, fmt.Errorf("IMAP cannot search for this: %w", mail.ErrUnsupported)
 	}

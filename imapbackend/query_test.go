@@ -52,12 +52,12 @@ func TestCriteria(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := criteriaOf(q)
+		c, err := criteriaOf(q, false)
 		if err != nil || (c != nil) != want {
 			t.Errorf("%s: %v, %v", s, c, err)
 		}
 	}
-	if _, err := criteriaOf(query.Query{Op: query.Attachment}); !errors.Is(err, mail.ErrUnsupported) {
+	if _, err := criteriaOf(query.Query{Op: query.Attachment}, false); !errors.Is(err, mail.ErrUnsupported) {
 		t.Errorf("attachments: %v", err)
 	}
 }

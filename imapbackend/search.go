@@ -113,12 +113,16 @@ func (l *lease) fetchUIDs() ([]wire.Range, error) {
 	return all, err
 }
 
+// expand turns ranges in any order into ascending UIDs of the selected folder.
+func (l *lease) expand(ranges []wire.Range) ([]uint32, error) {
+	return expand(ranges, max(l.sel.data.messages, l.ear.selected().messages)) // more may have come since
+}
+
 // expand turns ranges in any order into ascending UIDs. A range is cheap to send:
 // never believe more messages than the server has counted out, but for some that
 // arrive just now, nor more than fit into memory (20 bytes each).
-func (l *lease) expand(ranges []wire.Range) ([]uint32, error) {
+func expand(ranges []wire.Range, count uint32) ([]uint32, error) {
 	const arriving, mostMessages = 10_000, 10_000_000
-	count := max(l.sel.data.messages, l.ear.selected().messages) // more may have come since
 	most := arriving + min(uint64(count), mostMessages)
 	n := size(ranges)
 	if n > most {

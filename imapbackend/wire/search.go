@@ -15,6 +15,9 @@ type Found struct {
 	Broken   bool    // not all of it could be read
 }
 
+// IsOdd tells whether not all of it are UIDs, or can be read.
+func (f Found) IsOdd() bool { return f.Broken || f.Extended && !f.UID && len(f.Ranges) > 0 }
+
 // Range is the numbers from First to Last.
 type Range struct{ First, Last uint32 }
 

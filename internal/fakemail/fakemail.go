@@ -19,6 +19,7 @@ import (
 type Server struct {
 	Mailboxes []mail.Folder                         // nil for Inbox
 	Fails     func(section string, off int64) error // what becomes of a Fetch
+	Searches  func(first uint32)                    // is told of a Search, and can keep it; nil for nobody
 
 	sync.Mutex // guards what follows, and Mailboxes where they change
 	Validity   uint32
@@ -88,9 +89,21 @@ func (f *Server) Envelopes(ctx context.Context, folder string, l mail.Listing, f
 	return all, nil
 }
 
+// IsListed implements fs.Mail.
+func (f *Server) IsListed(string) bool { return true }
+
 // Search implements fs.Mail. It finds every message.
-func (f *Server) Search(ctx context.Context, folder string, _ query.Query) (mail.Listing, error) {
-	return f.Messages(ctx, folder)
+func (f *Server) Search(ctx context.Context, folder string, _, first, last uint32, _ query.Query) ([]uint32, error) {
+	if f.Searches != nil {
+		f.Searches(first)
+	}
+	l, err := f.Messages(ctx, folder)
+	return l.UIDs[l.After(first-1):l.After(last)], err
+}
+
+// SearchEach implements fs.Mail. It leaves each folder to Search.
+func (f *Server) SearchEach(context.Context, []string, query.Query, func(string, mail.Listing, uint32)) error {
+	return nil
 }
 
 // Rights implements fs.Mail.
