@@ -99,25 +99,25 @@ func (b *bench) rawWireJob(ctx context.Context) error {
 	return nil
 }
 
-// pull is what mbsync took.
-type pull struct {
+// pulls is what mbsync took.
+type pulls struct {
 	first   measure // into an empty Maildir
 	grepped measure // and then grep -r over that
 	again   measure // when nothing has changed
 }
 
 // mbsync pulls INBOX into an empty Maildir, greps that, and pulls again.
-func (b *bench) mbsync(ctx context.Context, n *network, fsync string) (pull, error) {
-	return once(b, "mbsync "+fsync+n.name, func() (pull, error) {
+func (b *bench) mbsync(ctx context.Context, n *network, fsync string) (pulls, error) {
+	return once(b, "mbsync "+fsync+n.name, func() (pulls, error) {
 		var first, grepped, again []measure
 		for range b.repeatsOn(n) {
 			p, err := b.mbsyncRun(ctx, n, fsync)
 			if err != nil {
-				return pull{}, err
+				return pulls{}, err
 			}
 			first, grepped, again = append(first, p.first), append(grepped, p.grepped), append(again, p.again)
 		}
-		return pull{median(first), median(grepped), median(again)}, nil
+		return pulls{median(first), median(grepped), median(again)}, nil
 	})
 }
 
@@ -145,24 +145,13 @@ Sync Pull
 SyncState *
 `
 
-func (b *bench) mbsyncRun(ctx context.Context, n *network, fsync string) (p pull, err error) {
+func (b *bench) mbsyncRun(ctx context.Context, n *network, fsync string) (p pulls, err error) {
 	dir, err := os.MkdirTemp(b.dir, "mbsync")
 	if err != nil {
 		return p, err
 	}
 	defer os.RemoveAll(dir)
-	host, port, _ := strings.Cut(n.relay.addr, ":")
-	config := strings.NewReplacer("HOST", host, "PORT", port, "USER", dovecot.User, "PASS", dovecot.Password, "DIR", dir, "YESNO", fsync)
-	file := filepath.Join(dir, "mbsyncrc")
-	if err := os.WriteFile(file, []byte(config.Replace(mbsyncConfig)), 0o600); err != nil {
-		return p, err
-	}
-	sync := func() (measure, error) {
-		n.relay.reset()
-		_, took, err := command(ctx, dir, "mbsync", "-q", "-c", file, "all")
-		return n.measured(took), err
-	}
-	if p.first, err = sync(); err != nil {
+	if p.first, err = b.pull(ctx, n, fsync, dir); err != nil {
 		return p, err
 	}
 	_, took, err := command(ctx, dir, "grep", "-r", word, "INBOX")
@@ -179,8 +168,21 @@ func (b *bench) mbsyncRun(ctx context.Context, n *network, fsync string) (p pull
 	if pulled != len(b.inbox) {
 		return p, fmt.Errorf("mbsync pulled %d messages, not %d", pulled, len(b.inbox))
 	}
-	p.again, err = sync()
+	p.again, err = b.pull(ctx, n, fsync, dir)
 	return p, err
+}
+
+// pull pulls INBOX into a Maildir of that name in dir.
+func (b *bench) pull(ctx context.Context, n *network, fsync, dir string) (measure, error) {
+	host, port, _ := strings.Cut(n.relay.addr, ":")
+	config := strings.NewReplacer("HOST", host, "PORT", port, "USER", dovecot.User, "PASS", dovecot.Password, "DIR", dir, "YESNO", fsync)
+	file := filepath.Join(dir, "mbsyncrc")
+	if err := os.WriteFile(file, []byte(config.Replace(mbsyncConfig)), 0o600); err != nil {
+		return measure{}, err
+	}
+	n.relay.reset()
+	_, took, err := command(ctx, dir, "mbsync", "-q", "-c", file, "all")
+	return n.measured(took), err
 }
 
 func (b *bench) mbsyncJob(ctx context.Context) error {

@@ -37,6 +37,7 @@ func (b *bench) jobs() []job {
 		{"remount after changes", false, b.remountChangedJob},
 		{"mirror", false, b.mirrorJob},
 		{"warm grep of a mirror", true, b.mirrorGrepJob},
+		{"search", false, b.searchJob},
 		{"kills", false, b.killsJob},
 		{"news", false, b.newsJob}, // last: it gives out UIDs of INBOX
 	}

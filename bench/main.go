@@ -1,5 +1,5 @@
 // Bench measures imapfs against other ways to read the same mail, and prints
-// one table. It builds and starts all it needs, but for Dovecot and mbsync.
+// what they took. It builds and starts all it needs, but for Dovecot, mbsync, notmuch and mu.
 //
 //	go run ./bench          all of it, about 10 minutes; writes bench/RESULTS.md
 //	go run ./bench -short   a small form of it, below a minute
@@ -114,8 +114,10 @@ func measureAll(ctx context.Context, args []string) (err error) {
 	if *short {
 		b.sizes = shortSizes
 	}
-	if _, err := exec.LookPath("mbsync"); err != nil {
-		return errors.New("mbsync is not installed (Debian: isync)")
+	for program, debian := range map[string]string{"mbsync": "isync", "notmuch": "notmuch", "mu": "maildir-utils"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("%s is not installed (Debian: %s)", program, debian)
+		}
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	if err := b.start(ctx, serverOptions); err != nil {

@@ -55,8 +55,16 @@ func exactly(of string, got, want int64, text string) against {
 	return against{of: of, got: float64(got), text: text, limit: float64(want), exactly: true}
 }
 
+// found is how long a query takes: first when the server is asked, again, from a mirror, by grep -r on
+// the mount with a mirror and on mbsync's copy, and by programs that have an index of that.
+type found struct {
+	query                                         string
+	cold, again, mirror, mount, copy, notmuch, mu search
+}
+
 type report struct {
 	rows    []row
+	found   []found
 	verbose bool
 }
 
@@ -111,12 +119,41 @@ one wrong line and the run fails.
 - **peak memory** is that of imapfs (VmHWM).
 `
 
+const searchExplanation = `
+## Search
+
+Ten queries in INBOX, at %s, each until a program has printed the first and the
+last path: imapfs search on a mount that has just begun (first, last), once more (again), and on a
+mount with a complete mirror; grep -rl on that mount and on mbsync's copy, each
+after two walks; notmuch and mu with their index of the copy, the second time. Who
+looks for words finds others than who looks for parts of them.
+
+`
+
 // text is the whole report, in Markdown that can be read in a terminal too.
 func (r *report) text(b *bench, machine string, took time.Duration) string {
 	cells := [][]string{{"job", "network", "time", "compared with", "ratio", "at most", "bytes from server", "bytes to server", "round trips", "peak memory", "reached"}}
 	for _, row := range r.rows {
 		cells = append(cells, row.cells())
 	}
+	var t strings.Builder
+	fmt.Fprintf(&t, explanation, len(b.inbox), b.big, size(int64(b.large)))
+	fmt.Fprintf(&t, "\n%s; %s; the run took %s.\n\n", time.Now().Format(time.DateOnly), machine, took.Round(time.Second))
+	// Aligned to the right are figures.
+	t.WriteString(table(cells, func(column int) bool { return column == 2 || column >= 4 && column <= 9 }))
+	if len(r.found) > 0 {
+		fmt.Fprintf(&t, searchExplanation, b.near.name)
+		cells := [][]string{{"query", "found", "first", "last", "again", "mirror, first", "last", "grep on the mount", "grep on the copy", "notmuch", "mu"}}
+		for _, f := range r.found {
+			cells = append(cells, f.cells())
+		}
+		t.WriteString(table(cells, func(column int) bool { return column > 0 }))
+	}
+	return t.String()
+}
+
+// table is a table in Markdown, of which the first line is the heading.
+func table(cells [][]string, numeric func(column int) bool) string {
 	widths, rule := make([]int, len(cells[0])), "" // of a column on the right; less than 0: on the left
 	for i := range widths {
 		for _, line := range cells {
@@ -130,8 +167,6 @@ func (r *report) text(b *bench, machine string, took time.Duration) string {
 		}
 	}
 	var t strings.Builder
-	fmt.Fprintf(&t, explanation, len(b.inbox), b.big, size(int64(b.large)))
-	fmt.Fprintf(&t, "\n%s; %s; the run took %s.\n\n", time.Now().Format(time.DateOnly), machine, took.Round(time.Second))
 	for n, line := range cells {
 		for i, c := range line {
 			fmt.Fprintf(&t, "| %*s ", widths[i], c)
@@ -144,8 +179,25 @@ func (r *report) text(b *bench, machine string, took time.Duration) string {
 	return t.String()
 }
 
-// numeric tells which columns are aligned to the right.
-func numeric(column int) bool { return column == 2 || column >= 4 && column <= 9 }
+func (f found) cells() []string {
+	c := []string{"`" + f.query + "`", fmt.Sprint(f.cold.lines)}
+	add := func(s search, took time.Duration) {
+		if s == (search{}) {
+			c = append(c, "–") // nobody has asked
+		} else {
+			c = append(c, seconds(took))
+		}
+	}
+	add(f.cold, f.cold.first)
+	add(f.cold, f.cold.last)
+	add(f.again, f.again.last)
+	add(f.mirror, f.mirror.first)
+	add(f.mirror, f.mirror.last)
+	for _, s := range []search{f.mount, f.copy, f.notmuch, f.mu} {
+		add(s, s.last)
+	}
+	return c
+}
 
 func (r row) cells() []string {
 	const none = "–"

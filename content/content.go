@@ -45,6 +45,8 @@ type Server interface {
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
 	// Describe makes the attributes of all these messages known.
 	Describe(folder string, l mail.Listing) error
+	// DescribeParts makes the MIME trees of all these messages known, in one command.
+	DescribeParts(folder string, l mail.Listing) error
 	// Structure returns the MIME tree of a message as the server tells it. If it
 	// is unsure the content has to be looked at.
 	Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
@@ -86,6 +88,14 @@ func New(server Server, c *cache.Cache, log *slog.Logger) *Store {
 
 // Close ends reading ahead. The mirror ends with its context.
 func (s *Store) Close() { s.walks.close() }
+
+// DescribeParts is for who looks into all of these messages, which may be about a thousand. What
+// fails comes back when he does.
+func (s *Store) DescribeParts(folder string, l mail.Listing) {
+	if err := s.server.DescribeParts(folder, l); err != nil {
+		s.log.Info("cannot ask for the parts of messages together", "folder", folder, "messages", len(l.UIDs), "error", err)
+	}
+}
 
 // Ordered notes that somebody has listed some messages of a folder, and may read them in this
 // order.

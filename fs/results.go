@@ -320,12 +320,46 @@ func (f finding) withText(ctx context.Context, q query.Query, uids []uint32) (fo
 	return found, nil
 }
 
-// lookedIntoAtOnce is in how many messages attachments are looked for at the same time: the
-// structures of the others come along with the first one's.
-const lookedIntoAtOnce = 8
+// In how many messages attachments are looked for at the same time, of how many the parts are asked
+// for with one command, and how many such commands go ahead.
+const (
+	lookedIntoAtOnce = 8
+	describedAtOnce  = 1024
+	describedAhead   = 3
+)
 
 // withAttachments returns which of the messages have something in attachments/.
 func (f finding) withAttachments(ctx context.Context, uids []uint32) ([]uint32, error) {
+	var found []uint32
+	some := slices.Collect(slices.Chunk(uids, describedAtOnce))
+	described := make([]chan struct{}, len(some))
+	describe := func(i int) {
+		if i < len(some) {
+			described[i] = make(chan struct{})
+			go func() { // it ends with the answer
+				defer close(described[i])
+				f.fsys.content.DescribeParts(f.mailbox, mail.Listing{UIDValidity: f.validity, UIDs: some[i]})
+			}()
+		}
+	}
+	for i := range describedAhead {
+		describe(i)
+	}
+	for i, uids := range some {
+		describe(i + describedAhead)
+		<-described[i]
+		more, err := f.lookInto(ctx, uids)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
+	return found, nil
+}
+
+// lookInto is withAttachments of messages whose parts are known, but for where the server is not to
+// be believed.
+func (f finding) lookInto(ctx context.Context, uids []uint32) (found []uint32, err error) {
 	has := make([]bool, len(uids))
 	look, ctx := errgroup.WithContext(ctx)
 	look.SetLimit(lookedIntoAtOnce)
@@ -339,16 +373,13 @@ func (f finding) withAttachments(ctx context.Context, uids []uint32) ([]uint32, 
 			return err
 		})
 	}
-	if err := look.Wait(); err != nil {
-		return nil, err
-	}
-	var found []uint32
+	err = look.Wait()
 	for i, uid := range uids {
 		if has[i] {
 			found = append(found, uid)
 		}
 	}
-	return found, nil
+	return found, err
 }
 
 // both returns what is in both of two ascending lists.

@@ -15,10 +15,10 @@ import (
 	"imapfs/mail"
 )
 
-// The largest batches: some 200 and 100 kB on the wire.
+// The largest batches: some 200 and 400 kB on the wire.
 const (
 	mostAttrs      = 2048
-	mostStructures = 256
+	mostStructures = 1024
 )
 
 // aheadFrom is the size of a batch from which on the next one is asked for
@@ -77,6 +77,20 @@ func (w *window) grow(uid uint32, most int) int {
 	return w.size
 }
 
+// goOn asks for the next batch if somebody has come into the last one, which was a large one. It is
+// called with f.mu held.
+func (f *folder) goOn(w *window, id mail.ID, what string, load func(mail.ID) error) {
+	if w.size < aheadFrom || id.UID < w.first || id.UID >= w.next {
+		return
+	}
+	w.first = w.next // once
+	next := mail.ID{Folder: f.name, UIDValidity: f.validity, UID: w.next}
+	f.b.start(func() {
+		// Its error comes back when somebody asks for that message.
+		f.b.do(f.b.ctx, what+id.Folder, func() error { return load(next) })
+	})
+}
+
 // Known returns what is known of a message without waiting; known is false if
 // that is nothing. For who goes through a folder in order, the next messages are
 // asked for in time.
@@ -88,14 +102,7 @@ func (b *Backend) Known(id mail.ID) (attr mail.Attr, isKnown bool, err error) {
 	if err != nil || !f.attrs[i].isKnown() {
 		return mail.Attr{}, false, err
 	}
-	if w := &f.attrWindow; w.size >= aheadFrom && id.UID >= w.first && id.UID < w.next {
-		w.first = w.next // once
-		next := mail.ID{Folder: f.name, UIDValidity: f.validity, UID: w.next}
-		b.start(func() {
-			// Its error comes back when somebody asks for that message.
-			b.do(b.ctx, "attrs "+id.Folder, func() error { return f.loadAttrs(next) })
-		})
-	}
+	f.goOn(&f.attrWindow, id, "attrs ", f.loadAttrs)
 	return f.attrs[i].mail(), true, nil
 }
 

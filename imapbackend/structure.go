@@ -37,11 +37,15 @@ func weight(p *mail.Part) int64 {
 
 // Structure returns the MIME tree of a message, from BODYSTRUCTURE (RFC 9051
 // §7.5.2). If it is unsure, or could not be had, the message itself has to be
-// looked at.
+// looked at. For who goes through a folder in order, the next ones are asked for in
+// time.
 func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error) {
 	f := b.folder(id.Folder)
 	for range 3 {
 		if root, ok := b.structures.Get(id); ok {
+			f.mu.Lock()
+			f.goOn(&f.structureWindow, id, "structures ", f.loadStructures)
+			f.mu.Unlock()
 			return root, nil
 		}
 		if b.recallStructure(id) {
@@ -67,6 +71,20 @@ func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
 	return root, err
 }
 
+// DescribeParts makes the MIME trees of all these messages known, in one command: for
+// Structure, that may be asked for each of them next.
+func (b *Backend) DescribeParts(folder string, l mail.Listing) error {
+	var unknown []uint32
+	for _, uid := range l.UIDs {
+		id := mail.ID{Folder: folder, UIDValidity: l.UIDValidity, UID: uid}
+		if b.knownStructure(id) == nil && b.folder(folder).trouble(id, structuring) == nil {
+			unknown = append(unknown, uid)
+		}
+	}
+	_, _, err := b.folder(folder).askForStructures(l.UIDValidity, unknown)
+	return err
+}
+
 func (f *folder) loadStructures(id mail.ID) error {
 	if err := f.trouble(id, structuring); err != nil {
 		f.b.structures.Add(id, &mail.Part{Section: "1", Unsure: true})
@@ -75,20 +93,10 @@ func (f *folder) loadStructures(id mail.ID) error {
 	uids, err := f.batch(id, &f.structureWindow, mostStructures, func(i int) bool {
 		return !f.b.structures.Contains(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: f.uids[i]})
 	})
-	if err != nil || len(uids) == 0 {
+	if err != nil {
 		return err
 	}
-	options := &imap.FetchOptions{}
-	askForStructure(options)
-	gone, failed, err := f.fetchEach(id.UIDValidity, uids, options, func(m *wire.Message) bool {
-		f.setStructure(id.UIDValidity, m)
-		return true
-	})
-	f.settleTroubles(id.UIDValidity, structuring, uids, failed)
-	for uid, why := range failed {
-		f.b.log.Info("the server does not tell the parts of a message", "folder", f.b.fullName(f.name), "uid", uid, "error", why)
-		f.b.structures.Add(mail.ID{Folder: f.name, UIDValidity: id.UIDValidity, UID: uid}, &mail.Part{Section: "1", Unsure: true})
-	}
+	gone, failed, err := f.askForStructures(id.UIDValidity, uids)
 	if gone[id.UID] {
 		return fmt.Errorf("%s: %w", id, mail.ErrNotFound)
 	}
@@ -96,6 +104,26 @@ func (f *folder) loadStructures(id mail.ID) error {
 		return nil
 	}
 	return err
+}
+
+// askForStructures asks for the MIME trees of messages, and returns those that are gone, and those
+// of which the server does not tell it.
+func (f *folder) askForStructures(validity uint32, uids []uint32) (gone map[uint32]bool, failed map[uint32]error, err error) {
+	if len(uids) == 0 {
+		return nil, nil, nil
+	}
+	options := &imap.FetchOptions{}
+	askForStructure(options)
+	gone, failed, err = f.fetchEach(validity, uids, options, func(m *wire.Message) bool {
+		f.setStructure(validity, m)
+		return true
+	})
+	f.settleTroubles(validity, structuring, uids, failed)
+	for uid, why := range failed {
+		f.b.log.Info("the server does not tell the parts of a message", "folder", f.b.fullName(f.name), "uid", uid, "error", why)
+		f.b.structures.Add(mail.ID{Folder: f.name, UIDValidity: validity, UID: uid}, &mail.Part{Section: "1", Unsure: true})
+	}
+	return gone, failed, err
 }
 
 // askForStructure has a FETCH ask for the MIME tree, and for those fields of the

@@ -211,6 +211,9 @@ func (f *Server) Dates(_ context.Context, folders []string) (map[string]time.Tim
 // Found implements content.Server.
 func (f *Server) Found(mail.ID, *mail.Part) {}
 
+// DescribeParts implements content.Server.
+func (f *Server) DescribeParts(string, mail.Listing) error { return nil }
+
 // Structure implements content.Server.
 func (f *Server) Structure(_ context.Context, id mail.ID) (*mail.Part, error) {
 	m, err := f.message(id)
