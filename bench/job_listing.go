@@ -116,6 +116,25 @@ func (b *bench) foldersJob(ctx context.Context) error {
 	return nil
 }
 
+// findAttachmentsJob looks for attachments by name: the parts of all messages are asked for.
+func (b *bench) findAttachmentsJob(ctx context.Context) error {
+	for _, c := range []struct{ folder, what string }{
+		{"INBOX", fmt.Sprintf("first find -name '*.pdf' in %d messages", len(b.inbox))},
+		{"Big", fmt.Sprintf("first find -name '*.pdf' in %d messages", b.big)},
+	} {
+		n := b.near
+		m, err := b.onMount(ctx, n, nil, func(m *mount) (measure, error) {
+			_, took, err := command(ctx, m.dir, "find", c.folder, "-name", "*.pdf")
+			return n.measured(took), err
+		})
+		if err != nil {
+			return err
+		}
+		b.row(c.what, n, m, against{})
+	}
+	return nil
+}
+
 func (b *bench) firstLsLongJob(ctx context.Context) error {
 	list := func(dir, folder string) (time.Duration, error) {
 		out, took, err := command(ctx, dir, "ls", "-l", folder)

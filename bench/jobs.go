@@ -24,6 +24,7 @@ func (b *bench) jobs() []job {
 		{"warm ls -lR", true, func(ctx context.Context) error { return b.warmJob(ctx, lsLR, 1) }},
 		{"first ls of Big", false, b.firstLsJob},
 		{"first ls -l of Big", false, b.firstLsLongJob},
+		{"find attachments", false, b.findAttachmentsJob},
 		{"named", false, b.namedJob},
 		{"folders", false, b.foldersJob},
 		{"cat", false, b.catJob},

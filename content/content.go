@@ -112,6 +112,7 @@ func (s *Store) Changed(c mail.Change) {
 		disk.Delete(folderPrefix(c.Folder))
 		disk.Forget(validityPrefix(c.Folder, c.Was)) // and what is on its way
 	}
+	s.forgetTexts(c.Folder, c.UIDValidity, c.Removed)
 	for _, uid := range c.Removed {
 		disk.Forget(messagePrefix(mail.ID{Folder: c.Folder, UIDValidity: c.UIDValidity, UID: uid}))
 	}

@@ -10,25 +10,22 @@ import (
 // errNotKept says that something would have to be asked for.
 var errNotKept = errors.New("not kept")
 
-// Kept returns headers.txt and body.txt of the message, if they can be made of what is here,
-// in memory or on disk, without a question to the server. It is for who looks through many.
-func (m *Message) Kept(ctx context.Context) (headers, body []byte, ok bool) {
+// keptParsed returns the message taken apart if all of it is here, in memory or on disk, without a
+// question to the server; else nil.
+func (m *Message) keptParsed(ctx context.Context) *parsed {
 	raw, here := m.store.cache.Peek(startKey(m.ID()))
 	if here && len(raw) < wholeSize {
-		p := parse(raw) // and push out nobody's
-		return p.headers(), p.body(), true
+		return parse(raw) // and push out nobody's
 	}
-	parts := m.kept()
-	if parts == nil {
-		return nil, nil, false
+	if m.kept() == nil {
+		return nil
 	}
 	// All of a large message is here, in pieces.
 	whole, err := m.keptWhole(ctx)
 	if err != nil {
-		return nil, nil, false
+		return nil
 	}
-	p := parse(whole)
-	return p.headers(), p.body(), true
+	return parse(whole)
 }
 
 // keptWhole puts a large message together, of pieces that are here.

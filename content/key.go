@@ -39,6 +39,12 @@ func layoutKey(id mail.ID) string {
 	return messagePrefix(id) + "layout" + strconv.Itoa(mail.Version)
 }
 
+// textsKey names the text of a chunk of messages: no message has the UID 0.
+func textsKey(folder string, validity, chunk uint32) string {
+	key := messagePrefix(mail.ID{Folder: folder, UIDValidity: validity}) + "texts" + strconv.Itoa(mail.Version) + "/"
+	return key + strconv.FormatUint(uint64(chunk), 10)
+}
+
 // fileKey names a file of a message.
 type fileKey struct {
 	id      mail.ID

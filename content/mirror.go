@@ -27,6 +27,11 @@ type mirror struct {
 	wake         chan struct{}       // something has changed; holds one
 	memory       *semaphore.Weighted // bytes for large messages
 
+	// For keepTexts, of the goroutine of Mirror alone: folders of which the text is not known to be
+	// here, and chunks of which it is.
+	untexted map[string]bool
+	texted   map[string]seenTexts
+
 	mu       sync.Mutex // guards what follows
 	dirty    map[string]bool
 	refused  map[string]map[uint32]string // by folder and UID: what the server does not give, and why
@@ -61,6 +66,9 @@ func (s *Store) Mirror(ctx context.Context, wants func(mail.Folder) bool, comple
 			refused.Reset()
 		}
 		m.rest(err)
+		if err == nil {
+			m.keepTexts(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -72,7 +80,7 @@ func (s *Store) Mirror(ctx context.Context, wants func(mail.Folder) bool, comple
 
 func (s *Store) newMirror(wants func(mail.Folder) bool, complete func()) *mirror {
 	m := &mirror{Store: s, wants: wants, whenComplete: complete, memory: semaphore.NewWeighted(s.cache.Budget() / 2),
-		wake: make(chan struct{}, 1), dirty: make(map[string]bool), refused: make(map[string]map[uint32]string)}
+		wake: make(chan struct{}, 1), dirty: make(map[string]bool), untexted: make(map[string]bool), texted: make(map[string]seenTexts), refused: make(map[string]map[uint32]string)}
 	s.mirror.Store(m)
 	m.changed("")
 	return m
@@ -132,6 +140,7 @@ func (m *mirror) run(ctx context.Context) (failed error) {
 		if !ok {
 			return failed
 		}
+		m.untexted[folder] = true
 		if err := m.folder(ctx, folder); err != nil {
 			again = append(again, folder)
 			if failed == nil {

@@ -216,8 +216,11 @@ func (f finding) among(ctx context.Context, q query.Query, uids []uint32) ([]uin
 	return found, nil
 }
 
-// looksHere tells whether the messages are here for which a server would have to read each.
-func (f finding) looksHere(q query.Query) bool { return q.Reads() && f.isMirrored() }
+// looksHere tells whether all messages are here, and the server would have to read each, or to tell
+// the parts of each.
+func (f finding) looksHere(q query.Query) bool {
+	return (q.Reads() || q.Has(query.Attachment)) && f.isMirrored()
+}
 
 // isMirrored tells whether all of the folder is kept.
 func (f finding) isMirrored() bool {

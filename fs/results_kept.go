@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +19,8 @@ import (
 
 // What a query finds can be looked for here, in headers.txt and body.txt of the messages that
 // are kept: where the server cannot be asked, and where all of a folder is kept and the
-// server would have to read each message for a text. That takes all processors, and no index.
+// server would have to read each message for a text. That takes all processors, and no index
+// (content/texts.go).
 
 // isUnanswered tells whether err says that the server could not be asked, and nothing about
 // the query.
@@ -44,15 +47,21 @@ func (f finding) kept(ctx context.Context, q query.Query, uids []uint32) (found 
 			flags[m.UID] = m.Flags
 		}
 	}
-	answers := make([]answer, len(uids))
+	chunks := content.InChunks(uids)
+	answers := make([][]answer, len(chunks))
 	var look errgroup.Group
 	var next atomic.Int64
 	for range runtime.GOMAXPROCS(0) {
 		look.Go(func() error {
-			for i := int(next.Add(1)) - 1; i < len(uids) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				m := f.fsys.content.Message(mail.ID{Folder: f.mailbox, UIDValidity: f.validity, UID: uids[i]})
-				k := &keptMessage{ctx: ctx, message: m, flags: flags[uids[i]]}
-				answers[i] = k.is(q)
+			for i := int(next.Add(1)) - 1; i < len(chunks) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				texts := sync.OnceValue(func() map[uint32]content.Text {
+					return f.fsys.content.Texts(ctx, f.mailbox, f.validity, chunks[i])
+				})
+				for _, uid := range chunks[i] {
+					m := f.fsys.content.Message(mail.ID{Folder: f.mailbox, UIDValidity: f.validity, UID: uid})
+					k := &keptMessage{message: m, flags: flags[uid], texts: texts}
+					answers[i] = append(answers[i], k.is(q))
+				}
 			}
 			return ctx.Err()
 		})
@@ -60,7 +69,7 @@ func (f finding) kept(ctx context.Context, q query.Query, uids []uint32) (found 
 	if err := look.Wait(); err != nil {
 		return nil, len(uids), err
 	}
-	for i, a := range answers {
+	for i, a := range slices.Concat(answers...) {
 		switch a {
 		case yes:
 			found = append(found, uids[i])
@@ -89,11 +98,9 @@ func answerOf(is bool) answer {
 
 // keptMessage is a message of which only what is here can be looked at.
 type keptMessage struct {
-	ctx           context.Context
-	message       *content.Message
-	flags         mail.Flags
-	headers, body []byte // in lower case
-	looked, here  bool
+	message *content.Message
+	flags   mail.Flags
+	texts   func() map[uint32]content.Text
 }
 
 func (m *keptMessage) is(q query.Query) answer {
@@ -129,14 +136,9 @@ func (m *keptMessage) is(q query.Query) answer {
 		}
 		return answerOf(attr.Size < q.Bytes)
 	case query.Attachment:
-		if !m.look() {
-			return perhaps
+		if text, here := m.text(); here {
+			return answerOf(text.HasAttachments)
 		}
-		root, err := m.message.Structure(m.ctx) // it is here
-		if err != nil {
-			return perhaps
-		}
-		return answerOf(len(root.Attachments()) > 0)
 	}
 	return perhaps // keys of IMAP
 }
@@ -159,27 +161,24 @@ func (m *keptMessage) first(of []query.Query, decisive answer) answer {
 	return all
 }
 
-func (m *keptMessage) look() bool {
-	if !m.looked {
-		m.looked = true
-		m.headers, m.body, m.here = m.message.Kept(m.ctx)
-		m.headers, m.body = bytes.ToLower(m.headers), bytes.ToLower(m.body)
-	}
-	return m.here
+func (m *keptMessage) text() (t content.Text, here bool) {
+	t, here = m.texts()[m.message.ID().UID]
+	return t, here
 }
 
 // has tells whether there is a text, in lower case, in a field of the header, the body, or
 // anywhere.
 func (m *keptMessage) has(key string, text []byte) answer {
+	t, here := m.text()
 	switch {
-	case !m.look():
+	case !here:
 		return perhaps
 	case key == "body":
-		return answerOf(bytes.Contains(m.body, text))
+		return answerOf(bytes.Contains(t.Body, text))
 	case key == "text":
-		return answerOf(bytes.Contains(m.headers, text) || bytes.Contains(m.body, text))
+		return answerOf(bytes.Contains(t.Headers, text) || bytes.Contains(t.Body, text))
 	}
-	for line := range bytes.Lines(m.headers) {
+	for line := range bytes.Lines(t.Headers) {
 		if name, value, ok := bytes.Cut(line, []byte(":")); ok && strings.EqualFold(string(name), key) && bytes.Contains(value, text) {
 			return yes
 		}
