@@ -178,3 +178,32 @@ func (b *bench) searchCopy(ctx context.Context, dir string, pulled measure, rows
 	}
 	return nil
 }
+
+// searchMirrorJob looks for a text in a mirror of a large folder.
+func (b *bench) searchMirrorJob(ctx context.Context) error {
+	n := b.loopback
+	var first, again measure
+	cache, err := b.leaveCache(ctx, n, "Big", mirrorFlags, func(m *mount) error {
+		if err := m.mirrored(ctx); err != nil {
+			return err
+		}
+		for i, to := range []*measure{&first, &again} {
+			s, err := look(ctx, nil, b.imapfs, "search", "--count", m.dir, fmt.Sprintf("nowhere%d", i))
+			if err != nil {
+				return err
+			}
+			to.time = s.last
+			if to.memory, err = m.peakMemory(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	defer os.RemoveAll(cache)
+	if err != nil {
+		return err
+	}
+	b.localRow(fmt.Sprintf("search for a text in %d mirrored messages, as soon as they are here", b.big), n, first, against{})
+	b.localRow("the same once more, for another text", n, again, against{})
+	return nil
+}

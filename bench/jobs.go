@@ -39,6 +39,7 @@ func (b *bench) jobs() []job {
 		{"mirror", false, b.mirrorJob},
 		{"warm grep of a mirror", true, b.mirrorGrepJob},
 		{"search", false, b.searchJob},
+		{"search in a large mirror", false, b.searchMirrorJob},
 		{"kills", false, b.killsJob},
 		{"news", false, b.newsJob}, // last: it gives out UIDs of INBOX
 	}

@@ -178,6 +178,14 @@ func (c *Cache) Peek(key string) ([]byte, bool) {
 	return value, ok
 }
 
+// PeekOnce is Peek for who looks at many values once: what is only on the disk stays there.
+func (c *Cache) PeekOnce(key string) ([]byte, bool) {
+	if value, ok := c.lru.Get(key); ok {
+		return value, true
+	}
+	return c.disk.Get(key)
+}
+
 // Move has the values of all keys that begin with from go over to the keys that begin
 // with to instead. What is on its way comes under its old key. Of what is in memory the
 // bytes stay where they are; on the disk they are written anew.

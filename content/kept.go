@@ -13,9 +13,9 @@ var errNotKept = errors.New("not kept")
 // keptParsed returns the message taken apart if all of it is here, in memory or on disk, without a
 // question to the server; else nil.
 func (m *Message) keptParsed(ctx context.Context) *parsed {
-	raw, here := m.store.cache.Peek(startKey(m.ID()))
+	raw, here := m.store.cache.PeekOnce(startKey(m.ID()))
 	if here && len(raw) < wholeSize {
-		return parse(raw) // and push out nobody's
+		return parse(raw)
 	}
 	if m.kept() == nil {
 		return nil

@@ -42,7 +42,7 @@ func layoutKey(id mail.ID) string {
 // textsKey names the text of a chunk of messages: no message has the UID 0.
 func textsKey(folder string, validity, chunk uint32) string {
 	key := messagePrefix(mail.ID{Folder: folder, UIDValidity: validity}) + "texts" + strconv.Itoa(mail.Version) + "/"
-	return key + strconv.FormatUint(uint64(chunk), 10)
+	return key + strconv.FormatUint(uint64(chunk), 10) + "/" // that of another one does not begin so
 }
 
 // fileKey names a file of a message.

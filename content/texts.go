@@ -146,7 +146,7 @@ func nextText(b []byte) (uid uint32, t Text, rest []byte, ok bool) {
 func (s *Store) forgetTexts(folder string, validity uint32, gone []uint32) {
 	gone = slices.Sorted(slices.Values(gone))
 	for _, uids := range InChunks(gone) {
-		s.cache.Disk().Forget(textsKey(folder, validity, uids[0]/textsChunk))
+		s.cache.Disk().Delete(textsKey(folder, validity, uids[0]/textsChunk))
 	}
 }
 
