@@ -27,7 +27,7 @@ type believers struct {
 
 	mu    sync.Mutex // guards what follows
 	since time.Time
-	known map[uint32]bool // by process or thread, since then
+	known map[uint32]bool // by thread, since then
 }
 
 // A process is looked at again after a while: numbers are given out anew.
@@ -54,11 +54,20 @@ func (b *believers) believes(pid uint32) bool {
 	// Without the lock: it waits while that process changes what it has mapped, and that
 	// may wait for a page of ours.
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	is = err == nil && hasKIO(maps)
+	is = err == nil && hasKIO(maps) && !counts(pid)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.known[pid] = is
 	return is
+}
+
+// counts tells whether the thread is one that counts what is in directories: Dolphin has one, for
+// "3 items", which asks for the size of all files in all directories that it shows, and copies
+// nothing (KDirectoryContentsCounterWorker; what copies is a process of KIO, or a thread of that name).
+// It would load all mail.
+func counts(pid uint32) bool {
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return err == nil && string(bytes.TrimSpace(name)) == "QThread"
 }
 
 // hasKIO tells whether KIO's library is among the files that a process has mapped:

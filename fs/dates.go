@@ -123,6 +123,36 @@ func (n *folderNode) dateAmong(ctx context.Context, f *tree.Folder) (date time.T
 	return fsys.dates.find(f.Mailbox())
 }
 
+// listAround lists the messages of the folders beside f too, where somebody who looks around lists one
+// after the other: file managers count what is in each folder.
+func (n *folderNode) listAround(ctx context.Context, f *tree.Folder) {
+	fsys, above := n.fsys, n.parent()
+	if f.Mailbox() == "" || above == nil || fsys.mail.IsListed(f.Mailbox()) || !above.looksAround() || !above.entered.Swap(true) || fsys.dates.fails() {
+		return
+	}
+	beside := above.now()
+	if beside == nil {
+		return
+	}
+	var unlisted []string
+	for _, name := range beside.Names() {
+		if mailbox := beside.Children[name].Mailbox(); mailbox != "" && !fsys.mail.IsListed(mailbox) {
+			unlisted = append(unlisted, mailbox)
+		}
+	}
+	if len(unlisted) < 2 {
+		return
+	}
+	ctx, finish := fsys.call(ctx)
+	defer finish()
+	// It goes on when nobody waits any more.
+	err := change(ctx, func() error { return fsys.mail.ListEach(context.Background(), unlisted) })
+	if err != nil {
+		fsys.dates.fail()
+		fsys.log.Info("cannot list the folders all at once", "folder", above.shown(), "error", err)
+	}
+}
+
 // parent returns the folder in which n is, nil for none.
 func (n *folderNode) parent() *folderNode {
 	_, inode := n.Parent()

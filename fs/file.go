@@ -115,6 +115,13 @@ func (n *fileNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 	return 0
 }
 
+// Access looks at the mode alone, for which nothing is loaded.
+func (n *fileNode) Access(ctx context.Context, mask uint32) syscall.Errno {
+	var attr fuse.Attr
+	n.message.fill(&attr, n.number(), n.message.fsys.start, 0)
+	return access(ctx, attr.Mode, mask)
+}
+
 // Setattr implements gofs.NodeSetattrer.
 func (n *fileNode) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
 	return n.refuse(syscall.O_WRONLY)

@@ -25,10 +25,12 @@ type folderNode struct {
 
 	listedAt atomic.Int64 // when somebody has listed it, in Unix nanoseconds
 	around   atomic.Bool  // see looksAround
+	entered  atomic.Bool  // a folder in it was listed since
 }
 
 var _ interface {
 	gofs.NodeGetattrer
+	gofs.NodeAccesser
 	gofs.NodeLookuper
 	gofs.NodeOpendirHandler
 	gofs.NodeRmdirer
@@ -73,6 +75,17 @@ func (n *folderNode) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.A
 		out.SetTimeout(keep)
 	}
 	return 0
+}
+
+// Access looks at the mode alone, which takes no look into the folder.
+func (n *folderNode) Access(ctx context.Context, mask uint32) syscall.Errno {
+	f := n.now()
+	if f == nil {
+		return syscall.ENOENT
+	}
+	var attr fuse.Attr
+	n.fsys.fillFolder(&attr, f, n.fsys.start)
+	return access(ctx, attr.Mode, mask)
 }
 
 // newest returns the date of the newest message, that of the mount if there is
@@ -190,6 +203,7 @@ func (n *folderNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHand
 		l.named = append(l.named, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: folderNumber(f.Children[name].Key).Ino})
 	}
 	l.named = append(l.named, n.fsys.letters.entries(f.Mailbox())...)
+	n.listAround(ctx, f)
 	if errno := n.messages(f).list(ctx, l); errno != 0 {
 		return nil, 0, errno
 	}

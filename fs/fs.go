@@ -65,6 +65,9 @@ type Mail interface {
 	Envelopes(ctx context.Context, folder string, l mail.Listing, from int) ([]mail.Envelope, error)
 	// Attr returns the attributes of a message.
 	Attr(ctx context.Context, id mail.ID) (mail.Attr, error)
+	// ListEach has Messages know those of many folders, as far as the server lets somebody in,
+	// and the attributes of the first and the last message of each.
+	ListEach(ctx context.Context, folders []string) error
 	// IsListed tells whether Messages knows the messages of a folder as they are now.
 	IsListed(folder string) bool
 	// Search returns which of the messages of a folder with UIDs from first to last a query

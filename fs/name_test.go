@@ -2,6 +2,7 @@ package fs
 
 import (
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -18,6 +19,13 @@ func TestNumbers(t *testing.T) {
 	n := messageNumbers(mail.ID{Folder: "INBOX", UIDValidity: 7})
 	if got := n.of(483, content.Body, 0).Ino; got != 14527354988407292565 {
 		t.Errorf("body.txt of INBOX/483 has number %d now", got)
+	}
+
+	// Programs that visit a large directory in this order are to read it in that of the listing.
+	for _, uid := range []uint32{1, 2, 255, 65536, 1<<31 - 1, 1<<32 - 2} {
+		if a, b := n.of(uid, kindMessage, syscall.S_IFDIR).Ino, n.of(uid+1, kindMessage, syscall.S_IFDIR).Ino; a >= b {
+			t.Errorf("messages %d and %d have numbers %d and %d", uid, uid+1, a, b)
+		}
 	}
 
 	seen := make(map[uint64]bool)

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -28,24 +28,21 @@ func (b *Backend) Newest(folder string) (date time.Time, isKnown bool) {
 	return date, f.source == fromServer && (n == 0 || f.attrs[n-1].isKnown())
 }
 
-// glancedAtOnce is into how many folders a flight looks.
-const glancedAtOnce = 1000
-
 // Dates returns the dates of the newest messages of folders, of those that have one and let
 // somebody in: for who looks at many, of which nobody has listed the messages. They are looked
 // into in one flight, for the message with the highest UID.
 func (b *Backend) Dates(ctx context.Context, folders []string) (map[string]time.Time, error) {
 	done := b.group.DoChan("dates "+strings.Join(folders, "\x00"), func() (any, error) {
-		b.arranging.RLock()
-		defer b.arranging.RUnlock()
+		var mu sync.Mutex // guards dates
 		dates := make(map[string]time.Time)
-		for some := range slices.Chunk(folders, glancedAtOnce) {
-			err := b.pool.with(need{glance: true}, func(l *lease) error { return l.datesOf(some, dates) })
-			if err != nil {
-				return dates, err
-			}
-		}
-		return dates, nil
+		err := b.glances(b.ctx, folders, func(l *lease, some []string) error {
+			return l.datesOf(some, func(folder string, date time.Time) {
+				mu.Lock()
+				defer mu.Unlock()
+				dates[folder] = date
+			})
+		})
+		return dates, err
 	})
 	select {
 	case r := <-done:
@@ -55,8 +52,8 @@ func (b *Backend) Dates(ctx context.Context, folders []string) (map[string]time.
 	}
 }
 
-// datesOf adds the date of the newest message of each folder.
-func (l *lease) datesOf(folders []string, dates map[string]time.Time) error {
+// datesOf tells the date of the newest message of each folder.
+func (l *lease) datesOf(folders []string, tell func(folder string, date time.Time)) error {
 	options := &imap.FetchOptions{InternalDate: true}
 	return l.glance(fmt.Sprintf("look into %d folders", len(folders)), folders, func(folder string) func(error) error {
 		ask := newAsking(folder, nil, options, "", 0)
@@ -70,7 +67,7 @@ func (l *lease) datesOf(folders []string, dates map[string]time.Time) error {
 			err := fetch.Close()
 			if opened == nil && err == nil && len(ask.came) > 0 { // else it is empty
 				if m := <-ask.came; !m.Date.IsZero() {
-					dates[folder] = m.Date
+					tell(folder, m.Date)
 				}
 			}
 			return cmp.Or(opened, err)

@@ -64,7 +64,7 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 	f.mu.Lock()
 	isStored := f.source == fromStore
 	f.mu.Unlock()
-	if isStored {
+	if isStored { // and may be confirmed by that
 		if err := l.confirm(); err != nil {
 			return false, false, err
 		}
@@ -74,23 +74,44 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 		f.mu.Unlock()
 		return false, false, nil
 	}
-	f.again = false // what is reported from here on may come too late for the answer
-	renewals, next := f.renewals, f.reported
-	f.looking++
-	since := len(f.ours)
+	k := f.look()
 	f.mu.Unlock()
 	uids, err := l.searchAll()
 	defer f.looked()
 	if err != nil {
 		return false, false, err
 	}
-	validity := l.sel.data.validity
-	added, removed, ok := f.replace(uids, l.sel.data, renewals, next, since)
+	changed, ok := f.takeIn(uids, l.sel.data, k)
 	if !ok {
 		f.b.pool.unselected(l.sel)
-		return false, true, nil
 	}
-	if isStored && len(added) > 0 && len(added) <= mostSoon {
+	return changed, !ok, nil
+}
+
+// look is what is known of a folder when a search in it is sent.
+type look struct {
+	isStored bool   // source is fromStore
+	renewals int    // and so on, as in folder
+	next     uint32 // reported
+	since    int    // the first of ours that is of later
+}
+
+// look begins a search, which looked ends. It is called with f.mu held.
+func (f *folder) look() look {
+	f.again = false // what is reported from here on may come too late for the answer
+	f.looking++
+	return look{f.source == fromStore, f.renewals, f.reported, len(f.ours)}
+}
+
+// takeIn makes uids, as SEARCH has told them in the mailbox with this data, the folder's messages,
+// and tells whether anything has come or gone; ok is false if the folder is another one since.
+func (f *folder) takeIn(uids []uint32, data mailbox, k look) (changed, ok bool) {
+	validity := data.validity
+	added, removed, ok := f.replace(uids, data, k.renewals, k.next, k.since)
+	if !ok {
+		return false, false
+	}
+	if k.isStored && len(added) > 0 && len(added) <= mostSoon {
 		f.describeSoon(validity, added)
 	}
 	for _, uid := range removed {
@@ -99,7 +120,7 @@ func (f *folder) searchOn(l *lease, again bool) (changed, outdated bool, err err
 	if changed = len(added)+len(removed) > 0; changed {
 		f.b.notify(mail.Change{Folder: f.name, UIDValidity: validity, Added: added, Removed: removed})
 	}
-	return changed, false, nil
+	return changed, true
 }
 
 // looked notes that the answer to a search has come.

@@ -10,7 +10,6 @@ import (
 	"unicode"
 
 	"github.com/emersion/go-imap/v2"
-	"golang.org/x/sync/errgroup"
 
 	"imapfs/imapbackend/wire"
 	"imapfs/mail"
@@ -76,43 +75,31 @@ func (l *lease) extends() bool {
 // highest UID that there can be, or a lower one if the server does not tell. Some may be left out, which the server refuses, or of which
 // it does not tell enough.
 func (b *Backend) SearchEach(ctx context.Context, folders []string, q query.Query, found func(folder string, l mail.Listing, newest uint32)) error {
-	flights, ctx := errgroup.WithContext(ctx)
-	flights.SetLimit(searchFlights)
-	for some := range slices.Chunk(folders, searchedInFlight) {
-		flights.Go(func() error {
-			b.arranging.RLock()
-			defer b.arranging.RUnlock()
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+	return b.glances(ctx, folders, func(l *lease, some []string) error {
+		criteria, err := criteriaOf(q, l.caps.Has(gmail))
+		if err != nil || criteria == nil {
+			return err
+		}
+		return l.searchEach(fmt.Sprintf("search in %d folders", len(some)), some, criteria, func(i int, data mailbox, uids []uint32) {
+			newest := max(data.uidNext, 1) - 1
+			if n := len(uids); n > 0 && newest == 0 { // Courier does not tell it
+				newest = uids[n-1]
 			}
-			return b.pool.with(need{glance: true}, func(l *lease) error { return l.searchEach(some, q, found) })
+			found(some[i], mail.Listing{UIDValidity: data.validity, UIDs: uids}, newest)
 		})
-	}
-	return flights.Wait()
+	})
 }
 
-// searchedInFlight is how many folders are searched in one flight, on one connection, and
-// searchFlights how many such flights there are at the same time.
-const (
-	searchedInFlight = 250
-	searchFlights    = 2
-)
-
-func (l *lease) searchEach(folders []string, q query.Query, found func(folder string, l mail.Listing, newest uint32)) error {
-	criteria, err := criteriaOf(q, l.caps.Has(gmail))
-	if err != nil {
-		return err
-	}
-	if criteria == nil {
-		return nil
-	}
+// searchEach searches in many folders in one flight, and tells of each, by its index, what it is and
+// which messages are found, where that can be believed.
+func (l *lease) searchEach(what string, folders []string, criteria *imap.SearchCriteria, found func(i int, data mailbox, uids []uint32)) error {
 	l.searching.Lock()
 	defer l.searching.Unlock()
 	extended := l.extends()
 	l.ear.visit()
 	defer l.ear.leave()
 	n := 0
-	return l.glance(fmt.Sprintf("search in %d folders", len(folders)), folders, func(folder string) func(error) error {
+	return l.glance(what, folders, func(folder string) func(error) error {
 		i := n
 		n++
 		search := l.client.UIDSearch(criteria, &imap.SearchOptions{ReturnAll: extended})
@@ -125,13 +112,8 @@ func (l *lease) searchEach(folders []string, q query.Query, found func(folder st
 			if v.isOdd || extended && !v.searched || v.mailbox.validity == 0 {
 				return nil
 			}
-			uids, err := expand(v.found, v.mailbox.messages)
-			if err == nil {
-				newest := max(v.mailbox.uidNext, 1) - 1
-				if n := len(uids); n > 0 && newest == 0 { // Courier does not tell it
-					newest = uids[n-1]
-				}
-				found(folder, mail.Listing{UIDValidity: v.mailbox.validity, UIDs: uids}, newest)
+			if uids, err := expand(v.found, v.mailbox.messages); err == nil {
+				found(i, v.mailbox, uids)
 			}
 			return nil
 		}

@@ -75,3 +75,53 @@ func TestLookAtManyFolders(t *testing.T) {
 		}
 	})
 }
+
+// TestCountInManyFolders lists one folder after the other, and looks at the first message in each, as
+// file managers do: they are opened together.
+func TestCountInManyFolders(t *testing.T) {
+	harness.ForEachEmpty(t, func(t *testing.T, a harness.Account) {
+		const n = 40
+		c := a.Client(t)
+		for i := range n {
+			name := a.Mailbox(fmt.Sprintf("f%d", i))
+			harness.Must(t, c.Create(name, nil).Wait())
+			for j := range i % 4 {
+				harness.Deliver(t, c, name, harness.Letter("one"), time.Date(2001, 1, 1+j, 12, 0, 0, 0, time.UTC))
+			}
+		}
+		p := harness.NewProxy(t, a)
+		mnt := harness.Mount(t, p.Account, "--poll", "300ms")
+		top := a.Top(mnt)
+		count := func() {
+			t.Helper()
+			harness.Names(t, top)
+			for i := range n {
+				dir := filepath.Join(top, fmt.Sprintf("f%d", i))
+				names := harness.Names(t, dir)
+				if len(names) != i%4 {
+					t.Errorf("f%d has %q, want %d", i, names, i%4)
+				}
+				if len(names) > 0 {
+					info, err := os.Stat(filepath.Join(dir, names[0]))
+					harness.Must(t, err)
+					if want := time.Date(2001, 1, 1, 12, 0, 0, 0, time.UTC); !info.ModTime().Equal(want) {
+						t.Errorf("f%d/%s has the date %v", i, names[0], info.ModTime())
+					}
+				}
+			}
+		}
+		p.Forget()
+		count()
+		if opened, asked := len(p.Sent("SELECT")), len(p.Sent("EXAMINE")); opened > 5 || asked > 2*n {
+			t.Errorf("%d folders were opened, %d looked into: %q", opened, asked, p.Sent(""))
+		}
+		p.Forget()
+		count()
+		if again := append(p.Sent("EXAMINE"), p.Sent("SELECT f")...); len(again) > 0 {
+			t.Errorf("once more: %q", again)
+		}
+		// What comes is shown, also in a folder that nobody has opened.
+		harness.Deliver(t, c, a.Mailbox("f8"), harness.Letter("new"), time.Now())
+		harness.Eventually(t, "new mail shows", func() bool { return len(harness.Names(t, filepath.Join(top, "f8"))) == 1 })
+	})
+}

@@ -138,3 +138,34 @@ func TestOpenTogether(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+// asCounter looks at all files, as the thread of Dolphin does that counts what is in directories.
+const asCounter = `
+import ctypes, mmap, os, sys, threading
+library = os.open(sys.argv[1], os.O_RDONLY)
+mapped = mmap.mmap(library, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+def count():
+    ctypes.CDLL(None).prctl(15, b"QThread") # PR_SET_NAME
+    for dir, dirs, names in os.walk(sys.argv[2]):
+        for name in names:
+            os.stat(dir + "/" + name)
+thread = threading.Thread(target=count)
+thread.start()
+thread.join()
+`
+
+// TestCountingLoadsNothing looks at the files of all messages without a need for their exact sizes.
+func TestCountingLoadsNothing(t *testing.T) {
+	harness.Need(t, "python3")
+	library := filepath.Join(t.TempDir(), "libKF6KIOCore.so.6")
+	harness.Must(t, os.WriteFile(library, []byte("KIO"), 0o600))
+	p, mnt, _ := letters(t, 50)
+	harness.Run(t, "python3", "-c", asCounter, library, mnt)
+	if uids, _ := p.Content(t); len(uids) > 0 {
+		t.Errorf("%d messages were loaded", len(uids))
+	}
+	harness.Run(t, "python3", "-c", asKIO, library, mnt)
+	if uids, _ := p.Content(t); len(uids) != 50 {
+		t.Errorf("%d messages were loaded for who copies", len(uids))
+	}
+}

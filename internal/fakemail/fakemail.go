@@ -89,6 +89,9 @@ func (f *Server) Envelopes(ctx context.Context, folder string, l mail.Listing, f
 	return all, nil
 }
 
+// ListEach implements fs.Mail.
+func (f *Server) ListEach(context.Context, []string) error { return nil }
+
 // IsListed implements fs.Mail.
 func (f *Server) IsListed(string) bool { return true }
 
