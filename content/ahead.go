@@ -151,6 +151,20 @@ func (w *walks) follow(id mail.ID) bool {
 	return false
 }
 
+// reads tells whether somebody who reads messages in order is about to read this one: its structure
+// is not asked for by itself then.
+func (w *walks) reads(id mail.ID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.recent, func(r *walk) bool {
+		if r.window == 0 || r.folder != id.Folder || r.list.UIDValidity != id.UIDValidity {
+			return false
+		}
+		index, found := slices.BinarySearch(r.list.UIDs, id.UID)
+		return found && index > r.at && index <= r.at+aheadSkip
+	})
+}
+
 // makeTexts makes the texts that the reader wants next. It runs in a goroutine
 // of its own, and ends when it has done so.
 func (w *walks) makeTexts(r *walk) {

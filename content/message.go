@@ -143,7 +143,7 @@ func (m *Message) piece(ctx context.Context, section string, off, size int64) ([
 // in its content. While that is not here the server's BODYSTRUCTURE tells the same,
 // unless it is unsure: then the content is looked at.
 func (m *Message) Structure(ctx context.Context) (*mail.Part, error) {
-	if m.store.cache.Comes(startKey(m.ID())) {
+	if m.store.cache.Comes(startKey(m.ID())) || m.store.walks.reads(m.ID()) && !m.isLarge() {
 		// Its error comes back when somebody reads.
 		m.start(ctx)
 	}

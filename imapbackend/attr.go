@@ -77,10 +77,10 @@ func (w *window) grow(uid uint32, most int) int {
 	return w.size
 }
 
-// goOn asks for the next batch if somebody has come into the last one, which was a large one. It is
-// called with f.mu held.
-func (f *folder) goOn(w *window, id mail.ID, what string, load func(mail.ID) error) {
-	if w.size < aheadFrom || id.UID < w.first || id.UID >= w.next {
+// goOn asks for the next batch if somebody has come into the last one, and that was a large one, of from
+// messages or more. It is called with f.mu held.
+func (f *folder) goOn(w *window, from int, id mail.ID, what string, load func(mail.ID) error) {
+	if w.size < from || id.UID < w.first || id.UID >= w.next {
 		return
 	}
 	w.first = w.next // once
@@ -102,7 +102,7 @@ func (b *Backend) Known(id mail.ID) (attr mail.Attr, isKnown bool, err error) {
 	if err != nil || !f.attrs[i].isKnown() {
 		return mail.Attr{}, false, err
 	}
-	f.goOn(&f.attrWindow, id, "attrs ", f.loadAttrs)
+	f.goOn(&f.attrWindow, aheadFrom, id, "attrs ", f.loadAttrs)
 	return f.attrs[i].mail(), true, nil
 }
 

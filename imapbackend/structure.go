@@ -44,7 +44,8 @@ func (b *Backend) Structure(ctx context.Context, id mail.ID) (*mail.Part, error)
 	for range 3 {
 		if root, ok := b.structures.Get(id); ok {
 			f.mu.Lock()
-			f.goOn(&f.structureWindow, id, "structures ", f.loadStructures)
+			// Who reads the messages too gets them whole before he comes that far.
+			f.goOn(&f.structureWindow, mostStructures, id, "structures ", f.loadStructures)
 			f.mu.Unlock()
 			return root, nil
 		}

@@ -47,7 +47,7 @@ func TestGrepReadsAhead(t *testing.T) {
 		t.Errorf("%d commands for the content of %d messages", commands, n)
 	}
 	if took := p.FromServer.Load() - start; took > size*11/10 {
-		t.Errorf("%d bytes from the server for %d of mail", took, size)
+		t.Errorf("%d bytes from the server for %d of mail: %q", took, size, p.Sent("BODYSTRUCTURE"))
 	}
 
 	before := len(p.Sent(""))
