@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+	"unicode/utf8"
 
 	"imapfs/mail"
 )
@@ -32,7 +33,7 @@ const sizesKept = 1 << 16
 // File is a file of a message.
 type File struct {
 	Kind Kind
-	Part *mail.Part // of HTML and of an attachment; nil for the others
+	Part *mail.Part // of an attachment, and the first one of HTML; nil for the others
 
 	message *Message
 
@@ -42,7 +43,7 @@ type File struct {
 	length int64      // bytes
 }
 
-// File returns a file of the message. part is that of HTML and of an attachment.
+// File returns a file of the message. part is as in File.
 func (m *Message) File(k Kind, part *mail.Part) *File {
 	return &File{message: m, Kind: k, Part: part}
 }
@@ -239,21 +240,25 @@ func (f *File) load(ctx context.Context) (Bytes, error) {
 	switch f.Kind {
 	case Headers:
 		header, err := f.message.section(ctx, "HEADER")
-		return Loaded(mail.HeadersText(header)), err
+		charset := ""
+		if err == nil && !utf8.Valid(header) {
+			var root *mail.Part
+			if root, err = f.message.Structure(ctx); err == nil {
+				charset = root.Charset()
+			}
+		}
+		return Loaded(mail.HeadersText(header, charset)), err
 	case Body:
 		return f.message.body(ctx)
 	case Raw:
 		attr, err := f.message.Attr(ctx)
 		return f.streamed("", "binary", attr.Size), err
-	case HTML, Attachment:
+	case HTML:
+		return f.message.html(ctx, whole)
+	case Attachment:
 		body, encoding, err := f.encoded(ctx, whole)
 		if err != nil {
 			return nil, err
-		}
-		if f.Kind == HTML {
-			part := *f.Part
-			part.Encoding = encoding
-			return Loaded(mail.HTMLFile(&part, body)), nil
 		}
 		d := mail.NewDecoder(encoding)
 		return Loaded(d.Decode(nil, body, true)), nil
@@ -276,6 +281,27 @@ func (m *Message) body(ctx context.Context) (Loaded, error) {
 		}
 	}
 	return mail.BodyText(parts, bodies), nil
+}
+
+// html puts body.html together. whole is the message if it is small.
+func (m *Message) html(ctx context.Context, whole *parsed) (Loaded, error) {
+	var root *mail.Part
+	var err error
+	if whole != nil {
+		root = whole.root
+	} else if root, err = m.Structure(ctx); err != nil {
+		return nil, err
+	}
+	parts := root.HTML()
+	bodies := make([][]byte, len(parts))
+	for i, p := range parts {
+		if whole != nil {
+			bodies[i], _ = root.Bytes(whole.raw, p.Section)
+		} else if bodies[i], err = m.section(ctx, p.Section); err != nil {
+			return nil, err
+		}
+	}
+	return mail.HTMLFile(parts, bodies), nil
 }
 
 // encoded returns the body of f.Part as it is in the message, and its encoding. It

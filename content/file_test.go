@@ -16,7 +16,7 @@ func TestSizes(t *testing.T) {
 	for name, text := range map[string]string{"small": "text\r\n", "large": strings.Repeat("a line of text\r\n", 2*wholeSize/16)} {
 		raw := "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n" + text +
 			"\r\n--b\r\nContent-Type: text/html\r\nContent-Disposition: attachment\r\n\r\n<p>" + text + "\r\n--b--\r\n"
-		want := map[Kind]string{Headers: string(mail.HeadersText(mail.SplitHeader([]byte(raw)))), Body: strings.ReplaceAll(text, "\r\n", "\n"), Raw: raw, Attachment: "<p>" + text}
+		want := map[Kind]string{Headers: string(mail.HeadersText(mail.SplitHeader([]byte(raw)), "")), Body: strings.ReplaceAll(text, "\r\n", "\n"), Raw: raw, Attachment: "<p>" + text}
 		for lie, claimed := range map[string]int{"true": len(raw), "too small": 10, "too large": 3 * len(raw)} {
 			t.Run(name+" and "+lie, func(t *testing.T) {
 				f := &fakemail.Server{Validity: 1, Mail: map[uint32]fakemail.Message{1: {Claimed: int64(claimed), Raw: []byte(raw)}}}

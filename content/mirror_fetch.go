@@ -203,8 +203,8 @@ func (m *Message) startOfWhole(ctx context.Context) ([]byte, error) {
 // files returns all files of the message.
 func (m *Message) files(root *mail.Part) []*File {
 	all := []*File{m.File(Headers, nil), m.File(Body, nil), m.File(Raw, nil)}
-	if html := root.HTML(); html != nil {
-		all = append(all, m.File(HTML, html))
+	if html := root.HTML(); len(html) > 0 {
+		all = append(all, m.File(HTML, html[0]))
 	}
 	for _, a := range root.Attachments() {
 		all = append(all, m.File(Attachment, a.Part))

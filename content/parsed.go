@@ -27,7 +27,7 @@ const parsedKept = 32
 
 func parse(raw []byte) *parsed {
 	p := &parsed{raw: raw, root: mail.Parse(raw)}
-	p.headers = sync.OnceValue(func() []byte { return mail.HeadersText(mail.SplitHeader(raw)) })
+	p.headers = sync.OnceValue(func() []byte { return mail.HeadersText(mail.SplitHeader(raw), p.root.Charset()) })
 	p.body = sync.OnceValue(func() []byte {
 		parts := p.root.Text()
 		bodies := make([][]byte, len(parts))

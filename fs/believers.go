@@ -67,7 +67,11 @@ func (b *believers) believes(pid uint32) bool {
 // It would load all mail.
 func counts(pid uint32) bool {
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	return err == nil && string(bytes.TrimSpace(name)) == "QThread"
+	switch string(bytes.TrimSpace(name)) {
+	case "QThread", "KDirectoryConte": // its first 15 letters, in newer ones
+		return err == nil
+	}
+	return false
 }
 
 // hasKIO tells whether KIO's library is among the files that a process has mapped:

@@ -173,9 +173,11 @@ func (n *messageNode) lookup(ctx context.Context, name string, out *fuse.EntryOu
 		if err != nil {
 			return nil, n.errno("look into", err)
 		}
-		if file.Part = root.HTML(); file.Part == nil {
+		html := root.HTML()
+		if len(html) == 0 {
 			return nil, syscall.ENOENT
 		}
+		file.Part = html[0]
 	}
 	return n.lookupFile(ctx, n.EmbeddedInode(), name, file, out, why)
 }
@@ -217,7 +219,7 @@ func (n *messageNode) shown(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if root.HTML() != nil {
+		if len(root.HTML()) > 0 {
 			names = append(names, htmlName)
 		}
 	}

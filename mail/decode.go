@@ -1,7 +1,5 @@
 package mail
 
-import "strings"
-
 // Decoder undoes a Content-Transfer-Encoding (RFC 2045 §6) piece by piece. It
 // is a small value: a copy of it is a snapshot, from which a reader can go on
 // later. The zero Decoder passes bytes unchanged.
@@ -40,12 +38,12 @@ func NewDecoder(encoding string) Decoder {
 }
 
 func kindOf(encoding string) encodingKind {
-	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	switch squeeze(encoding) { // some programs write quoted_printable
 	case "base64":
 		return encBase64
-	case "quoted-printable":
+	case "quotedprintable":
 		return encQP
-	case "x-uuencode", "x-uue", "uuencode", "uue":
+	case "xuuencode", "xuue", "uuencode", "uue":
 		return encUU
 	}
 	return encIdentity

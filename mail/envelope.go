@@ -72,7 +72,9 @@ func ParseEnvelope(header []byte, arrived time.Time) Envelope {
 }
 
 // plainText is the text of a field in one line, with its words decoded.
-func plainText(s string) string { return strings.Join(strings.Fields(oneLine(decodeWords(s))), " ") }
+func plainText(s string) string {
+	return strings.Join(strings.Fields(oneLine(decodeWords(s, ""))), " ")
+}
 
 // person returns the first one that a From or To field names, by name where there is one, else
 // by address: of `"Brandt, Ines" <ines@example.org>, ...` the name, of `a@b (Ann)` Ann. It

@@ -44,8 +44,10 @@ func FuzzParse(f *testing.F) {
 		for _, p := range root.Text() {
 			seen[p]++
 		}
-		if h := root.HTML(); h != nil && seen[h] == 0 {
-			seen[h]++
+		for _, h := range root.HTML() {
+			if seen[h] == 0 {
+				seen[h]++
+			}
 		}
 		names := make(map[string]bool)
 		for _, a := range root.Attachments() {
@@ -69,12 +71,16 @@ func FuzzParse(f *testing.F) {
 		if len(body) > 0 && (body[len(body)-1] != '\n' || bytes.HasSuffix(body, []byte("\n\n"))) {
 			t.Fatalf("body.txt does not end with one LF: %q", body)
 		}
-		if h := root.HTML(); h != nil {
+		var bodies [][]byte
+		for _, h := range root.HTML() {
 			b, _ := root.Bytes(raw, h.Section)
-			if !utf8.Valid(HTMLFile(h, b)) {
-				t.Fatal("body.html is not UTF-8")
-			}
+			bodies = append(bodies, b)
 		}
-		HeadersText(SplitHeader(raw))
+		if !utf8.Valid(HTMLFile(root.HTML(), bodies)) {
+			t.Fatal("body.html is not UTF-8")
+		}
+		if !utf8.Valid(HeadersText(SplitHeader(raw), root.Charset())) {
+			t.Fatal("headers.txt is not UTF-8")
+		}
 	})
 }

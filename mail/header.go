@@ -5,6 +5,7 @@ import (
 	"iter"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // SplitHeader returns the header of a message with the empty line that ends
@@ -27,7 +28,7 @@ func SplitHeader(raw []byte) (header []byte) {
 
 // MessageID returns the Message-ID in a header (RFC 5322 §3.6.4), "" for none.
 func MessageID(header []byte) string {
-	for line := range bytes.Lines(HeadersText(header)) {
+	for line := range bytes.Lines(HeadersText(header, "")) {
 		const name = "message-id:"
 		if len(line) > len(name) && strings.EqualFold(string(line[:len(name)]), name) {
 			return string(bytes.TrimSpace(line[len(name):]))
@@ -40,11 +41,13 @@ func MessageID(header []byte) string {
 // unfolded (RFC 5322 §2.2.3; a fold becomes one space), with RFC 2047 words
 // decoded wherever they stand, as UTF-8 with LF. A line that is not a field,
 // such as the "From " line of a mailbox file, stays as it is. Control
-// characters become spaces: no field can pretend to be two.
-func HeadersText(header []byte) []byte {
+// characters become spaces: no field can pretend to be two. Bytes that are neither
+// in words nor UTF-8 are in charset if they can be, which is that of the message
+// (Part.Charset); else it is guessed.
+func HeadersText(header []byte, charset string) []byte {
 	var out bytes.Buffer
 	for field := range fields(header) {
-		writeField(&out, field)
+		writeField(&out, field, charset)
 	}
 	return out.Bytes()
 }
@@ -78,18 +81,18 @@ func fields(header []byte) iter.Seq[[]byte] {
 }
 
 // writeField writes one unfolded field as "Name: value".
-func writeField(out *bytes.Buffer, field []byte) {
+func writeField(out *bytes.Buffer, field []byte, charset string) {
 	name, value, ok := bytes.Cut(field, []byte(":"))
 	name = bytes.TrimRight(name, " \t")
 	if ok && isFieldName(name) {
 		out.Write(name)
 		out.WriteByte(':')
-		if v := strings.TrimSpace(oneLine(decodeWords(string(value)))); v != "" {
+		if v := strings.TrimSpace(oneLine(decodeWords(string(value), charset))); v != "" {
 			out.WriteByte(' ')
 			out.WriteString(v)
 		}
 	} else {
-		out.WriteString(oneLine(decodeCharset("", field)))
+		out.WriteString(oneLine(decodeRaw(charset, field)))
 	}
 	out.WriteByte('\n')
 }
@@ -114,16 +117,25 @@ func oneLine(s string) string {
 	}, s)
 }
 
+// decodeRaw reads text that says nothing of itself, in the charset that it may be in.
+func decodeRaw(charset string, text []byte) string {
+	if utf8.Valid(text) {
+		charset = "" // what is UTF-8 is nothing else by chance
+	}
+	return decodeCharset(charset, text)
+}
+
 // decodeWords decodes the RFC 2047 words in a header value, also where they
-// are not allowed (inside quotes, without white space around them). Bytes
-// outside of words are UTF-8 if they can be, else windows-1252. White space
+// are not allowed (inside quotes, without white space around them). For bytes
+// outside of words see decodeRaw. White space
 // between two words goes (§6.2). Neighbours of the same charset are decoded
 // together, because many programs cut a character in two;
 // mime.WordDecoder, which takes each word by itself, would lose it.
-func decodeWords(s string) string {
-	s = decodeCharset("", []byte(s))
-	if !strings.Contains(s, "=?") {
-		return s
+func decodeWords(s, raw string) string {
+	if isPlain := !strings.Contains(s, "=?"); isPlain || strings.Contains(s, "\x1b$") { // in ISO-2022-JP these can be letters
+		if s = decodeRaw(raw, []byte(s)); isPlain {
+			return s
+		}
 	}
 	var b strings.Builder
 	var charset string // of the words not yet written
@@ -135,6 +147,11 @@ func decodeWords(s string) string {
 			pending, inWord = nil, false
 		}
 	}
+	var plain []byte // not yet written, and not in a word
+	write := func() {
+		b.WriteString(decodeRaw(raw, plain))
+		plain = plain[:0]
+	}
 	for s != "" {
 		start := strings.Index(s, "=?")
 		if start < 0 {
@@ -143,7 +160,7 @@ func decodeWords(s string) string {
 		cs, text, n, ok := encodedWord(s[start:])
 		if !ok {
 			flush()
-			b.WriteString(s[:start+2])
+			plain = append(plain, s[:start+2]...)
 			s = s[start+2:]
 			continue
 		}
@@ -151,7 +168,8 @@ func decodeWords(s string) string {
 		s = s[start+n:]
 		if !inWord || strings.Trim(between, " \t\r\n") != "" {
 			flush()
-			b.WriteString(between)
+			plain = append(plain, between...)
+			write()
 		} else if !strings.EqualFold(cs, charset) {
 			flush()
 		}
@@ -159,7 +177,8 @@ func decodeWords(s string) string {
 		pending = append(pending, text...)
 	}
 	flush()
-	b.WriteString(s)
+	plain = append(plain, s...)
+	write()
 	return b.String()
 }
 

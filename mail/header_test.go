@@ -50,7 +50,7 @@ func TestHeadersText(t *testing.T) {
 		{"S: a\rb\x00c\td", "S: a b c\td\n"},
 		{"S: =?utf-8?q?=E2=80=A8x?=", "S: x\n"},
 	} {
-		if got := string(HeadersText([]byte(c.raw))); got != c.want {
+		if got := string(HeadersText([]byte(c.raw), "")); got != c.want {
 			t.Errorf("%q: %q, want %q", c.raw, got, c.want)
 		}
 	}
@@ -60,7 +60,7 @@ func TestHeadersText(t *testing.T) {
 // the end of the header.
 func TestHostileHeader(t *testing.T) {
 	raw := "S: " + strings.Repeat("=?a?q?x", 1<<18)
-	if got := string(HeadersText([]byte(raw))); got != raw+"\n" {
+	if got := string(HeadersText([]byte(raw), "")); got != raw+"\n" {
 		t.Errorf("%d bytes, want %d", len(got), len(raw)+1)
 	}
 }
@@ -70,7 +70,7 @@ func FuzzHeadersText(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, header []byte) {
-		got := string(HeadersText(header))
+		got := string(HeadersText(header, ""))
 		if !utf8.ValidString(got) {
 			t.Fatalf("not UTF-8: %q", got)
 		}
@@ -94,4 +94,27 @@ func FuzzHeadersText(f *testing.F) {
 			t.Fatalf("%d lines of %d fields: %q", n, fields, got)
 		}
 	})
+}
+
+// TestRawHeaders reads bytes that say nothing of themselves by the charset of the text.
+func TestRawHeaders(t *testing.T) {
+	for _, c := range []struct{ header, charset, want string }{
+		{"S: \xc6\xcf\xce\xc1\xd2\xd8", "koi8-r", "S: фонарь\n"},
+		{"S: \xc6\xcf \xce\xc1\xd2\xd8\r\nT: =?utf-8?q?=C3=A4?= \xd8", "koi8-r", "S: фо нарь\nT: ä ь\n"},
+		{"S: \xc3\xa4", "koi8-r", "S: ä\n"},
+		{"S: \x93\xfa\x96{", "shift_jis", "S: 日本\n"},
+		{"S: =?iso-8859-1?q?Gr\xfc\xdfe?=", "", "S: Grüße\n"},
+		{"S: =?iso-8859-1?q?Gr\xfc\xdfe?= \xfc", "", "S: Grüße ü\n"},
+		{"S: =?koi8-r?q?\xc6=CF?= \xc6", "koi8-r", "S: фо ф\n"},
+		{"S: =?utf-8?q?Gr\xc3\xbc\xc3\x9fe?= \xc3\xbc", "koi8-r", "S: Grüße ü\n"},
+		{"not a field \xc6\xcf", "koi8-r", "not a field фо\n"},
+	} {
+		if got := string(HeadersText([]byte(c.header), c.charset)); got != c.want {
+			t.Errorf("%q in %s: %q, want %q", c.header, c.charset, got, c.want)
+		}
+	}
+	raw := []byte("Subject: \xc6\xcf\xce\xc1\xd2\xd8\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain; charset=koi8-r\r\n\r\n\xc6\r\n--x--\r\n")
+	if charset := Parse(raw).Charset(); charset != "koi8-r" {
+		t.Errorf("the charset of a multipart is %q", charset)
+	}
 }

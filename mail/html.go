@@ -10,16 +10,22 @@ import (
 	"golang.org/x/net/html/charset"
 )
 
-// HTMLFile writes body.html from the encoded body of the part that HTML
+// HTMLFile writes body.html from the encoded bodies of the parts that HTML
 // returns: decoded, and as UTF-8. Unless all of it is ASCII it begins with a
 // byte order mark, which for a browser counts more than a <meta> that names
 // the charset of before.
-func HTMLFile(part *Part, body []byte) []byte {
-	s := htmlString(part, decodeAll(part.Encoding, body))
-	if isASCII([]byte(s)) {
-		return []byte(s)
+func HTMLFile(parts []*Part, bodies [][]byte) []byte {
+	var out []byte
+	for i, part := range parts {
+		if i > 0 {
+			out = append(out, '\n')
+		}
+		out = append(out, htmlString(part, decodeAll(part.Encoding, bodies[i]))...)
 	}
-	return append([]byte("\uFEFF"), s...)
+	if isASCII(out) {
+		return out
+	}
+	return append([]byte("\uFEFF"), out...)
 }
 
 // htmlString converts HTML to UTF-8. The charset is that of the part, else
@@ -57,7 +63,7 @@ func htmlText(s string) (text string) {
 	if err != nil {
 		return stripTags(s) // more than 512 elements inside one another
 	}
-	simplify(doc, false, 0)
+	simplify(doc, around{})
 	text, err = html2text.FromHTMLNode(doc)
 	if err != nil {
 		return stripTags(s)
@@ -68,14 +74,25 @@ func htmlText(s string) (text string) {
 // maxQuotes bounds the ">" signs in front of a line.
 const maxQuotes = 16
 
+// around is what an element is in.
+type around struct {
+	bold, pre bool
+	quotes    int
+}
+
+// preLine stands at the start of the lines of <pre>: html2text would take away a blank there, and
+// empty lines. It goes with the other control characters (cleanText).
+const preLine = "\n\x01"
+
 // simplify removes what a browser never shows and the parser keeps as text,
 // and puts an image's alternative text in its place. It also undoes nesting
 // that html2text pays for: each bold element or heading copies its text, and
 // each quote marks every line, which multiplies with 500 levels of them. The
 // parser allows no more than 512, so recursion is safe.
-func simplify(n *html.Node, bold bool, quotes int) {
+func simplify(n *html.Node, in around) {
 	for c := n.FirstChild; c != nil; {
 		next := c.NextSibling
+		inner := in
 		switch c.DataAtom {
 		case atom.Iframe, atom.Noframes, atom.Noembed, atom.Template, atom.Script, atom.Style, atom.Title:
 			n.RemoveChild(c)
@@ -87,17 +104,25 @@ func simplify(n *html.Node, bold bool, quotes int) {
 			}
 			n.RemoveChild(c)
 		case atom.B, atom.Strong, atom.H1, atom.H2, atom.H3:
-			if bold {
+			if in.bold {
 				c.DataAtom = atom.Span
 			}
-			simplify(c, true, quotes)
+			inner.bold = true
+			simplify(c, inner)
 		case atom.Blockquote:
-			if quotes >= maxQuotes {
+			if in.quotes >= maxQuotes {
 				c.DataAtom = atom.Div
 			}
-			simplify(c, bold, quotes+1)
+			inner.quotes++
+			simplify(c, inner)
+		case atom.Pre:
+			inner.pre = true
+			simplify(c, inner)
 		default:
-			simplify(c, bold, quotes)
+			if c.Type == html.TextNode && in.pre {
+				c.Data = strings.ReplaceAll(c.Data, "\n", preLine)
+			}
+			simplify(c, inner)
 		}
 		c = next
 	}

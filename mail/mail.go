@@ -24,7 +24,7 @@ import (
 // Version counts the changes of what this package makes of a message. It is
 // raised whenever a file's bytes or a tree may differ from before, so that nothing
 // remembered of the old ones is taken for true.
-const Version = 2
+const Version = 3
 
 // Folder is one mailbox as LIST reports it (RFC 9051 §7.3.1).
 type Folder struct {

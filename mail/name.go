@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"path"
@@ -120,11 +121,17 @@ func (root *Part) Attachments() []Attachment {
 	var list []Attachment
 	taken := make(map[string]bool)
 	next := make(map[string]int) // so that many equal names take no quadratic time
+	forks := root.forks()
 	for _, p := range root.Leaves() {
 		if s.used[p] {
 			continue
 		}
 		base := p.fileName()
+		if name, ok := forks[p]; ok {
+			named := *p
+			named.Filename = name
+			base = named.fileName()
+		}
 		name := base
 		for n := max(next[base], 2); taken[name]; n++ {
 			name = numbered(base, n)
@@ -134,6 +141,24 @@ func (root *Part) Attachments() []Attachment {
 		list = append(list, Attachment{name, p})
 	}
 	return list
+}
+
+// forks returns the names of the two parts of each multipart/appledouble (RFC 1740): the document has
+// the name, and the resource fork of Apple's, which often has it too, none.
+func (root *Part) forks() map[*Part]string {
+	names := make(map[*Part]string)
+	var walk func(p *Part)
+	walk = func(p *Part) {
+		if p.Type == "multipart/appledouble" && len(p.Children) == 2 && p.Children[0].Type == "application/applefile" {
+			fork, document := p.Children[0], p.Children[1]
+			names[fork], names[document] = "", cmp.Or(document.Filename, fork.Filename)
+		}
+		for _, c := range p.Children {
+			walk(c)
+		}
+	}
+	walk(root)
+	return names
 }
 
 // numbered makes "name (2).ext" of "name.ext", within maxName bytes.

@@ -95,14 +95,13 @@ func (f *fieldScanner) quoted() (string, bool) {
 }
 
 // parameter reads one "; name=value" (RFC 2045 §5.1). ok is false when there
-// was none here.
+// was none here. Some programs write several semicolons, or none.
 func (f *fieldScanner) parameter() (name, value string, ok bool) {
-	if f.s[f.pos] != ';' {
-		return "", "", false
-	}
-	f.pos++
-	if !f.skip() {
-		return "", "", false
+	for !f.done() && f.s[f.pos] == ';' {
+		f.pos++
+		if !f.skip() {
+			return "", "", false
+		}
 	}
 	name = f.token()
 	if f.done() || f.s[f.pos] != '=' {
@@ -114,8 +113,16 @@ func (f *fieldScanner) parameter() (name, value string, ok bool) {
 	}
 	switch f.s[f.pos] {
 	case '"':
-		value, ok = f.quoted()
-		return name, value, ok
+		start := f.pos
+		if value, ok = f.quoted(); !ok { // it goes to the end of the line then, or to the next parameter
+			value = f.s[start+1:]
+			if i := strings.IndexAny(value, ";\r\n"); i >= 0 {
+				value = value[:i]
+			}
+			f.pos = start + 1 + len(value)
+			value = strings.TrimSpace(value)
+		}
+		return name, value, true
 	case '=':
 		// An RFC 2047 word where a token should be: name==?utf-8?q?...?=
 		start := f.pos
@@ -124,7 +131,20 @@ func (f *fieldScanner) parameter() (name, value string, ok bool) {
 		}
 		return name, f.s[start:f.pos], true
 	}
-	return name, f.token(), true
+	start := f.pos
+	value = f.token()
+	if name := strings.ToLower(name); name == "filename" || name == "name" {
+		// With spaces, and without the quotes that it needs then.
+		if end := strings.IndexByte(f.s[start:], ';'); end >= 0 {
+			f.pos = start + end
+		} else {
+			f.pos = len(f.s)
+		}
+		if whole := f.s[start:f.pos]; !strings.ContainsAny(whole, "(\"") {
+			value = strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(whole))
+		}
+	}
+	return name, value, true
 }
 
 // parameters reads all parameters up to the end of the field; the first of
@@ -132,9 +152,12 @@ func (f *fieldScanner) parameter() (name, value string, ok bool) {
 func (f *fieldScanner) parameters() map[string]string {
 	var m map[string]string
 	for !f.done() {
+		at := f.pos
 		name, value, ok := f.parameter()
 		if !ok {
-			f.pos++
+			if f.pos == at {
+				f.pos++
+			}
 			continue
 		}
 		name = strings.ToLower(name)
@@ -150,22 +173,19 @@ func (f *fieldScanner) parameters() map[string]string {
 }
 
 // parseContentType splits a Content-Type value. Where it is broken, typ is what
-// could be read, and there are no parameters.
+// could be read.
 func parseContentType(value string) (typ string, params map[string]string) {
 	f := &fieldScanner{s: value}
 	f.skip()
 	typ = strings.ToLower(f.token())
 	if f.done() || f.s[f.pos] != '/' {
-		return typ, nil
+		return typ, f.parameters()
 	}
 	f.pos++
 	if !f.skip() {
 		return typ, nil
 	}
 	typ += "/" + strings.ToLower(f.token())
-	if !f.done() && f.s[f.pos] != ';' {
-		return "", nil
-	}
 	return typ, f.parameters()
 }
 
@@ -191,16 +211,16 @@ func parseDisposition(value string) (disposition string, params map[string]strin
 	return disposition, f.parameters()
 }
 
-// parseEncoding reads a Content-Transfer-Encoding value (RFC 2045 §6.1), ""
-// if it is not exactly one token.
+// parseEncoding reads a Content-Transfer-Encoding value (RFC 2045 §6.1): one token, which some
+// programs put into quotes, or write something behind.
 func parseEncoding(value string) string {
 	f := &fieldScanner{s: value}
 	f.skip()
-	t := f.token()
-	if !f.done() {
-		return ""
+	if !f.done() && f.s[f.pos] == '"' {
+		t, _ := f.quoted()
+		return strings.ToLower(strings.TrimSpace(t))
 	}
-	return strings.ToLower(t)
+	return strings.ToLower(f.token())
 }
 
 // DecodeParams undoes the two ways to write a parameter that is not plain
@@ -218,7 +238,7 @@ func DecodeParams(raw map[string]string) map[string]string {
 		if base, p, ok := pieceOf(name, raw[key]); ok {
 			pieces[base] = append(pieces[base], p)
 		} else {
-			m[name] = decodeWords(raw[key])
+			m[name] = decodeWords(raw[key], "")
 		}
 	}
 	for base, ps := range pieces {
@@ -268,7 +288,7 @@ func joinPieces(ps []paramPiece) string {
 		return decodeCharset(charset, text)
 	}
 	// Pieces without a charset: some programs cut up a 2047 word.
-	return decodeWords(string(text))
+	return decodeWords(string(text), "")
 }
 
 func percentDecode(s string) []byte {

@@ -18,9 +18,10 @@ const (
 // Parse finds the MIME tree of a message (RFC 2045, RFC 2046). It never fails:
 // what is not MIME is text/plain. Where a message breaks the rules the tree is
 // the one Dovecot reports, so that it does not matter whether the tree came
-// from a server or from the bytes. In particular:
+// from a server or from the bytes, but where that would hide what other programs
+// show (Part.IsDoubtful knows when). In particular:
 //   - A header ends with an empty line, the end, or the boundary of a part
-//     around it. A line without a colon is part of it.
+//     around it; that of a part ends with a line that is no field too.
 //   - Content-* fields count if there is a Content-Type or MIME-Version field,
 //     the first one of each name (a Content-Disposition without parameters
 //     gives way to a later one).
@@ -29,7 +30,7 @@ const (
 //     that multipart, also those whose own last boundary is missing. So
 //     attached messages are parsed as well, although they are leaves.
 //   - A multipart in which no part begins, or that has no boundary parameter,
-//     has one empty text/plain part.
+//     has one text/plain part, which is all of it.
 //
 // Sizes are those of the raw bytes: a server counts line ends as CRLF.
 func Parse(raw []byte) *Part {
@@ -55,6 +56,7 @@ type node struct {
 
 	header      partHeader
 	bodyAt, end int // of the body
+	textEnd     int // where the text of a multipart without parts ends; 0: with the body
 	floor       int // where the text after the header or the last boundary begins
 }
 
@@ -168,6 +170,9 @@ func (p *parser) close(b, end int, last bool) {
 	}
 	if last {
 		p.open = p.open[:b]
+		if len(owner.children) == 0 {
+			owner.textEnd = max(end, owner.bodyAt)
+		}
 	} else {
 		p.open = p.open[:b+1]
 	}
@@ -220,19 +225,13 @@ func (p *parser) headers() {
 	}
 }
 
-// boundaryParam returns the boundary, also one that is written in pieces (RFC
-// 2231 §3), but not one that is encoded: that is not allowed.
+// boundaryParam returns the boundary, also one that is written in pieces or encoded (RFC 2231
+// §3, §4).
 func boundaryParam(params map[string]string) (text string, ok bool) {
-	if text, ok = params["boundary"]; ok {
-		return text, true
+	if text, ok = params["boundary"]; !ok {
+		text, ok = DecodeParams(params)["boundary"]
 	}
-	for i := 0; ; i++ {
-		piece, more := params["boundary*"+strconv.Itoa(i)]
-		if !more {
-			return text, ok
-		}
-		text, ok = text+piece, true
-	}
+	return text, ok && text != ""
 }
 
 // readHeader reads the header lines at the position into n and passes the
@@ -267,6 +266,11 @@ func (p *parser) readHeader(n *node) (stopped bool) {
 		}
 		field()
 		before, after, ok := bytes.Cut(line, []byte(":"))
+		if name := bytes.TrimRight(before, " \t"); n.parent != nil && (!ok || !isFieldName(name)) && !(first && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From "))) {
+			// The empty line is missing: this is the text.
+			p.pos = at
+			return false
+		}
 		if ok && isContentField(before) {
 			name = strings.ToLower(string(bytes.TrimRight(before, " \t")))
 			value = append([]byte(nil), after...)
@@ -346,7 +350,12 @@ func (n *node) part(section string, depth int) *Part {
 		p.Children = append(p.Children, c.part(prefix+strconv.Itoa(i+1), depth+1))
 	}
 	if len(p.Children) == 0 {
-		p.Children = []*Part{{Section: prefix + "1", Type: "text/plain", Params: map[string]string{"charset": "us-ascii"}, Encoding: "7bit", start: n.end, end: n.end}}
+		// No part begins, so that all of it is text as it stands.
+		end := n.end
+		if n.textEnd > 0 {
+			end = n.textEnd
+		}
+		p.Children = []*Part{{Section: prefix + "1", Type: "text/plain", Encoding: "7bit", Size: int64(end - n.bodyAt), start: n.bodyAt, end: end}}
 	}
 	return p
 }

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -21,6 +22,16 @@ type Part struct {
 
 	// Where Parse found the body in the raw message.
 	start, end int
+}
+
+// Charset returns that of the message's text, "" if it does not say.
+func (root *Part) Charset() string {
+	for _, p := range root.Leaves() {
+		if charset := p.Params["charset"]; strings.HasPrefix(p.Type, "text/") && charset != "" {
+			return charset
+		}
+	}
+	return ""
 }
 
 // IsMultipart says whether the part has parts instead of a content of its own.
@@ -74,19 +85,17 @@ func (root *Part) Leaves() []*Part {
 }
 
 // setFilename fills in Filename from the parameters of the two header fields
-// that can hold one (RFC 2183 §2.3; the name of Content-Type is older).
+// that can hold one (RFC 2183 §2.3; the name of Content-Type is older, and some programs confuse
+// them).
 func (p *Part) setFilename(disposition map[string]string) {
-	p.Filename = disposition["filename"]
-	if p.Filename == "" {
-		p.Filename = p.Params["name"]
-	}
+	p.Filename = cmp.Or(disposition["filename"], p.Params["name"], disposition["name"], p.Params["filename"])
 }
 
 // IsDoubtful tells whether a tree that a server tells may be another one than
 // Parse finds. header is the raw Content-* and MIME-Version fields of the message:
 // a server that reads these in another way takes the whole message for something
-// else. Further signs are a multipart without parts, boundaries of which one begins
-// like the other, which many readers confuse, and an attached message that is all
+// else. Further signs are a multipart without parts, or with one that is empty, boundaries of which one begins
+// like the other, which many readers confuse, a name without an extension, and an attached message that is all
 // there is: in that, servers do not agree on what the first part is.
 func (root *Part) IsDoubtful(header []byte) bool {
 	mine := Parse(header)
@@ -102,13 +111,25 @@ func (root *Part) IsDoubtful(header []byte) bool {
 		plainEncoding(mine.Encoding) != plainEncoding(root.Encoding) || !strings.EqualFold(mine.charset(), root.charset())
 }
 
+// mostDoubted bounds the attachments that are loaded to find out how they are called, in bytes.
+const mostDoubted = 1 << 20
+
+// isCutShort tells whether the name of a part may go on: of one with spaces and without
+// quotes servers tell the first word only.
+func (p *Part) isCutShort() bool {
+	return p.Filename != "" && !strings.Contains(p.Filename, ".") && p.Size < mostDoubted
+}
+
 // isConfused tells whether a server may have taken the boundary of one multipart
 // for that of another. around has those of the multiparts around this one.
 func (p *Part) isConfused(around []string) bool {
 	if !p.IsMultipart() {
-		return strings.HasPrefix(p.Type, "multipart/")
+		return strings.HasPrefix(p.Type, "multipart/") || p.isCutShort()
 	}
 	boundary := p.Params["boundary"]
+	if c := p.Children[0]; len(p.Children) == 1 && c.Type == "text/plain" && c.Size == 0 {
+		return true // no part begins, which Parse reads as text
+	}
 	for _, other := range around {
 		if strings.HasPrefix(boundary, other) || strings.HasPrefix(other, boundary) {
 			return true

@@ -8,20 +8,20 @@ import (
 )
 
 // choice says what becomes of each leaf of a message: shown ones make up
-// body.txt, html is body.html (it may be a shown one too), all others are
+// body.txt, the html ones body.html (they may be shown ones too), all others are
 // attachments.
 type choice struct {
 	shown []*Part
-	html  *Part
-	used  map[*Part]bool // the shown ones and html
+	html  []*Part
+	used  map[*Part]bool // the shown ones and the html ones
 }
 
 // Text returns the leaves whose text makes up body.txt, in order.
 func (root *Part) Text() []*Part { return root.choose().shown }
 
-// HTML returns the leaf shown as body.html: the first HTML that is the body or
-// the alternative of the body; nil if there is none.
-func (root *Part) HTML() *Part { return root.choose().html }
+// HTML returns the leaves whose text makes up body.html, in order: the HTML that is the body or
+// the alternative of the body. There can be several, around pictures.
+func (root *Part) HTML() []*Part { return root.choose().html }
 
 // choose picks what a mail reader displays.
 func (root *Part) choose() choice {
@@ -32,7 +32,12 @@ func (root *Part) choose() choice {
 	var s choice
 	var others []*Part
 	if root.IsMultipart() {
-		s.shown, others = (&chooser{first: leaves[0]}).pick(root)
+		c := &chooser{first: leaves[0]}
+		if s.shown, others = c.pick(root); len(s.shown) == 0 {
+			// Any text is better than none.
+			c.any = true
+			s.shown, others = c.pick(root)
+		}
 	} else if strings.HasPrefix(root.Type, "text/") {
 		// Nothing but one leaf: any text is the body, whatever it calls itself.
 		s.shown = leaves
@@ -43,24 +48,15 @@ func (root *Part) choose() choice {
 	}
 	for _, p := range leaves {
 		if p.Type == "text/html" && s.used[p] {
-			s.html = p
-			break
+			s.html = append(s.html, p)
 		}
-	}
-	for _, p := range others {
-		delete(s.used, p)
-	}
-	for _, p := range s.shown {
-		s.used[p] = true
-	}
-	if s.html != nil {
-		s.used[s.html] = true
 	}
 	return s
 }
 
 type chooser struct {
 	first *Part // the very first leaf
+	any   bool  // any text may be displayed, also one that has a name
 }
 
 // pick returns the leaves of p that are displayed, and the HTML leaves that
@@ -107,36 +103,38 @@ func (c *chooser) alternative(p *Part) (shown, others []*Part) {
 	best := -1
 	plain := false
 	picked := make([][]*Part, len(p.Children))
+	inside := make([][]*Part, len(p.Children)) // alternatives of these
 	for i, child := range p.Children {
-		var o []*Part
-		picked[i], o = c.pick(child)
-		others = append(others, o...)
+		picked[i], inside[i] = c.pick(child)
 		hasPlain := slices.ContainsFunc(picked[i], func(q *Part) bool { return q.Type != "text/html" })
 		if len(picked[i]) > 0 && (best < 0 || hasPlain && !plain) {
 			best, plain = i, hasPlain
 		}
 	}
-	var instead []*Part // the HTML of the first child that has any
+	if best < 0 {
+		return nil, nil
+	}
+	shown = picked[best]
+	// The HTML of the first child that has any.
+	var instead []*Part
 	for i, list := range picked {
-		if i == best {
-			shown = list
-			continue
-		}
 		var html []*Part
-		for _, q := range list {
+		for _, q := range slices.Concat(list, inside[i]) {
 			if q.Type == "text/html" {
 				html = append(html, q)
 			}
 		}
-		others = append(others, html...)
-		if instead == nil {
-			instead = html
+		if len(html) > 0 {
+			if instead = html; i == best {
+				instead = inside[i]
+			}
+			break
 		}
 	}
 	if plain && !slices.ContainsFunc(shown, func(q *Part) bool { return q.Size > blankSize }) {
 		shown = slices.Concat(shown, instead)
 	}
-	return shown, others
+	return shown, instead
 }
 
 func trimID(id string) string { return strings.Trim(id, "<> \t\r\n") }
@@ -144,10 +142,22 @@ func trimID(id string) string { return strings.Trim(id, "<> \t\r\n") }
 // displayable says whether a leaf inside a multipart is for reading, and not a
 // file. Some programs give the body a name too.
 func (c *chooser) displayable(p *Part) bool {
-	if p.Type != "text/plain" && p.Type != "text/html" || p.Disposition == "attachment" {
+	switch {
+	case p.Disposition == "attachment" || !strings.HasPrefix(p.Type, "text/"):
 		return false
+	case c.any:
+		return true
 	}
-	return p.Filename == "" || p == c.first
+	return isProse(p.Type) && (p.Filename == "" || p == c.first)
+}
+
+// isProse tells whether a type is text that people write.
+func isProse(typ string) bool {
+	switch typ {
+	case "text/plain", "text/html", "text/enriched", "text/richtext", "text/markdown", "text/x-markdown", "text/x-web-markdown":
+		return true
+	}
+	return false
 }
 
 // BodyText writes body.txt from the encoded bodies of the parts that Text
@@ -160,12 +170,7 @@ func BodyText(parts []*Part, bodies [][]byte) []byte {
 			break
 		}
 		text := decodeAll(p.Encoding, bodies[i])
-		var s []byte
-		if p.Type == "text/html" {
-			s = cleanText(htmlText(htmlString(p, text)))
-		} else {
-			s = cleanText(decodeCharset(p.Params["charset"], text))
-		}
+		s := cleanText(p.plainText(text))
 		s = bytes.TrimRight(s, "\n")
 		if len(bytes.TrimSpace(s)) == 0 {
 			continue
@@ -177,6 +182,21 @@ func BodyText(parts []*Part, bodies [][]byte) []byte {
 		out = append(out, '\n')
 	}
 	return out
+}
+
+// plainText returns what a person reads of the decoded content of a part.
+func (p *Part) plainText(text []byte) string {
+	if p.Type == "text/html" {
+		return htmlText(htmlString(p, text))
+	}
+	s := decodeCharset(p.Params["charset"], text)
+	switch {
+	case p.Type == "text/enriched" || p.Type == "text/richtext":
+		return enrichedText(s, p.Type == "text/richtext")
+	case p.Type == "text/plain" && strings.EqualFold(p.Params["format"], "flowed"):
+		return unflow(s, strings.EqualFold(p.Params["delsp"], "yes"))
+	}
+	return s
 }
 
 // cleanText makes CRLF and CR to LF, and drops control characters, which could

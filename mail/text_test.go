@@ -39,6 +39,12 @@ func TestFiles(t *testing.T) {
 		{"invitation", multi("alternative", "x", plain, html, part("text/calendar", "BEGIN")), "plain\n", "2", "part-3.ics"},
 		{"mixed", multi("mixed", "x", plain, pdf, html), "plain\n\nhtml\n", "3", "a.pdf"},
 		{"named body", multi("mixed", "x", named, pdf), "notes\n", "", "a.pdf"},
+		{"markdown", multi("mixed", "x", part("text/markdown", "# plain"), pdf), "# plain\n", "", "a.pdf"},
+		{"enriched alternative", multi("alternative", "x", plain, part("text/enriched", "<bold>x</bold>")), "plain\n", "", "part-2.txt"},
+		{"an invitation alone", multi("mixed", "x", part("text/calendar", "BEGIN:VCALENDAR")), "BEGIN:VCALENDAR\n", "", ""},
+		{"named text and nothing else", multi("mixed", "x", pdf, part("text/plain; name=notes.txt\r\nContent-Disposition: inline", "notes")), "notes\n", "", "a.pdf"},
+		{"attached text and nothing else", multi("mixed", "x", pdf, attached), "", "", "a.pdf|t.txt"},
+		{"a boundary that does not occur", multi("mixed; boundary=other", "x", plain), "--x\nContent-Type: text/plain\n\nplain\n--x--\n", "", ""},
 		{"named text later", multi("mixed", "x", plain, named), "plain\n", "", "notes.txt"},
 		{"attached text", multi("mixed", "x", plain, attached), "plain\n", "", "t.txt"},
 		{"attached text first", multi("mixed", "x", attached, plain), "plain\n", "", "t.txt"},
@@ -47,11 +53,18 @@ func TestFiles(t *testing.T) {
 		{"alternative with related", multi("alternative", "x", plain, multi("related", "y", html, img)), "plain\n", "2.1", "part-2.2.png"},
 		{"related with alternative", multi("related", "x", multi("alternative", "y", plain, html), img), "plain\n", "1.2", "part-2.png"},
 		{"mixed with alternative", multi("mixed", "x", multi("alternative", "y", plain, html), pdf), "plain\n", "1.2", "a.pdf"},
-		{"two alternatives", multi("mixed", "x", multi("alternative", "y", plain, html), multi("alternative", "z", plain, html)), "plain\n\nplain\n", "1.2", "part-2.2.html"},
+		{"two alternatives", multi("mixed", "x", multi("alternative", "y", plain, html), multi("alternative", "z", plain, html)), "plain\n\nplain\n", "1.2 2.2", ""},
+		{"HTML around a picture", multi("alternative", "x", plain, multi("mixed", "y", html, img, html)), "plain\n", "2.1 2.3", "part-2.2.png"},
+		{"HTML around a picture alone", multi("mixed", "y", html, img, html), "html\n\nhtml\n", "1 3", "part-2.png"},
+		{"AppleDouble", multi("mixed", "x", plain, multi("appledouble", "y", part("application/applefile; name=a.pdf", "fork"), pdf)), "plain\n", "", "part-2.1.bin|a.pdf"},
+		{"AppleDouble, the name at the fork", multi("mixed", "x", plain, multi("appledouble", "y", part("application/applefile; name=a.pdf", "fork"), part("application/pdf", ""))), "plain\n", "", "part-2.1.bin|a.pdf"},
+		{"AppleSingle", multi("mixed", "x", plain, part("application/applefile; name=a.pdf", "both")), "plain\n", "", "a.pdf"},
+		{"two HTML alternatives", multi("alternative", "x", plain, html, html), "plain\n", "2", "part-3.html"},
+		{"related HTML in related", multi("alternative", "x", plain, multi("related", "y", multi("mixed", "z", html, pdf, html), img)), "plain\n", "2.1.1 2.1.3", "a.pdf|part-2.2.png"},
 		{"signed", multi("signed", "x", plain, part("application/pgp-signature", "sig")), "plain\n", "", "part-2.asc"},
 		{"report", multi("report", "x", plain, part("message/delivery-status", "s"), part("message/rfc822", "A: b\r\n\r\n")), "plain\n", "", "part-2.txt|part-3.eml"},
 		{"digest", multi("digest", "x", "\r\nA: b\r\n\r\nc"), "", "", "part-1.eml"},
-		{"message with a name", multi("mixed", "x", plain, part("message/rfc822; name=Re: hello", "A: b\r\n\r\n")), "plain\n", "", "Re.eml"},
+		{"message with a name", multi("mixed", "x", plain, part("message/rfc822; name=Re: hello", "A: b\r\n\r\n")), "plain\n", "", "Re: hello.eml"},
 		{"equal names", multi("mixed", "x", plain, pdf, pdf, part("application/pdf; name=\"a (2).pdf\"", ""), pdf), "plain\n", "", "a.pdf|a (2).pdf|a (2) (2).pdf|a (3).pdf"},
 		{"empty parts", multi("mixed", "x", part("text/plain", "\r\n\r\n"), plain), "plain\n", "", ""},
 	} {
@@ -61,12 +74,12 @@ func TestFiles(t *testing.T) {
 		if string(body) != c.body {
 			t.Errorf("%s: body.txt %q, want %q", c.what, body, c.body)
 		}
-		section := ""
-		if h := root.HTML(); h != nil {
-			section = h.Section
+		var sections []string
+		for _, h := range root.HTML() {
+			sections = append(sections, h.Section)
 		}
-		if section != c.html {
-			t.Errorf("%s: body.html is section %q, want %q", c.what, section, c.html)
+		if got := strings.Join(sections, " "); got != c.html {
+			t.Errorf("%s: body.html is section %q, want %q", c.what, got, c.html)
 		}
 		var names []string
 		for _, a := range root.Attachments() {
@@ -83,7 +96,19 @@ func TestBodyText(t *testing.T) {
 		{"text/plain", "a\r\nb\rc\n\n\n", "a\nb\nc\n"},
 		{"text/plain", "", ""},
 		{"text/plain", "a\x00b\x1b[31mc\x07", "ab[31mc\n"},
-		{"text/plain; format=flowed", "soft \r\nbreak", "soft \nbreak\n"},
+		{"text/plain; format=flowed", "soft \r\nbreak", "soft break\n"},
+		{"text/plain; format=Flowed; delsp=yes", "sof \r\nt brea \r\nk\r\nhard", "soft break\nhard\n"},
+		{"text/plain; format=flowed", ">> so \r\n>>goes \r\n> on\r\n>\r\n> new", ">> so goes \n> on\n>\n> new\n"},
+		{"text/plain; format=flowed", " From here \r\n >no quote\r\n\r\nend \r\n-- \r\nAnn", "From here >no quote\n\nend \n-- \nAnn\n"},
+		{"text/plain; format=flowed", "stays \r\n\r\nopen ", "stays \n\nopen \n"},
+		{"text/plain", "not \r\nflowed", "not \nflowed\n"},
+		{"text/plain\r\nContent-Transfer-Encoding: \"quoted-printable\"", "a=20b", "a b\n"},
+		{"text/plain\r\nContent-Transfer-Encoding: quoted-printable (safe)", "a=20b", "a b\n"},
+		{"text/plain\r\nContent-Transfer-Encoding: Quoted_Printable;", "a=20b", "a b\n"},
+		{"text/plain\r\nContent-Transfer-Encoding: base64, 7bit", "YSBi", "a b\n"},
+		{"text/enriched", "<bold>Now</bold> is << the\r\ntime<param>x</param>\r\n\r\nfor <nofill>a\r\n  b</nofill>", "Now is < the time\nfor a\n  b\n"},
+		{"text/richtext", "<bold>Now</bold> a <lt> b\r\nc<nl>d<comment>no</comment>", "Now a < b c\nd\n"},
+		{"text/html", "<p>x</p><pre>def f():\n    if a:\n\n\n        return\n</pre>", "x\n\ndef f():\n    if a:\n\n\n        return\n"},
 		{"text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64", "w6Q=", "ä\n"},
 		{"text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable", "=E4=80", "ä€\n"},
 		{"text/html", "<title>t</title><script>bad()</script><style>x{}</style><!-- c --><p>Fish &amp; chips&nbsp;&eacute;</p>", "Fish & chips\u00a0é\n"},
@@ -138,10 +163,10 @@ func TestStripTags(t *testing.T) {
 
 func TestHTMLFile(t *testing.T) {
 	p := &Part{Type: "text/html", Params: map[string]string{"charset": "iso-8859-1"}}
-	if got := string(HTMLFile(p, []byte("<p>\xe4"))); got != "\uFEFF<p>ä" {
+	if got := string(HTMLFile([]*Part{p}, [][]byte{[]byte("<p>\xe4")})); got != "\uFEFF<p>ä" {
 		t.Errorf("not ASCII: %q", got)
 	}
-	if got := string(HTMLFile(p, []byte("<p>a"))); got != "<p>a" {
+	if got := string(HTMLFile([]*Part{p, p}, [][]byte{[]byte("<p>a"), []byte("b")})); got != "<p>a\nb" {
 		t.Errorf("ASCII: %q", got)
 	}
 }

@@ -145,7 +145,7 @@ import ctypes, mmap, os, sys, threading
 library = os.open(sys.argv[1], os.O_RDONLY)
 mapped = mmap.mmap(library, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
 def count():
-    ctypes.CDLL(None).prctl(15, b"QThread") # PR_SET_NAME
+    ctypes.CDLL(None).prctl(15, sys.argv[3].encode()) # PR_SET_NAME
     for dir, dirs, names in os.walk(sys.argv[2]):
         for name in names:
             os.stat(dir + "/" + name)
@@ -160,7 +160,9 @@ func TestCountingLoadsNothing(t *testing.T) {
 	library := filepath.Join(t.TempDir(), "libKF6KIOCore.so.6")
 	harness.Must(t, os.WriteFile(library, []byte("KIO"), 0o600))
 	p, mnt, _ := letters(t, 50)
-	harness.Run(t, "python3", "-c", asCounter, library, mnt)
+	for _, name := range []string{"QThread", "KDirectoryContentsCounterThread"} {
+		harness.Run(t, "python3", "-c", asCounter, library, mnt, name)
+	}
 	if uids, _ := p.Content(t); len(uids) > 0 {
 		t.Errorf("%d messages were loaded", len(uids))
 	}

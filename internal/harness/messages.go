@@ -64,12 +64,15 @@ func SameFiles(t *testing.T, dir string, raw []byte) {
 	}
 	want := map[string][]byte{
 		"message.eml": raw,
-		"headers.txt": mail.HeadersText(mail.SplitHeader(raw)),
+		"headers.txt": mail.HeadersText(mail.SplitHeader(raw), mail.Parse(raw).Charset()),
 		"body.txt":    mail.BodyText(parts, bodies),
 	}
-	if p := root.HTML(); p != nil {
-		body, _ := root.Bytes(raw, p.Section)
-		want["body.html"] = mail.HTMLFile(p, body)
+	if html := root.HTML(); len(html) > 0 {
+		bodies := make([][]byte, len(html))
+		for i, p := range html {
+			bodies[i], _ = root.Bytes(raw, p.Section)
+		}
+		want["body.html"] = mail.HTMLFile(html, bodies)
 	} else if _, err := os.Stat(filepath.Join(dir, "body.html")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s/body.html without an HTML part: %v", dir, err)
 	}

@@ -139,6 +139,24 @@ def meta(data):
     return m.group(1).decode("ascii") if m else None
 
 
+def unflow(text, delsp):
+    """Paragraphs of format=flowed (RFC 3676), as a list of [quotes, text, goes on]."""
+    paragraphs = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        depth = len(line) - len(line.lstrip(">"))
+        line = line[depth:]
+        line = line[1:] if line.startswith(" ") else line
+        flowed = line.endswith(" ") and line != "-- "
+        if delsp and flowed:
+            line = line[:-1]
+        if paragraphs and paragraphs[-1][2] and paragraphs[-1][0] == depth and line not in ("", "-- "):
+            paragraphs[-1][1] += line
+            paragraphs[-1][2] = flowed
+        else:
+            paragraphs.append([depth, line, flowed])
+    return "\n".join(">" * depth + " " * (depth > 0) + line for depth, line, _ in paragraphs)
+
+
 def message(name):
     with open(name, "rb") as f:
         m = email.message_from_bytes(f.read())
@@ -167,7 +185,10 @@ def message(name):
             texts.append(text)
             links += targets
         else:
-            texts.append(decode(data, charset(x)))
+            text = decode(data, charset(x))
+            if x.get_content_type() == "text/plain" and str(x.get_param("format")).lower() == "flowed":
+                text = unflow(text, str(x.get_param("delsp")).lower() == "yes")
+            texts.append(text)
     return {"file": name, "attachments": attachments, "body": "\n\n".join(texts), "links": links,
             "html": any(x.get_content_type() == "text/html" for x in shown)}
 
