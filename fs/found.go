@@ -40,6 +40,7 @@ func (f *found) isCurrent(flagged time.Time, all *mail.Listing) bool {
 	case f.err != nil:
 		return false
 	case f.at.IsZero():
+		f.asked = time.Now()
 		return true
 	case !f.flagged.Equal(flagged) || time.Since(f.at) > resultsKept:
 		return false
@@ -178,6 +179,8 @@ func (f *found) look(in finding, q query.Query) error {
 		newest = uids[n-1]
 	}
 	f.begin(all.UIDValidity, newest)
+	in.here = new(lookedHere)
+	defer in.tell()
 	some := len(uids)
 	if q.Has(query.Field) || q.Has(query.Raw) || q.Has(query.Attachment) {
 		some = searchedFirst

@@ -72,10 +72,11 @@ func (l *foundListing) entry(ctx context.Context) (*fuse.DirEntry, syscall.Errno
 			return e, errno
 		}
 	}
+	err := l.of.refused(l.node, l.folder)
 	if l.some || l.uid > 0 {
 		return nil, 0
 	}
-	if err := l.of.refused(l.node, l.folder); err != nil {
+	if err != nil {
 		return nil, fsys.errno("search", l.node.shown(l.folder), err)
 	}
 	e := dot(l.node.number())
@@ -163,8 +164,8 @@ func (in inFolders) inAny(ctx context.Context, fsys *FS, f *tree.Folder, without
 	known = true
 	if found := in[f.Mailbox()]; found != nil {
 		if withoutWaiting {
-			_, complete, ferr := found.now()
-			known = complete || ferr != nil
+			l, complete, ferr := found.now()
+			known = complete || ferr != nil || someOf(l.UIDs)
 		}
 		if known {
 			some, err = found.isThere(ctx, fsys, f.Mailbox())

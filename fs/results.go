@@ -193,6 +193,20 @@ type finding struct {
 	mailbox  string
 	validity uint32
 	all      []uint32 // the messages of the folder
+	here     *lookedHere
+}
+
+// lookedHere is what was looked for here because the server could not be asked.
+type lookedHere struct {
+	why               error // nil: nothing was
+	messages, unknown int
+}
+
+// tell logs what was looked for here.
+func (f finding) tell() {
+	if h := f.here; h.why != nil {
+		f.fsys.log.Warn("the server cannot be asked; searched in what is kept", "folder", f.fsys.shown(f.mailbox), "messages", h.messages-h.unknown, "not kept", h.unknown, "error", h.why)
+	}
 }
 
 // among returns which of the messages with these UIDs, which follow on each other in the
@@ -212,7 +226,9 @@ func (f finding) among(ctx context.Context, q query.Query, uids []uint32) ([]uin
 	if kerr != nil || unknown == len(uids) && unknown > 0 {
 		return nil, err
 	}
-	f.fsys.log.Warn("the server cannot be asked; searched in what is kept", "folder", f.fsys.shown(f.mailbox), "messages", len(uids)-unknown, "not kept", unknown, "error", err)
+	f.here.why = err
+	f.here.messages += len(uids)
+	f.here.unknown += unknown
 	return found, nil
 }
 
