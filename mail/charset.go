@@ -120,7 +120,7 @@ func squeeze(name string) string {
 // decodeCharset turns text in the named charset into valid UTF-8. It never
 // fails: without a name, with one that is unknown, and where US-ASCII or UTF-8
 // was declared and is not true, the text is ISO-2022-JP or UTF-8 if it can be,
-// else windows-1252, which has a character for nearly every byte.
+// else what detect finds. So it is where another charset was declared that does not fit.
 func decodeCharset(name string, text []byte) string {
 	name = strings.ToLower(strings.Trim(name, " \t\"'"))
 	// RFC 2231 §5: a language after an asterisk.
@@ -150,10 +150,61 @@ func decodeCharset(name string, text []byte) string {
 		return string(text)
 	}
 	out := read(text)
-	if bytes.Contains(out, []byte("\uFFFD")) && (utf8.Valid(text) || len(out) == len("\uFFFD")) {
-		return guess("", text)
+	switch bad := bytes.Count(out, []byte("\uFFFD")); {
+	case bad > 0 && (utf8.Valid(text) || bad*10 > highBytes(text)):
+		return guess("", text) // it does not fit
+	case isForeign(text) && isWestern(out):
+		if enc, behind, ok := detect(text); ok && behind >= muchBehind {
+			out = by(enc)(text)
+		}
 	}
 	return strings.ToValidUTF8(string(out), "\uFFFD")
+}
+
+// muchBehind is by how many bits a western charset has to be behind another one not to be believed: no
+// western text was misread without any (docs/charsets.md).
+const muchBehind = 30
+
+// highBytes counts bytes that are not ASCII.
+func highBytes(text []byte) (n int) {
+	for _, c := range text {
+		if c >= utf8.RuneSelf {
+			n++
+		}
+	}
+	return n
+}
+
+// isForeign tells whether most bytes that are not ASCII stand three or more together, as they do not in
+// languages with Latin letters.
+func isForeign(text []byte) bool {
+	high, together, run := 0, 0, 0
+	for _, c := range text {
+		if c < utf8.RuneSelf {
+			run = 0
+			continue
+		}
+		high++
+		if run++; run == 3 {
+			together += 3
+		} else if run > 3 {
+			together++
+		}
+	}
+	return high >= 6 && together*2 > high
+}
+
+// isWestern tells whether all of a text is in windows-1252, the charset that many programs name whatever
+// they send.
+func isWestern(text []byte) bool {
+	for _, r := range string(text) {
+		if r >= 0x100 && r != utf8.RuneError { // five bytes mean nothing in it
+			if _, ok := charmap.Windows1252.EncodeRune(r); !ok {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // guess reads text of which nothing is known for sure.
@@ -167,11 +218,11 @@ func guess(name string, text []byte) string {
 	if name == "utf-8" && mostlyUTF8(text) {
 		return strings.ToValidUTF8(string(text), "\uFFFD")
 	}
-	out, err := charmap.Windows1252.NewDecoder().Bytes(text)
-	if err != nil {
-		return strings.ToValidUTF8(string(text), "\uFFFD")
+	enc, _, ok := detect(text)
+	if !ok {
+		enc = charmap.Windows1252
 	}
-	return string(out)
+	return strings.ToValidUTF8(string(by(enc)(text)), "\uFFFD")
 }
 
 // unlabelledJapanese reads ISO-2022-JP (RFC 1468), which much Japanese mail does

@@ -44,7 +44,7 @@ func TestHeadersText(t *testing.T) {
 		{"S: =?utf-8*en?q?=C3=A4?=", "S: ä\n"},
 		{"S: =?no-such?q?=E4?=", "S: ä\n"},
 		{"S: =?utf-8?x?abc?= =?broken", "S: =?utf-8?x?abc?= =?broken\n"},
-		{"S: \xe4 \xc3", "S: ä Ã\n"},
+		{"S: Stra\xdfe", "S: Straße\n"},
 		{"S: \xc3\xa4", "S: ä\n"},
 		{"S: =?utf-8?q?a=0D=0AX:_y=00=1B?=", "S: a  X: y\n"},
 		{"S: a\rb\x00c\td", "S: a b c\td\n"},

@@ -1,7 +1,7 @@
 """What Python's standard library makes of messages, for the corpus test.
 
 Reads file names from standard input, one a line, and prints a JSON object a
-line for each: {"file", "attachments": [{"sha256", "size"}], "body", "links", "html"}.
+line for each: {"file", "attachments": [{"sha256", "size"}], "body", "links", "guessed", "html"}.
 It follows the contract's rules, written down again here on their own; "html"
 says that body comes from HTML, without the targets of its links, which are in
 "links".
@@ -73,6 +73,23 @@ def decode(data, charset):
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("cp1252", "replace")
+
+
+def is_guessed(data, charset):
+    """Whether the charset has to be guessed, or is the one that programs name whatever they send."""
+    try:
+        data.decode("utf-8")
+        return False
+    except UnicodeDecodeError:
+        pass
+    charset = (charset or "").strip(" '\"").lower()
+    if charset in ("", "us-ascii", "ascii", "utf-8", "utf8", "iso-8859-1", "latin1", "windows-1252"):
+        return True
+    try:
+        data.decode(ALIASES.get(charset, charset))
+        return False
+    except (LookupError, UnicodeError):
+        return True
 
 
 def is_leaf(m):
@@ -162,7 +179,8 @@ def message(name):
         m = email.message_from_bytes(f.read())
     all_leaves = leaves(m)
     if is_leaf(m):
-        shown, others = ([m] if m.get_content_maintype() == "text" else []), []
+        # A multipart without parts is text as it stands.
+        shown, others = ([m] if m.get_content_maintype() in ("text", "multipart") else []), []
     else:
         shown, others = pick(m, all_leaves[0] if all_leaves else None)
     body_html = next((x for x in all_leaves if x.get_content_type() == "text/html"
@@ -174,9 +192,10 @@ def message(name):
             data = content(x)
             attachments.append({"sha256": hashlib.sha256(data).hexdigest(), "size": len(data),
                                 "type": x.get_content_type()})
-    texts, links = [], []
+    texts, links, guessed = [], [], False
     for x in shown:
         data = content(x)
+        guessed = guessed or is_guessed(data, charset(x))
         if x.get_content_type() == "text/html":
             cs = charset(x)
             if not cs or cs.lower() == "us-ascii":
@@ -185,11 +204,13 @@ def message(name):
             texts.append(text)
             links += targets
         else:
+            if m.get_content_maintype() == "multipart" and x is m:
+                data = m.get_payload().encode("ascii", "surrogateescape")
             text = decode(data, charset(x))
             if x.get_content_type() == "text/plain" and str(x.get_param("format")).lower() == "flowed":
                 text = unflow(text, str(x.get_param("delsp")).lower() == "yes")
             texts.append(text)
-    return {"file": name, "attachments": attachments, "body": "\n\n".join(texts), "links": links,
+    return {"file": name, "attachments": attachments, "body": "\n\n".join(texts), "links": links, "guessed": guessed,
             "html": any(x.get_content_type() == "text/html" for x in shown)}
 
 
@@ -199,7 +220,7 @@ def main():
         try:
             out = message(name)
         except Exception as e:  # reported as a disagreement by the test
-            out = {"file": name, "error": repr(e), "attachments": [], "body": "", "links": [], "html": False}
+            out = {"file": name, "error": repr(e), "attachments": [], "body": "", "links": [], "guessed": False, "html": False}
         print(json.dumps(out))
 
 
