@@ -38,11 +38,13 @@ const (
 
 // walks fetches ahead for those who go through folders in order.
 type walks struct {
-	store *Store
+	store  *Store
+	byName func(folder string, l mail.Listing) []uint32 // see Store.ByName
 
 	mu     sync.Mutex // guards what follows
 	recent []*walk    // the latest first, some of each folder
 	closed bool
+	jumps  map[string]*jumps // by folder
 }
 
 // mostWalks bounds the readers that are kept apart.
@@ -50,8 +52,9 @@ const mostWalks = 16
 
 // walk is one reader of one folder. Its fields are guarded by walks.mu.
 type walk struct {
-	folder  string
-	list    mail.Listing
+	folder   string
+	validity uint32 // UIDVALIDITY
+	order
 	at      int      // index of the message that was opened last
 	run     int      // messages opened in a row
 	window  int64    // how much to read ahead; 0: not recognised yet
@@ -84,12 +87,19 @@ func (w *walks) opened(ctx context.Context, id mail.ID) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.jumped(id, list) {
+		return
+	}
 	for _, other := range w.recent {
 		if other.folder == id.Folder && other.run > 0 && other.run < aheadRun {
 			other.run = 1 // in a row means with nothing between
 		}
 	}
-	r := &walk{folder: id.Folder, list: list, at: list.After(id.UID) - 1, run: 1}
+	w.add(&walk{folder: id.Folder, validity: list.UIDValidity, order: order{uids: list.UIDs}, at: list.After(id.UID) - 1, run: 1})
+}
+
+// add adds a reader. It is called with w.mu held.
+func (w *walks) add(r *walk) {
 	w.recent = slices.Insert(w.recent, 0, r)
 	w.recent = w.recent[:min(len(w.recent), mostWalks)]
 }
@@ -102,23 +112,23 @@ func (w *walks) ordered(folder string, l mail.Listing) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range w.recent {
-		if r.folder == folder && r.list.UIDValidity == l.UIDValidity && slices.Equal(r.list.UIDs, l.UIDs) {
+		if r.folder == folder && r.validity == l.UIDValidity && slices.Equal(r.uids, l.UIDs) {
 			return
 		}
 	}
-	w.recent = slices.Insert(w.recent, 0, &walk{folder: folder, list: l, at: -1})
-	w.recent = w.recent[:min(len(w.recent), mostWalks)]
+	w.add(&walk{folder: folder, validity: l.UIDValidity, order: order{uids: l.UIDs}, at: -1})
 }
 
 // follow finds the reader who has come to this message.
 func (w *walks) follow(id mail.ID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	defer w.noteOpened(id)
 	for i, r := range w.recent {
-		if r.folder != id.Folder || r.list.UIDValidity != id.UIDValidity {
+		if r.folder != id.Folder || r.validity != id.UIDValidity {
 			continue
 		}
-		index, found := slices.BinarySearch(r.list.UIDs, id.UID)
+		index, found := r.find(id.UID)
 		following := r.run >= aheadRun
 		switch {
 		case !found:
@@ -157,10 +167,10 @@ func (w *walks) reads(id mail.ID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.ContainsFunc(w.recent, func(r *walk) bool {
-		if r.window == 0 || r.folder != id.Folder || r.list.UIDValidity != id.UIDValidity {
+		if r.window == 0 || r.folder != id.Folder || r.validity != id.UIDValidity {
 			return false
 		}
-		index, found := slices.BinarySearch(r.list.UIDs, id.UID)
+		index, found := r.find(id.UID)
 		return found && index > r.at && index <= r.at+aheadSkip
 	})
 }
@@ -171,12 +181,12 @@ func (w *walks) makeTexts(r *walk) {
 	for {
 		w.mu.Lock()
 		r.texts = max(r.texts, r.at+1)
-		if w.closed || r.texts > r.at+aheadText || r.texts >= len(r.list.UIDs) {
+		if w.closed || r.texts > r.at+aheadText || r.texts >= len(r.uids) {
 			r.making = false
 			w.mu.Unlock()
 			return
 		}
-		id := mail.ID{Folder: r.folder, UIDValidity: r.list.UIDValidity, UID: r.list.UIDs[r.texts]}
+		id := mail.ID{Folder: r.folder, UIDValidity: r.validity, UID: r.uids[r.texts]}
 		r.texts++
 		w.mu.Unlock()
 		if p := w.store.parsedNow(id); p != nil {
@@ -192,10 +202,10 @@ func (w *walks) waits(id mail.ID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range w.recent {
-		if r.window == 0 || r.folder != id.Folder || r.list.UIDValidity != id.UIDValidity {
+		if r.window == 0 || r.folder != id.Folder || r.validity != id.UIDValidity {
 			continue
 		}
-		index, found := slices.BinarySearch(r.list.UIDs, id.UID)
+		index, found := r.find(id.UID)
 		if found && index >= max(r.at, r.first) && index <= r.at+aheadSkip {
 			r.window = min(2*r.window, w.most())
 			w.start(r)
@@ -251,7 +261,7 @@ func (r *walk) batch() int64 { return min(r.window/2, aheadBatch) }
 // have pushed out of walks.recent is not told of anything any more, and so
 // comes to its end by itself.
 func (r *walk) room() bool {
-	return r.window > 0 && r.asked < len(r.list.UIDs) && r.unread <= r.window-r.batch() && r.flight <= aheadFlight-r.batch()
+	return r.window > 0 && r.asked < len(r.uids) && r.unread <= r.window-r.batch() && r.flight <= aheadFlight-r.batch()
 }
 
 // fill asks for batches until the window is full. It runs in a goroutine of its
@@ -307,12 +317,12 @@ type wanted struct {
 // most bytes, and claims the small ones that are not here. next is where to go on.
 func (w *walks) pick(r *walk, from int, most int64) (chosen []wanted, claimed claims, next int, err error) {
 	claimed = make(claims)
-	id := mail.ID{Folder: r.folder, UIDValidity: r.list.UIDValidity}
-	to := min(from+aheadDescribe, len(r.list.UIDs))
+	id := mail.ID{Folder: r.folder, UIDValidity: r.validity}
+	to := min(from+aheadDescribe, len(r.uids))
 	// Nothing is claimed before this is over: who waits for a claim waits for
 	// its fetch only.
-	part := mail.Listing{UIDValidity: r.list.UIDValidity, UIDs: r.list.UIDs[from:to]}
-	if slices.ContainsFunc(part.UIDs[:min(len(part.UIDs), int(most/aheadCost)+1)], func(uid uint32) bool {
+	part := mail.Listing{UIDValidity: r.validity, UIDs: slices.Sorted(slices.Values(r.uids[from:to]))}
+	if slices.ContainsFunc(r.uids[from:min(to, from+int(most/aheadCost)+1)], func(uid uint32) bool {
 		id.UID = uid
 		_, known, err := w.store.server.Known(id)
 		return err == nil && !known
@@ -323,7 +333,7 @@ func (w *walks) pick(r *walk, from int, most int64) (chosen []wanted, claimed cl
 	}
 	var bytes int64
 	for i := from; i < to; i++ {
-		id.UID = r.list.UIDs[i]
+		id.UID = r.uids[i]
 		attr, known, err := w.store.server.Known(id)
 		if err != nil || !known {
 			continue // gone
@@ -354,7 +364,7 @@ func (w *walks) fetch(r *walk, chosen []wanted, claimed claims) {
 		queue[m.uid] = m.queued
 	}
 	w.store.busy.begin()
-	id := mail.ID{Folder: r.folder, UIDValidity: r.list.UIDValidity}
+	id := mail.ID{Folder: r.folder, UIDValidity: r.validity}
 	err := w.store.fetch(id, claimed, func(uid uint32, load *cache.Load, start []byte) {
 		load.Keep(start)
 		w.mu.Lock()
@@ -381,7 +391,7 @@ func (w *walks) fetch(r *walk, chosen []wanted, claimed claims) {
 
 // fetchParts fetches header and text of a large message.
 func (w *walks) fetchParts(r *walk, m wanted) {
-	message := w.store.Message(mail.ID{Folder: r.folder, UIDValidity: r.list.UIDValidity, UID: m.uid})
+	message := w.store.Message(mail.ID{Folder: r.folder, UIDValidity: r.validity, UID: m.uid})
 	ctx := context.Background() // what is waited for ends when the backend closes
 	// Errors come back when somebody reads.
 	message.section(ctx, "HEADER")

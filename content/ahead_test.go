@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +92,32 @@ func TestWalkIsReadAhead(t *testing.T) {
 		t.Errorf("%d commands for %d messages", len(f.starts), n)
 	}
 	f.Unlock()
+}
+
+// TestWalkByNameIsReadAhead reads in the order in which a shell has names, that of text.
+func TestWalkByNameIsReadAhead(t *testing.T) {
+	const n = 2000
+	byName := func(_ string, l mail.Listing) []uint32 {
+		return slices.SortedFunc(slices.Values(l.UIDs), func(a, b uint32) int { return strings.Compare(mail.Number(a), mail.Number(b)) })
+	}
+	f := newAheadMail(n)
+	s := newStore(t, f, 64<<20)
+	s.ByName(byName)
+	l, err := f.Messages(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range byName("INBOX", l) {
+		open(t, s, uid)
+	}
+	singles, ahead := f.asked()
+	if len(singles) > n/2 {
+		t.Errorf("%d messages were fetched one by one", len(singles))
+	}
+	slices.Sort(ahead)
+	if len(slices.Compact(slices.Clone(ahead))) != len(ahead) || len(ahead)+len(singles) != n {
+		t.Errorf("%d messages were read ahead and %d not, want %d together, none twice", len(ahead), len(singles), n)
+	}
 }
 
 func TestReadingAheadIsBounded(t *testing.T) {

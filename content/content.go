@@ -89,6 +89,10 @@ func New(server Server, c *cache.Cache, log *slog.Logger) *Store {
 // Close ends reading ahead. The mirror ends with its context.
 func (s *Store) Close() { s.walks.close() }
 
+// ByName has messages put into the order of their names by f, for who reads them in that order. It is
+// set before anybody reads.
+func (s *Store) ByName(f func(folder string, l mail.Listing) []uint32) { s.walks.byName = f }
+
 // DescribeParts is for who looks into all of these messages, which may be about a thousand. What
 // fails comes back when he does.
 func (s *Store) DescribeParts(folder string, l mail.Listing) {

@@ -189,6 +189,7 @@ func New(m Mail, store *content.Store, opt Options) (*FS, error) {
 	fsys.root = &folderNode{fsys: fsys}
 	fsys.leaving.void = fsys.voidListings
 	fsys.letters.fsys = fsys
+	store.ByName(fsys.byName)
 	fsys.failures.out, fsys.failures.kinds = opt.Log, make(map[kindOfFailure]*failuresOfKind)
 	fsys.notes.init()
 	if fsys.opt.Keeper == nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -119,6 +121,20 @@ func (v view) nameOf(uid uint32, e mail.Envelope) string {
 		e = e.Sent()
 	}
 	return v.fsys.opt.Names.Name(uid, e)
+}
+
+// byName returns the messages of a folder in the order of their names; nil if these are not known.
+func (fsys *FS) byName(mailbox string, l mail.Listing) []uint32 {
+	m := view{fsys: fsys, mailbox: mailbox}.messages(l)
+	names := make(map[uint32]string, len(l.UIDs))
+	for i, uid := range l.UIDs {
+		name, errno := m.name(context.Background(), i)
+		if errno != 0 {
+			return nil
+		}
+		names[uid] = name
+	}
+	return slices.SortedFunc(slices.Values(l.UIDs), func(a, b uint32) int { return strings.Compare(names[a], names[b]) })
 }
 
 // inLog is a name in a folder for the log, in which nothing of a mail may be: of a message it

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"imapfs/internal/dovecot"
 	"imapfs/internal/harness"
@@ -132,5 +133,32 @@ func TestNamesOnly(t *testing.T) {
 	want := []string{`UID STORE 17 +FLAGS.SILENT (\Deleted)`, "UID EXPUNGE 17", "NOOP", "NOOP", "NOOP", "UID SEARCH UID 17"}
 	if sent := p.Sent("")[before:]; !slices.Equal(sent, want) {
 		t.Errorf("rm -r sent %q, want %q", sent, want)
+	}
+}
+
+// TestReadByName reads all messages in the order in which a shell has their names, which is another
+// one than that in which they have come.
+func TestReadByName(t *testing.T) {
+	const n = 600
+	days := rand.New(rand.NewPCG(3, 4)).Perm(n)
+	s := dovecot.Start(t, dovecot.Options{})
+	var all [][]byte
+	for i := range n {
+		date := time.Date(2001, 1, 1+days[i], 12, 0, 0, 0, time.UTC).Format(time.RFC1123Z)
+		all = append(all, append([]byte("Date: "+date+"\r\n"), harness.OneLetter(i+1)...))
+	}
+	s.Deliver(t, all...)
+	p := harness.NewProxy(t, harness.DovecotAccount(s))
+	for _, names := range []string{"uid", "subject"} {
+		mnt := harness.Mount(t, p.Account, "--names", names)
+		p.Forget()
+		if out := harness.Run(t, "sh", "-c", `cat "$1"/INBOX/*/body.txt`, "sh", mnt); strings.Count(out, "end of") != n {
+			t.Errorf("%d texts are read", strings.Count(out, "end of"))
+		}
+		uids, commands := p.Content(t)
+		slices.Sort(uids)
+		if len(uids) != n || len(slices.Compact(uids)) != n || commands > n/10 {
+			t.Errorf("names by %s: %d contents were asked for, with %d commands, want each of %d once", names, len(uids), commands, n)
+		}
 	}
 }
