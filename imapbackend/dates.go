@@ -35,7 +35,7 @@ func (b *Backend) Dates(ctx context.Context, folders []string) (map[string]time.
 	done := b.group.DoChan("dates "+strings.Join(folders, "\x00"), func() (any, error) {
 		var mu sync.Mutex // guards dates
 		dates := make(map[string]time.Time)
-		err := b.glances(b.ctx, folders, func(l *lease, some []string) error {
+		err := b.glances(b.ctx, folders, glancedAtOnce, func(l *lease, some []string) error {
 			return l.datesOf(some, func(folder string, date time.Time) {
 				mu.Lock()
 				defer mu.Unlock()

@@ -20,7 +20,7 @@ func (b *Backend) ListEach(ctx context.Context, folders []string) error {
 		ends := make(map[string][]uint32) // UIDs by folder
 		validities := make(map[string]uint32)
 		var mu sync.Mutex // guards these
-		err := b.glances(b.ctx, folders, func(l *lease, some []string) error {
+		err := b.glances(b.ctx, folders, glancedAtOnce, func(l *lease, some []string) error {
 			return l.listEach(some, func(folder string, validity uint32, uids []uint32) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -33,22 +33,24 @@ func (b *Backend) ListEach(ctx context.Context, folders []string) error {
 			return err
 		}
 		folders = slices.DeleteFunc(slices.Clone(folders), func(folder string) bool { return ends[folder] == nil })
-		return b.glances(b.ctx, folders, func(l *lease, some []string) error { return l.describeEach(some, validities, ends) })
+		return b.glances(b.ctx, folders, glancedAtOnce, func(l *lease, some []string) error { return l.describeEach(some, validities, ends) })
 	})
 }
 
-// How many folders are looked into in one flight, on one connection, and how many such flights
-// there are at the same time.
+// How many folders are looked into in one flight, on one connection, or only some of them where the
+// server may have to read all that is in them: others wait meanwhile who make or rename a folder. glances
+// is how many such flights there are at the same time.
 const (
 	glancedAtOnce = 500
+	readAtOnce    = 20
 	glances       = 2
 )
 
-// glances glances at many folders.
-func (b *Backend) glances(ctx context.Context, folders []string, look func(l *lease, some []string) error) error {
+// glances glances at many folders, so many at once.
+func (b *Backend) glances(ctx context.Context, folders []string, atOnce int, look func(l *lease, some []string) error) error {
 	flights, ctx := errgroup.WithContext(ctx)
 	flights.SetLimit(glances)
-	for some := range slices.Chunk(folders, glancedAtOnce) {
+	for some := range slices.Chunk(folders, atOnce) {
 		flights.Go(func() error {
 			b.arranging.RLock()
 			defer b.arranging.RUnlock()

@@ -75,7 +75,11 @@ func (l *lease) extends() bool {
 // highest UID that there can be, or a lower one if the server does not tell. Some may be left out, which the server refuses, or of which
 // it does not tell enough.
 func (b *Backend) SearchEach(ctx context.Context, folders []string, q query.Query, found func(folder string, l mail.Listing, newest uint32)) error {
-	return b.glances(ctx, folders, func(l *lease, some []string) error {
+	atOnce := glancedAtOnce
+	if q.Reads() {
+		atOnce = readAtOnce
+	}
+	return b.glances(ctx, folders, atOnce, func(l *lease, some []string) error {
 		criteria, err := criteriaOf(q, l.caps.Has(gmail))
 		if err != nil || criteria == nil {
 			return err
